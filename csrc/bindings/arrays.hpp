@@ -1,0 +1,59 @@
+// The only file that touches py::array: memory-safe views of arguments and arrays that own C++ memory. Meaning is
+// checked in Python (_validate.py); what is checked here is what would otherwise read or write out of bounds.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstdlib>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace fastembed::bindings {
+
+namespace py = pybind11;
+
+/// A C-contiguous array of exactly T: pybind11 must not convert, so a wrong dtype is a TypeError.
+template <class T>
+using ContiguousArray = py::array_t<T, py::array::c_style>;
+
+template <class T>
+std::span<const T> view_1d(const ContiguousArray<T>& array, const char* name) {
+  if (array.ndim() != 1) {
+    throw std::invalid_argument(std::string(name) + " must have 1 dimension, got " + std::to_string(array.ndim()));
+  }
+  return {array.data(), static_cast<std::size_t>(array.size())};
+}
+
+template <class T>
+std::span<T> writable_view_1d(ContiguousArray<T>& array, const char* name) {
+  if (array.ndim() != 1) {
+    throw std::invalid_argument(std::string(name) + " must have 1 dimension, got " + std::to_string(array.ndim()));
+  }
+  return {array.mutable_data(), static_cast<std::size_t>(array.size())};
+}
+
+/// An array over memory obtained from malloc or aligned_alloc; the array frees it.
+template <class T>
+py::array_t<T> adopt(T* memory, std::vector<py::ssize_t> shape) {
+  const py::capsule owner(memory, [](void* pointer) { std::free(pointer); });
+  return py::array_t<T>(std::move(shape), memory, owner);
+}
+
+/// A 1-D array that takes over a vector.
+template <class T>
+py::array_t<T> adopt(std::vector<T>&& values) {
+  auto* held = new std::vector<T>(std::move(values));
+  const py::capsule owner(held, [](void* pointer) { delete static_cast<std::vector<T>*>(pointer); });
+  return py::array_t<T>(static_cast<py::ssize_t>(held->size()), held->data(), owner);
+}
+
+/// Checks for signals with the GIL held: Ctrl-C becomes py::error_already_set. For run_workers' tick.
+inline void check_signals() {
+  const py::gil_scoped_acquire gil;
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+}
+
+}  // namespace fastembed::bindings

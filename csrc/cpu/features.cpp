@@ -1,0 +1,97 @@
+#include "cpu/features.hpp"
+
+#include <array>
+#include <utility>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
+namespace fastembed::cpu {
+namespace {
+
+#if defined(__x86_64__)
+
+// xgetbv as bytes of the instruction: the intrinsic would need -mxsave for this file, which runs on any x86-64.
+std::uint64_t read_xcr0() noexcept {
+  std::uint32_t low = 0;
+  std::uint32_t high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (static_cast<std::uint64_t>(high) << 32) | low;
+}
+
+FeatureMask detect() noexcept {
+  std::uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0) return 0;
+  const auto bit = [](std::uint32_t word, int index) { return ((word >> index) & 1U) != 0; };
+  FeatureMask mask = 0;
+  const auto add = [&mask](bool present, FeatureMask feature) {
+    if (present) mask |= feature;
+  };
+  add(bit(ecx, 23), kFeature_popcnt);
+  const bool os_saves_registers = bit(ecx, 27);
+  const bool has_avx = bit(ecx, 28);
+  const bool has_fma = bit(ecx, 12);
+  const bool has_f16c = bit(ecx, 29);
+  constexpr std::uint64_t kYmmState = 0x6, kZmmState = 0xe6;
+  const std::uint64_t xcr0 = os_saves_registers ? read_xcr0() : 0;
+  const bool ymm = has_avx && (xcr0 & kYmmState) == kYmmState;
+  const bool zmm = ymm && (xcr0 & kZmmState) == kZmmState;
+  add(ymm && has_fma, kFeature_fma);
+  add(ymm && has_f16c, kFeature_f16c);
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return mask;
+  add(bit(ebx, 3), kFeature_bmi1);
+  add(bit(ebx, 8), kFeature_bmi2);
+  add(ymm && bit(ebx, 5), kFeature_avx2);
+  add(zmm && bit(ebx, 16), kFeature_avx512f);
+  add(zmm && bit(ebx, 30), kFeature_avx512bw);
+  add(zmm && bit(ebx, 17), kFeature_avx512dq);
+  add(zmm && bit(ebx, 31), kFeature_avx512vl);
+  add(zmm && bit(ebx, 28), kFeature_avx512cd);
+  return mask;
+}
+
+#elif defined(__aarch64__) && defined(__linux__)
+
+FeatureMask detect() noexcept {
+  constexpr unsigned long kHwcapAdvancedSimd = 1UL << 1;
+  return (getauxval(AT_HWCAP) & kHwcapAdvancedSimd) != 0 ? kFeature_neon : 0;
+}
+
+#elif defined(__aarch64__)
+
+// Advanced SIMD is part of the base AArch64 profile on every other system with this compiler target.
+FeatureMask detect() noexcept { return kFeature_neon; }
+
+#else
+
+FeatureMask detect() noexcept { return 0; }
+
+#endif
+
+constexpr std::array kNames{
+    std::pair{kFeature_popcnt, "popcnt"},     std::pair{kFeature_bmi1, "bmi1"},
+    std::pair{kFeature_bmi2, "bmi2"},         std::pair{kFeature_f16c, "f16c"},
+    std::pair{kFeature_fma, "fma"},           std::pair{kFeature_avx2, "avx2"},
+    std::pair{kFeature_avx512f, "avx512f"},   std::pair{kFeature_avx512bw, "avx512bw"},
+    std::pair{kFeature_avx512dq, "avx512dq"}, std::pair{kFeature_avx512vl, "avx512vl"},
+    std::pair{kFeature_avx512cd, "avx512cd"}, std::pair{kFeature_neon, "neon"},
+};
+
+}  // namespace
+
+FeatureMask detected_features() noexcept {
+  static const FeatureMask mask = detect();
+  return mask;
+}
+
+const char* feature_name(FeatureMask mask) noexcept {
+  for (const auto& [bit, name] : kNames) {
+    if ((mask & bit) != 0) return name;
+  }
+  return "";
+}
+
+}  // namespace fastembed::cpu

@@ -1,0 +1,80 @@
+// struct KernelTable: one function pointer per kernel, and the written contract of each. Included by the ISA
+// translation units, so it may hold plain data only: no std:: templates, no inline functions.
+// All float rows are float32. "Row" pointers need no alignment unless said; 64-byte alignment is fastest.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace fastembed {
+
+/// Rows of the training matrices are padded with zeros to a multiple of this many floats.
+constexpr std::uint32_t kRowPadding = 16;
+
+/// Running negative log-likelihood. A kernel adds softplus terms; `total` is complete once the lanes are folded in,
+/// which every training kernel does by itself before the lanes can overflow and `drain_loss` does at the end.
+struct LossSum {
+  double total;              // natural-log units
+  float linear_lanes[16];    // sum of max(z, 0), one partial sum a lane
+  float factor_lanes[16];    // product of 1 + exp(-|z|), each in (1, 2]; the logarithm is taken once per fold
+  std::uint32_t factor_count;  // factors multiplied into a lane since the last fold
+  std::uint32_t pad;
+};
+
+/// One skip-gram step: the `context_count` input rows of a window against `target_count` output rows, of which
+/// target 0 is the positive (the center) and the rest are negatives. With x[c][t] = <in_c, out_t> and
+/// g[c][t] = learning_rate * (label[t] - sigmoid(x[c][t])), all taken before any update:
+///   in_c  += sum_t g[c][t] * out_t        out_t += sum_c g[c][t] * in_c
+/// Repeated output rows are allowed and receive every update. An input row that occurs a second time must be given
+/// in `context_values` as a copy made before the step, while `context_rows` names the real row both times.
+/// `depth` is a multiple of kRowPadding. `workspace` is 64-byte aligned and holds
+/// (context_count + target_count) * depth + 2 * (context_count * target_count + 32) floats.
+struct SgnsWindow {
+  const float* const* context_values;
+  float* const* context_rows;
+  float* const* target_rows;
+  std::uint32_t context_count;
+  std::uint32_t target_count;
+  std::uint32_t depth;
+  float learning_rate;
+  float* workspace;
+  LossSum* loss;
+};
+
+/// One CBOW step: h = hidden_scale * sum of the context rows, against `target_count` output rows as above:
+///   out_t += g[t] * h        every in_c += gradient_scale * sum_t g[t] * out_t (the values before the step)
+/// Repeated input and output rows are allowed and receive every update. `workspace` is
+/// 64-byte aligned and holds (target_count + 2) * depth + 2 * (target_count + 32) floats.
+struct CbowWindow {
+  float* const* context_rows;
+  float* const* target_rows;
+  std::uint32_t context_count;
+  std::uint32_t target_count;
+  std::uint32_t depth;
+  float learning_rate;
+  float hidden_scale;
+  float gradient_scale;
+  float* workspace;
+  LossSum* loss;
+};
+
+// name, return type, parameter list. The table, inheritance and introspection are generated from this list.
+#define FASTEMBED_KERNELS(X)                                                                                       \
+  /* Inner product of two rows of any length; float32 accumulation; |error| <= depth * 2^-24 * sum |a_i b_i|. */   \
+  X(dot_f32, float, (const float* a, const float* b, std::size_t depth))                                           \
+  /* out[i] = 1 / (1 + exp(-x[i])) for any length; |error| <= 4 * 2^-24 relative; in place allowed. */              \
+  X(sigmoid_f32, void, (const float* x, std::size_t count, float* out))                                            \
+  /* See SgnsWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                         \
+  X(sgns_window_f32, void, (const SgnsWindow& step))                                                               \
+  /* See CbowWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                         \
+  X(cbow_window_f32, void, (const CbowWindow& step))                                                               \
+  /* Folds the lanes into loss.total and resets them. */                                                           \
+  X(drain_loss, void, (LossSum & loss))
+
+struct KernelTable {
+#define FASTEMBED_KERNEL_MEMBER(name, result, parameters) result(*name) parameters noexcept;
+  FASTEMBED_KERNELS(FASTEMBED_KERNEL_MEMBER)
+#undef FASTEMBED_KERNEL_MEMBER
+};
+
+}  // namespace fastembed

@@ -1,0 +1,23 @@
+// Every kernel, named in one place. Include after exactly one simd/vec_*.hpp.
+#pragma once
+
+#include "kernels/cbow_window.inl.hpp"
+#include "kernels/dot.inl.hpp"
+#include "kernels/logistic.inl.hpp"
+#include "kernels/sgns_window.inl.hpp"
+
+namespace fastembed {
+namespace {
+
+consteval KernelTable make_table() {
+  return {
+      .dot_f32 = &dot_f32,
+      .sigmoid_f32 = &sigmoid_f32,
+      .sgns_window_f32 = &sgns_window_f32,
+      .cbow_window_f32 = &cbow_window_f32,
+      .drain_loss = &drain_loss,
+  };
+}
+
+}  // namespace
+}  // namespace fastembed

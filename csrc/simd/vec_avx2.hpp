@@ -1,0 +1,56 @@
+// The AVX2 + FMA Vec: 8 floats, 16 registers.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace {
+
+struct Vec {
+  using Reg = __m256;
+  static constexpr int kLanes = 8;
+  static constexpr int kContextBlock = 2;
+
+  static Reg zero() noexcept { return _mm256_setzero_ps(); }
+  static Reg broadcast(float value) noexcept { return _mm256_set1_ps(value); }
+  static Reg load(const float* from) noexcept { return _mm256_loadu_ps(from); }
+  static void store(float* to, Reg a) noexcept { _mm256_storeu_ps(to, a); }
+  static Reg add(Reg a, Reg b) noexcept { return _mm256_add_ps(a, b); }
+  static Reg sub(Reg a, Reg b) noexcept { return _mm256_sub_ps(a, b); }
+  static Reg mul(Reg a, Reg b) noexcept { return _mm256_mul_ps(a, b); }
+  static Reg div(Reg a, Reg b) noexcept { return _mm256_div_ps(a, b); }
+  static Reg fma(Reg a, Reg b, Reg c) noexcept { return _mm256_fmadd_ps(a, b, c); }
+  static Reg max(Reg a, Reg b) noexcept { return _mm256_max_ps(a, b); }
+  static Reg negative_abs(Reg a) noexcept { return _mm256_or_ps(a, _mm256_set1_ps(-0.0F)); }
+  static Reg round(Reg a) noexcept {
+    return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+  static Reg power_of_two(Reg n) noexcept {
+    const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
+  }
+  static Reg select_non_negative(Reg x, Reg a, Reg b) noexcept {
+    return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, zero(), _CMP_GE_OQ));
+  }
+  static float sum(Reg a) noexcept {
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+  }
+
+  template <int kCount>
+  static void store_sums(const Reg (&values)[kCount], float* to) noexcept {
+    int i = 0;
+    for (; i + 4 <= kCount; i += 4) {
+      const Reg low = _mm256_hadd_ps(values[i], values[i + 1]);
+      const Reg high = _mm256_hadd_ps(values[i + 2], values[i + 3]);
+      const Reg lanes = _mm256_hadd_ps(low, high);
+      _mm_storeu_ps(to + i, _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1)));
+    }
+    for (; i < kCount; ++i) to[i] = sum(values[i]);
+  }
+};
+
+}  // namespace

@@ -1,0 +1,42 @@
+// The scalar Vec: one float, the reference that every wider Vec is tested against.
+// A Vec names its register, its lane count, how many context rows a register block holds, and its operations.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace {
+
+struct Vec {
+  using Reg = float;
+  static constexpr int kLanes = 1;
+  static constexpr int kContextBlock = 2;
+
+  static Reg zero() noexcept { return 0.0F; }
+  static Reg broadcast(float value) noexcept { return value; }
+  static Reg load(const float* from) noexcept { return *from; }
+  static void store(float* to, Reg a) noexcept { *to = a; }
+  static Reg add(Reg a, Reg b) noexcept { return a + b; }
+  static Reg sub(Reg a, Reg b) noexcept { return a - b; }
+  static Reg mul(Reg a, Reg b) noexcept { return a * b; }
+  static Reg div(Reg a, Reg b) noexcept { return a / b; }
+  static Reg fma(Reg a, Reg b, Reg c) noexcept { return a * b + c; }
+  static Reg max(Reg a, Reg b) noexcept { return a > b ? a : b; }
+  static Reg negative_abs(Reg a) noexcept { return -__builtin_fabsf(a); }
+  static Reg round(Reg a) noexcept { return (a + 12582912.0F) - 12582912.0F; }
+  // 2^n for integral n in [-126, 127].
+  static Reg power_of_two(Reg n) noexcept {
+    return __builtin_bit_cast(float, (static_cast<std::int32_t>(n) + 127) << 23);
+  }
+  // a where x >= 0, else b.
+  static Reg select_non_negative(Reg x, Reg a, Reg b) noexcept { return x >= 0.0F ? a : b; }
+  static float sum(Reg a) noexcept { return a; }
+
+  // Stores the lane sums of kCount registers to kCount consecutive floats.
+  template <int kCount>
+  static void store_sums(const Reg (&values)[kCount], float* to) noexcept {
+    for (int i = 0; i < kCount; ++i) to[i] = values[i];
+  }
+};
+
+}  // namespace

@@ -1,0 +1,53 @@
+// Zeroed memory aligned to a cache line, on huge pages where the system gives them. Never included by ISA code.
+#pragma once
+
+#include <sys/mman.h>
+
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <stdexcept>
+
+namespace fastembed::support {
+
+struct FreeDeleter {
+  void operator()(void* memory) const noexcept { std::free(memory); }
+};
+
+template <class T>
+class AlignedBuffer {
+ public:
+  AlignedBuffer() = default;
+  explicit AlignedBuffer(std::size_t count) : count_(count) {
+    constexpr std::size_t kHugePage = std::size_t{2} << 20;
+    if (count > (SIZE_MAX - kHugePage) / sizeof(T)) throw std::bad_alloc();
+    const std::size_t alignment = count * sizeof(T) >= 4 * kHugePage ? kHugePage : 64;
+    const std::size_t bytes = (count * sizeof(T) + alignment - 1) / alignment * alignment;
+    memory_.reset(static_cast<T*>(std::aligned_alloc(alignment, bytes == 0 ? alignment : bytes)));
+    if (!memory_) throw std::bad_alloc();
+#if defined(MADV_HUGEPAGE)
+    if (alignment == kHugePage) madvise(memory_.get(), bytes, MADV_HUGEPAGE);
+#endif
+    std::memset(static_cast<void*>(memory_.get()), 0, count * sizeof(T));
+  }
+
+  [[nodiscard]] T* data() noexcept { return memory_.get(); }
+  [[nodiscard]] const T* data() const noexcept { return memory_.get(); }
+  [[nodiscard]] std::size_t size() const noexcept { return count_; }
+  T& operator[](std::size_t i) noexcept { return memory_.get()[i]; }
+  const T& operator[](std::size_t i) const noexcept { return memory_.get()[i]; }
+
+  /// Gives the memory away; free it with std::free.
+  T* release() noexcept {
+    count_ = 0;
+    return memory_.release();
+  }
+
+ private:
+  std::unique_ptr<T, FreeDeleter> memory_;
+  std::size_t count_ = 0;
+};
+
+}  // namespace fastembed::support

@@ -1,0 +1,24 @@
+// A small pool of threads that are started on demand, kept, and forgotten in a forked child. No Python here: the
+// bindings pass a tick that checks for signals.
+#pragma once
+
+#include <atomic>
+#include <functional>
+
+namespace fastembed::support {
+
+/// Set once when a run must end early; bodies look at it at least every few milliseconds.
+using StopFlag = std::atomic<bool>;
+
+/// Runs body(worker, stop) for worker = 0 .. workers-1, each on its own pool thread, all at the same time, and returns
+/// when all have ended. The calling thread waits and calls `tick` about every 50 ms (never when the run is shorter).
+///
+/// When a body throws, `stop` is set and the first exception is thrown here after all workers have ended. When `tick`
+/// throws, the same happens with its exception. Safe to call from several threads at once and from a forked child.
+void run_workers(int workers, const std::function<void(int worker, const StopFlag& stop)>& body,
+                 const std::function<void()>& tick);
+
+/// Threads the pool holds at present, idle or busy.
+int pool_thread_count();
+
+}  // namespace fastembed::support
