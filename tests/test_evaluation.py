@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import fastembed._evaluation as evaluation
 import numpy as np
 import pytest
+from fastembed.vectors import WordVectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import fastembed._evaluation as evaluation
-from fastembed.vectors import WordVectors
 from reference import evaluation as reference
 from shared_data import shared_path
 
@@ -75,7 +74,11 @@ def test_correlations_equal_scipy() -> None:
         ("a.txt", "w1 w2 5\nw3 w4 1.5\nw5 w6 2e0\n"),
         ("a.tsv", "w1\tw2\t5\nw3\tw4\t1.5\nw5\tw6\t2e0"),
         ("a.csv", "w1,w2,5\nw3, w4, 1.5\nw5,w6,2e0\n"),
-        ("b.txt", "\ufeff# comment\nWord 1\tWord 2\tHuman (mean)\n\nw1\tw2\t5\n# another\nW3\tW4\t1.5\tM\textra\r\nw5 w6 2e0\n"),
+        (
+            "b.txt",
+            "\ufeff# comment\nWord 1\tWord 2\tHuman (mean)\n\nw1\tw2\t5\n"
+            "# another\nW3\tW4\t1.5\tM\textra\r\nw5 w6 2e0\n",
+        ),
         ("b.csv", "Word 1,Word 2,Human (Mean)\nw1,w2,5,9,9\nw3,w4,1.5\nw5,w6,2e0"),
     ],
 )
@@ -90,7 +93,10 @@ def test_forms_of_pairs_files(tmp_path: Path, name: str, text: str) -> None:
     [
         ("", "holds no pairs"),
         ("# only\n", "holds no pairs"),
-        ("w1 w2 5\nw1 w2\n", r"pairs.txt, line 2: two words and a score were wanted \(white space between them\), got 'w1 w2'"),
+        (
+            "w1 w2 5\nw1 w2\n",
+            r"pairs.txt, line 2: two words and a score were wanted \(white space between them\), got 'w1 w2'",
+        ),
         ("w1 w2 5\nw1 w2 high\n", "line 2"),
         ("a b c\nd e f\n", "line 2"),
         ("one two\nw1 w2 1\n", "line 1"),
@@ -110,7 +116,9 @@ def test_pairs_not_utf8(tmp_path: Path) -> None:
 
 def test_pairs_without_coverage(tmp_path: Path) -> None:
     result = make(WORDS).evaluate_word_pairs(pairs_file(tmp_path, "x y 1\nx z 2\n"))
-    assert math.isnan(result.spearman) and math.isnan(result.pearson) and result.coverage == 0.0 and result.oov_pairs == 2
+    assert (
+        math.isnan(result.spearman) and math.isnan(result.pearson) and result.coverage == 0.0 and result.oov_pairs == 2
+    )
 
 
 def test_case_and_restriction(tmp_path: Path) -> None:
@@ -127,7 +135,9 @@ def test_case_and_restriction(tmp_path: Path) -> None:
 # Analogies
 
 
-def analogies_file(tmp_path: Path, words: list[str], n_questions: int = 60, seed: int = 2) -> tuple[Path, list[list[str]]]:
+def analogies_file(
+    tmp_path: Path, words: list[str], n_questions: int = 60, seed: int = 2
+) -> tuple[Path, list[list[str]]]:
     rng = np.random.default_rng(seed)
     questions = [[words[i] for i in rng.choice(len(words), 4)] for _ in range(n_questions)]
     lines = [": first section"]
@@ -157,8 +167,8 @@ def test_analogies_equal_the_reference(
     for number, question in enumerate(questions):
         folded = [word.upper() if case_insensitive else word for word in question]
         if all(word in index for word in folded):
-            a, b, c = (index[word] for word in folded[:3])
-            answer = words[reference.analogy_answer(rows, words, a, b, c, case_insensitive)]
+            asked = [index[word] for word in folded[:3]]
+            answer = words[reference.analogy_answer(rows, words, asked, case_insensitive)]
             total[number >= 150] += 1
             correct[number >= 150] += (answer.upper() if case_insensitive else answer) == folded[3]
     assert [(section.name, section.correct, section.total) for section in result.sections] == [
@@ -173,7 +183,9 @@ def test_analogies_report(tmp_path: Path) -> None:
     table = np.float32([[1, 0, 0], [0, 1, 0], [1, 0, 1], [0, 1, 1]])
     wv = WordVectors(table, ["man", "woman", "king", "queen"])
     path = tmp_path / "q"
-    path.write_text(": family\nMan Woman King Queen\nman king woman queen\n: empty\nman woman boy girl\n", encoding="utf-8")
+    path.write_text(
+        ": family\nMan Woman King Queen\nman king woman queen\n: empty\nman woman boy girl\n", encoding="utf-8"
+    )
     result = wv.evaluate_analogies(path)
     assert (result.accuracy, result.correct, result.total, result.skipped) == (1.0, 2, 2, 1)
     assert math.isnan(result.sections[1].accuracy)
@@ -195,7 +207,8 @@ def test_zero_and_nan_vectors_are_no_answers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("", "no analogies"), (": a\n: b\n", "no analogies"), (": a\na b c d\na b c\n", "line 3: four words")]
+    ("text", "message"),
+    [("", "no analogies"), (": a\n: b\n", "no analogies"), (": a\na b c d\na b c\n", "line 3: four words")],
 )
 def test_malformed_analogies(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "q").write_text(text)
@@ -207,7 +220,7 @@ def test_malformed_analogies(tmp_path: Path, text: str, message: str) -> None:
 
 
 def trained(case: str) -> tuple[WordVectors, object]:
-    """Vectors over the words of the published sets, with enough structure that some analogies hold, and gensim's copy."""
+    """Vectors of the published sets' words, built so that some analogies hold, and gensim's copy of them."""
     models = pytest.importorskip("gensim.models")
     questions = shared_path("eval", "questions-words.txt")
     if questions is None:
@@ -225,7 +238,12 @@ def trained(case: str) -> tuple[WordVectors, object]:
             rows.setdefault(second, rows[first] + offset + 0.7 * rng.standard_normal(50))
     words = list(rows)
     extra = [word.upper() for word in words[::3] if word.upper() not in rows] if case == "mixed" else []
-    table = np.stack([*rows.values(), *(rows[word.capitalize()] if word.capitalize() in rows else rng.standard_normal(50) for word in extra)])
+    table = np.stack(
+        [
+            *rows.values(),
+            *(rows[word.capitalize()] if word.capitalize() in rows else rng.standard_normal(50) for word in extra),
+        ]
+    )
     wv = WordVectors(table.astype(np.float32), [*words, *extra])
     kv = models.KeyedVectors(50)
     kv.add_vectors(list(wv), np.array(wv.vectors))

@@ -11,15 +11,29 @@ import threading
 import time
 from pathlib import Path
 
+import fastembed._storage as storage
 import numpy as np
 import pytest
+from fastembed.vectors import WordVectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import fastembed._storage as storage
-from fastembed.vectors import WordVectors
-
-ODD_WORDS = ["\r", "a\rb", "\x00", "\u2028", "\x85", "\x0b\x0c\x1c", "", " ", "tab\there", "ünï", "😀", "\ufeff", "\ud800", "'\"\\"]
+ODD_WORDS = [
+    "\r",
+    "a\rb",
+    "\x00",
+    "\u2028",
+    "\x85",
+    "\x0b\x0c\x1c",
+    "",
+    " ",
+    "tab\there",
+    "ünï",
+    "😀",
+    "\ufeff",
+    "\ud800",
+    "'\"\\",
+]
 
 
 def make(n_words: int = 20, vector_size: int = 4, words: list[str] | None = None, seed: int = 0) -> WordVectors:
@@ -65,7 +79,13 @@ def test_round_trip(tmp_path: Path, mmap: bool) -> None:
 def test_layout_is_open(tmp_path: Path) -> None:
     wv = make(3, words=["a", "b\r", "c"])
     wv.save(tmp_path / "store")
-    assert entries(tmp_path / "store") == ["counts.npy", "metadata.json", "output_vectors.npy", "vectors.npy", "vocabulary.txt"]
+    assert entries(tmp_path / "store") == [
+        "counts.npy",
+        "metadata.json",
+        "output_vectors.npy",
+        "vectors.npy",
+        "vocabulary.txt",
+    ]
     assert np.array_equal(np.load(tmp_path / "store" / "vectors.npy"), wv.vectors)
     assert (tmp_path / "store" / "vocabulary.txt").read_bytes() == b"a\nb\r\nc\n"
     metadata = json.loads((tmp_path / "store" / "metadata.json").read_text())
@@ -96,7 +116,10 @@ def test_any_words_round_trip(words: list[str]) -> None:
 
 def test_numpy_scalars_in_history_and_config(tmp_path: Path) -> None:
     wv = WordVectors(
-        np.ones((1, 2), np.float32), ["a"], history=[{"loss": np.float32(0.5), "epoch": np.int64(3)}], config={"sg": np.True_}
+        np.ones((1, 2), np.float32),
+        ["a"],
+        history=[{"loss": np.float32(0.5), "epoch": np.int64(3)}],
+        config={"sg": np.True_},
     )
     wv.save(tmp_path / "store")
     loaded = WordVectors.load(tmp_path / "store")
@@ -240,7 +263,8 @@ from fastembed.vectors import WordVectors
 versions = []
 for seed in (0, 1):
     table = np.random.default_rng(seed).standard_normal((3000 + seed, 50)).astype(np.float32)
-    versions.append(WordVectors(table, [f"w{i}" for i in range(len(table))], output_vectors=-table, counts=range(len(table))))
+    versions.append(WordVectors(table, [f"w{i}" for i in range(len(table))], output_vectors=-table,
+    counts=range(len(table))))
 if sys.argv[2] == "first":
     versions[0].save(sys.argv[1] + "/store")
     versions[0].save_word2vec_format(sys.argv[1] + "/file", binary=True)
@@ -303,14 +327,16 @@ def test_mixed_files_are_named(tmp_path: Path) -> None:
     make(40, 2).save(tmp_path / "b")
     make(20, 4, seed=2).save(tmp_path / "c")
     (tmp_path / "a" / "vectors.npy").write_bytes((tmp_path / "b" / "vectors.npy").read_bytes())
-    with pytest.raises(ValueError, match=r"vectors.npy: float32 of shape \(20, 4\) was wanted, got float32 of \(40, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"vectors.npy: float32 of shape \(20, 4\) was wanted, got float32 of \(40, 2\)"
+    ):
         WordVectors.load(tmp_path / "a")
     (tmp_path / "a" / "vectors.npy").write_bytes((tmp_path / "c" / "vectors.npy").read_bytes())
-    with pytest.raises(ValueError, match="vectors.npy: CRC-32"):
+    with pytest.raises(ValueError, match=r"vectors.npy: CRC-32"):
         WordVectors.load(tmp_path / "a", mmap=False)
     vocabulary = (tmp_path / "c" / "vocabulary.txt").read_bytes()
     (tmp_path / "c" / "vocabulary.txt").write_bytes(vocabulary.replace(b"w1\n", b"x1\n"))
-    with pytest.raises(ValueError, match="vocabulary.txt: CRC-32"):
+    with pytest.raises(ValueError, match=r"vocabulary.txt: CRC-32"):
         WordVectors.load(tmp_path / "c")
 
 
@@ -334,7 +360,7 @@ def test_damaged_metadata(tmp_path: Path, change: object, message: str) -> None:
 
 
 def test_what_is_no_store(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="there is no fastembed store at .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"there is no fastembed store at .*nowhere"):
         WordVectors.load(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="is not a fastembed store: it has no metadata.json"):
+    with pytest.raises(ValueError, match=r"is not a fastembed store: it has no metadata.json"):
         WordVectors.load(tmp_path)

@@ -8,11 +8,10 @@ import threading
 
 import numpy as np
 import pytest
+from fastembed.vectors import WordVectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
-from fastembed.vectors import WordVectors
 from reference.evaluation import cosine
 
 
@@ -28,7 +27,12 @@ def make(n_words: int = 50, vector_size: int = 8, seed: int = 0, **extras: objec
 def test_attributes() -> None:
     table = np.arange(6, dtype=np.float32).reshape(3, 2)
     wv = WordVectors(
-        table, ["a", "b", "c"], counts=[3, 2, 1], output_vectors=-table, history=[{"epoch": 1, "loss": 2.0}], config={"x": 1}
+        table,
+        ["a", "b", "c"],
+        counts=[3, 2, 1],
+        output_vectors=-table,
+        history=[{"epoch": 1, "loss": 2.0}],
+        config={"x": 1},
     )
     assert wv.vectors.dtype == np.float32 and wv.vectors.flags.c_contiguous
     assert wv.counts is not None and wv.counts.dtype == np.int64 and wv.counts.tolist() == [3, 2, 1]
@@ -60,7 +64,11 @@ def test_other_floats_and_layouts_are_converted(dtype: object) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (dict(vectors=np.ones(3, np.float32)), ValueError, r"vectors must have shape \(n_words, vector_size\), got 1-D"),
+        (
+            dict(vectors=np.ones(3, np.float32)),
+            ValueError,
+            r"vectors must have shape \(n_words, vector_size\), got 1-D",
+        ),
         (dict(vectors=np.ones((2, 0), np.float32)), ValueError, "at least one column"),
         (dict(vectors=np.ones((2, 3), np.int32)), TypeError, "vectors must hold floating-point.*int32"),
         (dict(vectors=np.ones((3, 3), np.float32)), ValueError, "vectors has 3 rows but index_to_key has 2 words"),
@@ -116,13 +124,16 @@ def test_missing_words_are_named() -> None:
         wv[list("abcdefg")]
     for query in ("similarity", "most_similar", "doesnt_match"):
         with pytest.raises(KeyError, match="'zz'"):
-            {"similarity": lambda: wv.similarity("w1", "zz"), "most_similar": lambda: wv.most_similar(["w1", "zz"]),
-             "doesnt_match": lambda: wv.doesnt_match(["zz"])}[query]()
+            {
+                "similarity": lambda: wv.similarity("w1", "zz"),
+                "most_similar": lambda: wv.most_similar(["w1", "zz"]),
+                "doesnt_match": lambda: wv.doesnt_match(["zz"]),
+            }[query]()
 
 
 @pytest.mark.parametrize("key", [3, 1.5, b"w1", None, np.int64(3)])
 def test_getitem_refuses_what_is_no_word(key: object) -> None:
-    with pytest.raises(TypeError, match="a word .* was wanted, got"):
+    with pytest.raises(TypeError, match=r"a word .* was wanted, got"):
         make()[key]
 
 

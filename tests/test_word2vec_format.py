@@ -8,14 +8,13 @@ import lzma
 import os
 from pathlib import Path
 
+import fastembed._word2vec_format as word2vec_format
 import numpy as np
 import pytest
+from fastembed.vectors import WordVectors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
-import fastembed._word2vec_format as word2vec_format
-from fastembed.vectors import WordVectors
 
 
 def make(n_words: int = 30, vector_size: int = 7, seed: int = 0) -> WordVectors:
@@ -35,7 +34,9 @@ def load_text(tmp_path: Path, content: bytes, **options: object) -> WordVectors:
 
 
 WORDS = st.text(st.characters(exclude_characters=" \n", exclude_categories=["Cs"]), min_size=1, max_size=5)
-TABLES = hnp.arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 5)), elements=st.floats(width=32, allow_nan=False))
+TABLES = hnp.arrays(
+    np.float32, st.tuples(st.integers(1, 6), st.integers(1, 5)), elements=st.floats(width=32, allow_nan=False)
+)
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -50,7 +51,9 @@ def test_round_trip(tmp_path: Path, table: np.ndarray, data: st.DataObject, bina
 def test_text_gives_back_every_kind_of_float32(tmp_path: Path) -> None:
     bits = np.random.default_rng(0).integers(0, 2**32, 40_000, dtype=np.uint32)
     table = bits.view(np.float32)
-    table = np.concatenate([table[np.isfinite(table)], np.float32([0.0, -0.0, 1e-45, -1e-45, 3.4028235e38, np.inf, -np.inf])])
+    table = np.concatenate(
+        [table[np.isfinite(table)], np.float32([0.0, -0.0, 1e-45, -1e-45, 3.4028235e38, np.inf, -np.inf])]
+    )
     wv = WordVectors(table[:, None], [f"w{i}" for i in range(len(table))])
     wv.save_word2vec_format(tmp_path / "v")
     assert_equal(wv, WordVectors.load_word2vec_format(tmp_path / "v"))
@@ -99,7 +102,12 @@ def test_word2vec_c_text_has_a_trailing_space(tmp_path: Path) -> None:
 
 def test_text_variants(tmp_path: Path) -> None:
     expected = np.float32([[1, 2], [3, 4]])
-    for content in (b"2 2\na 1 2\nb 3 4", b"2 2\r\na 1 2\r\nb 3 4\r\n", b"2 2\na 1\t2\nb  3  4 \n\n", b"2 2\na\x0b 1 2\n\xc2\xa0b 3 4\n"):
+    for content in (
+        b"2 2\na 1 2\nb 3 4",
+        b"2 2\r\na 1 2\r\nb 3 4\r\n",
+        b"2 2\na 1\t2\nb  3  4 \n\n",
+        b"2 2\na\x0b 1 2\n\xc2\xa0b 3 4\n",
+    ):
         assert np.array_equal(load_text(tmp_path, content).vectors, expected)
     assert load_text(tmp_path, content).index_to_key == ["a\x0b", "\xa0b"]
 
@@ -143,7 +151,8 @@ def test_gensim_reads_ours_and_we_read_gensims(tmp_path: Path, binary: bool) -> 
 
 @pytest.mark.parametrize("binary", [False, True])
 @pytest.mark.parametrize(
-    ("word", "message"), [("a b", "'a b' .*space"), ("a\nb", "line feed"), ("", "is empty"), ("\ud800", "not valid Unicode")]
+    ("word", "message"),
+    [("a b", "'a b' .*space"), ("a\nb", "line feed"), ("", "is empty"), ("\ud800", "not valid Unicode")],
 )
 def test_words_that_cannot_be_written(tmp_path: Path, word: str, message: str, binary: bool) -> None:
     (tmp_path / "v").write_text("old")
@@ -184,7 +193,7 @@ def test_malformed_text(tmp_path: Path, content: bytes, message: str) -> None:
     "content", [b"1 2\na 1 2 3\n", b"2 2\nb 1 zwei\nc 1 2\n", b"the 0.1 0.2\n", "1 2\nä 1 ü\n".encode(), b""]
 )
 def test_detection_takes_malformed_text_for_text(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(ValueError, match="line [12]: "):
+    with pytest.raises(ValueError, match=r"line [12]: "):
         load_text(tmp_path, content)
 
 
@@ -195,7 +204,9 @@ def test_malformed_binary(tmp_path: Path) -> None:
     data = path.read_bytes()
     for cut in (1 + 1, 5, 16, 20, 100):
         path.write_bytes(data[:-cut])
-        with pytest.raises(ValueError, match=rf"the file ends at byte {len(data) - cut}, in or before word \d+ of the 10"):
+        with pytest.raises(
+            ValueError, match=rf"the file ends at byte {len(data) - cut}, in or before word \d+ of the 10"
+        ):
             WordVectors.load_word2vec_format(path)
     path.write_bytes(data + b"more")
     with pytest.raises(ValueError, match="more data follows the 10 words"):

@@ -1,7 +1,7 @@
 """Slow, obvious evaluations in float64: what fastembed._evaluation is checked against.
 
-Pearson's r and Spearman's rho by their definitions (average ranks for ties), and analogies by 3CosAdd (Levy and Goldberg,
-CoNLL 2014, eq. 2): the word x, not among a, b, c, with the greatest cos(x, b) - cos(x, a) + cos(x, c).
+Pearson's r and Spearman's rho by their definitions (average ranks for ties), and analogies by 3CosAdd (Levy and
+Goldberg, CoNLL 2014, eq. 2): the word x, not among a, b, c, with the greatest cos(x, b) - cos(x, a) + cos(x, c).
 """
 
 from __future__ import annotations
@@ -37,13 +37,14 @@ def cosine(x: Sequence[float], y: Sequence[float]) -> float:
 
 
 def analogy_answer(
-    vectors: Sequence[Sequence[float]], words: Sequence[str], a: int, b: int, c: int, case_insensitive: bool
+    vectors: Sequence[Sequence[float]], words: Sequence[str], question: Sequence[int], case_insensitive: bool
 ) -> int:
     """Index of the best answer to a : b = c : ?, no case variant of a, b, c allowed."""
 
     def fold(word: str) -> str:
         return word.upper() if case_insensitive else word
 
+    a, b, c = question
     asked = {fold(words[a]), fold(words[b]), fold(words[c])}
     best, best_score = -1, -math.inf
     for index, vector in enumerate(vectors):
