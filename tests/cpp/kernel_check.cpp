@@ -93,7 +93,8 @@ void check_dot(const KernelTable& table, Report& report) {
           magnitude += std::fabs(double{left[i]} * right[i]);
         }
         const std::string where = "dot_f32" + text("depth", depth) + text("a+", shift_a) + text("b+", shift_b);
-        report.expect_near(table.dot_f32(left, right, depth), sum, static_cast<double>(depth) * kUnit * magnitude, where);
+        report.expect_near(table.dot_f32(left, right, depth), sum, static_cast<double>(depth) * kUnit * magnitude,
+                           where);
         for (float* value = a.data(); value != a.data() + a.size(); ++value) *value = std::round(*value * 8.0F);
         for (float* value = b.data(); value != b.data() + b.size(); ++value) *value = std::round(*value * 8.0F);
         double exact = 0;
@@ -328,7 +329,8 @@ void check_cbow(const KernelTable& table, Report& report, const Shape& shape, Ra
     pair.loss_error += carried;
     output.add(targets[t], pair.gradient, pair.gradient_error, hidden.data(), hidden_error);
     for (std::size_t i = 0; i < shape.depth; ++i) delta[i] += pair.gradient * output.old(targets[t])[i];
-    delta_error += 0.5 * (pair.gradient_error + static_cast<double>(shape.targets + 2) * kUnit * std::fabs(pair.gradient));
+    delta_error +=
+        0.5 * (pair.gradient_error + static_cast<double>(shape.targets + 2) * kUnit * std::fabs(pair.gradient));
     expected.add(pair);
   }
   for (const std::size_t row : contexts) {
@@ -373,8 +375,8 @@ void check_long_loss(const KernelTable& table, Report& report) {
   Workspace workspace((1 + kTargets) * kDepth + 2 * (kTargets + 32));
   LossSum loss = empty_loss();
   for (int step = 0; step < kSteps; ++step) {
-    table.sgns_window_f32({&context_value, &context_row, target_rows.data(), 1, kTargets, kDepth, 0.025F,
-                           workspace.data(), &loss});
+    table.sgns_window_f32(
+        {&context_value, &context_row, target_rows.data(), 1, kTargets, kDepth, 0.025F, workspace.data(), &loss});
   }
   LossCheck expected;  // every row is zero and stays zero, so that every term is log(2)
   expected.wanted = kSteps * kTargets * std::log(2.0);
