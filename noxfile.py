@@ -63,7 +63,7 @@ def tsan(session: nox.Session) -> None:
     install_instrumented(session, "tsan", "thread")
     environment = {
         "LD_PRELOAD": runtime_library("libtsan.so"),
-        "TSAN_OPTIONS": "suppressions=.ci/tsan.supp exitcode=66 halt_on_error=1",
+        "TSAN_OPTIONS": "suppressions=.ci/tsan.supp exitcode=66 halt_on_error=1 die_after_fork=0",
     }
     command = [
         "setarch",

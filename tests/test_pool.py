@@ -89,7 +89,6 @@ def test_fork(run_python) -> None:
 
 
 @pytest.mark.threads
-@pytest.mark.skipif("thread" in _core.sanitizers, reason="the thread sanitizer cannot follow a fork among threads")
 def test_fork_while_another_thread_trains(run_python) -> None:
     done = run_python(TRAIN + FORK_WHILE_TRAINING)
     assert done.returncode == 0, done.stderr
