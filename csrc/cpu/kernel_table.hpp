@@ -27,12 +27,14 @@ struct LossSum {
 ///   in_c  += sum_t g[c][t] * out_t        out_t += sum_c g[c][t] * in_c
 /// Repeated output rows are allowed and receive every update. An input row that occurs a second time must be given
 /// in `context_values` as a copy made before the step, while `context_rows` names the real row both times.
+/// `prefetch_rows` names target_count + 1 rows that a later step will need, or is null.
 /// `depth` is a multiple of kRowPadding. `workspace` is 64-byte aligned and holds
-/// (context_count + target_count) * depth + 2 * (context_count * target_count + 32) floats.
+/// (context_count + target_count) * depth + gradient_floats(context_count, target_count) floats.
 struct SgnsWindow {
   const float* const* context_values;
   float* const* context_rows;
   float* const* target_rows;
+  const float* const* prefetch_rows;
   std::uint32_t context_count;
   std::uint32_t target_count;
   std::uint32_t depth;
@@ -44,7 +46,8 @@ struct SgnsWindow {
 /// One CBOW step: h = hidden_scale * sum of the context rows, against `target_count` output rows as above:
 ///   out_t += g[t] * h        every in_c += gradient_scale * sum_t g[t] * out_t (the values before the step)
 /// Repeated input and output rows are allowed and receive every update. `workspace` is
-/// 64-byte aligned and holds (target_count + 2) * depth + 2 * (target_count + 32) floats.
+/// 64-byte aligned and holds (target_count + 2) * depth + gradient_floats(1, target_count) floats, where gradient_floats(c, t) is
+/// 32 * ceil(c / 2) * ceil(t / 6), enough for every tier's register blocks.
 struct CbowWindow {
   float* const* context_rows;
   float* const* target_rows;

@@ -40,16 +40,21 @@ struct Vec {
     return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
   }
 
-  template <int kCount>
+  // Four registers to their four lane sums.
+  static __m128 sums_of_4(Reg a, Reg b, Reg c, Reg d) noexcept {
+    const Reg lanes = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+    return _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1));
+  }
+
+  // Stores the lane sums of kCount registers, padded with any value to a multiple of kLanes floats.
+  template <std::size_t kCount>
   static void store_sums(const Reg (&values)[kCount], float* to) noexcept {
-    int i = 0;
-    for (; i + 4 <= kCount; i += 4) {
-      const Reg low = _mm256_hadd_ps(values[i], values[i + 1]);
-      const Reg high = _mm256_hadd_ps(values[i + 2], values[i + 3]);
-      const Reg lanes = _mm256_hadd_ps(low, high);
-      _mm_storeu_ps(to + i, _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1)));
+    for (std::size_t i = 0; i < kCount; i += 8) {
+      const auto at = [&values, i](std::size_t j) { return values[i + j < kCount ? i + j : i]; };
+      const __m128 low = sums_of_4(at(0), at(1), at(2), at(3));
+      const __m128 high = i + 4 < kCount ? sums_of_4(at(4), at(5), at(6), at(7)) : low;
+      store(to + i, _mm256_set_m128(high, low));
     }
-    for (; i < kCount; ++i) to[i] = sum(values[i]);
   }
 };
 

@@ -31,15 +31,13 @@ struct Vec {
   static Reg select_non_negative(Reg x, Reg a, Reg b) noexcept { return vbslq_f32(vcgeq_f32(x, zero()), a, b); }
   static float sum(Reg a) noexcept { return vaddvq_f32(a); }
 
-  template <int kCount>
+  // Stores the lane sums of kCount registers, padded with any value to a multiple of kLanes floats.
+  template <std::size_t kCount>
   static void store_sums(const Reg (&values)[kCount], float* to) noexcept {
-    int i = 0;
-    for (; i + 4 <= kCount; i += 4) {
-      const Reg low = vpaddq_f32(values[i], values[i + 1]);
-      const Reg high = vpaddq_f32(values[i + 2], values[i + 3]);
-      store(to + i, vpaddq_f32(low, high));
+    for (std::size_t i = 0; i < kCount; i += 4) {
+      const auto at = [&values, i](std::size_t j) { return values[i + j < kCount ? i + j : i]; };
+      store(to + i, vpaddq_f32(vpaddq_f32(at(0), at(1)), vpaddq_f32(at(2), at(3))));
     }
-    for (; i < kCount; ++i) to[i] = sum(values[i]);
   }
 };
 

@@ -32,10 +32,10 @@ struct Vec {
   static Reg select_non_negative(Reg x, Reg a, Reg b) noexcept { return x >= 0.0F ? a : b; }
   static float sum(Reg a) noexcept { return a; }
 
-  // Stores the lane sums of kCount registers to kCount consecutive floats.
-  template <int kCount>
+  // Stores the lane sums of kCount registers, padded with any value to a multiple of kLanes floats.
+  template <std::size_t kCount>
   static void store_sums(const Reg (&values)[kCount], float* to) noexcept {
-    for (int i = 0; i < kCount; ++i) to[i] = values[i];
+    for (std::size_t i = 0; i < kCount; ++i) to[i] = values[i];
   }
 };
 
