@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -359,6 +360,26 @@ def test_python_dash_m(store: str) -> None:
     assert result.stdout.splitlines() == [b"king:", b"  man  0.7071"]
     result = run("-m", "fastembed", "fly")
     assert result.returncode == 2 and b"Traceback" not in result.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+def test_ctrl_c_exits_130_without_traceback(tmp_path: Path) -> None:
+    code = (
+        "import sys, time, fastembed; from fastembed.cli import main\n"
+        "def train_word2vec(corpus, **options): print('training', flush=True); time.sleep(60)\n"
+        "fastembed.train_word2vec = train_word2vec\n"
+        "sys.exit(main(['train', 'corpus.txt', '-o', sys.argv[1]]))"
+    )
+    root = str(Path(fastembed.__file__).parent.parent)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-c", code, str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == b"training\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 130
+        assert process.stderr.read() == b"\nfastembed: interrupted, nothing was saved\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_closed_pipe_is_no_traceback(store: str) -> None:

@@ -35,6 +35,8 @@ ODD_WORDS = [
     "'\"\\",
 ]
 
+_PACKAGE_ROOT = str(Path(storage.__file__).parent.parent)
+
 
 def make(n_words: int = 20, vector_size: int = 4, words: list[str] | None = None, seed: int = 0) -> WordVectors:
     rng = np.random.default_rng(seed)
@@ -222,7 +224,7 @@ def test_an_interrupted_first_save_is_told_and_cleaned(tmp_path: Path, monkeypat
         with pytest.raises(TypeError):
             make().save(path)
     assert "vectors.npy" in entries(path)
-    with pytest.raises(FileNotFoundError, match="first save into this directory was interrupted"):
+    with pytest.raises(FileNotFoundError, match="first save into this directory has not finished"):
         WordVectors.load(path)
     make(seed=1).save(path)
     assert_equal(make(seed=1), WordVectors.load(path))
@@ -280,8 +282,7 @@ else:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_kill_9_during_save_leaves_a_whole_version(tmp_path: Path) -> None:
-    path = Path(storage.__file__).parent.parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(path), os.environ.get("PYTHONPATH", "")])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([_PACKAGE_ROOT, os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-c", _KILLED, str(tmp_path)]
     subprocess.run([*command, "first"], check=True, env=environment, timeout=60)
     tables = [np.random.default_rng(seed).standard_normal((3000 + seed, 50)).astype(np.float32) for seed in (0, 1)]
@@ -303,6 +304,34 @@ def test_kill_9_during_save_leaves_a_whole_version(tmp_path: Path) -> None:
     assert seen <= {0, 1}
     make().save(tmp_path / "store")
     assert len(entries(tmp_path / "store")) == 5
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_kill_9_during_a_first_save_leaves_nothing_or_everything(tmp_path: Path) -> None:
+    code = (
+        "import sys, numpy as np; from fastembed.vectors import WordVectors; t = np.ones((20_000, 100), np.float32); "
+        "w = WordVectors(t, map(str, range(len(t))), output_vectors=t); print(flush=True); w.save(sys.argv[1])"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([_PACKAGE_ROOT, os.environ.get("PYTHONPATH", "")])}
+    for milliseconds in (0, 2, 5, 10, 15, 20, 30, 60):
+        path = tmp_path / str(milliseconds)
+        command = [sys.executable, "-c", code, str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(milliseconds / 1000)
+            process.kill()
+        try:
+            loaded = WordVectors.load(path, mmap=False)
+        except FileNotFoundError:
+            pass
+        except ValueError as error:  # killed between making the directory and marking it
+            assert "no metadata.json" in str(error) and entries(path) == []
+        else:
+            assert len(loaded) == 20_000 and float(loaded.vectors.min()) == 1.0
+        make().save(path)
+        assert_equal(make(), WordVectors.load(path))
+        assert len(entries(path)) == 5
 
 
 # Damage
@@ -348,6 +377,12 @@ def test_mixed_files_are_named(tmp_path: Path) -> None:
         (lambda text: text.replace('"format_version": 1', '"format_version": 99'), "format version 99"),
         (lambda text: text.replace('"n_words"', '"n"'), "the entry 'n_words' is missing"),
         (lambda text: text.replace('"lines"', '"runes"'), "unknown vocabulary encoding 'runes'"),
+        (lambda text: text.replace('"encoding"', '"code"'), "the entry 'encoding' is missing"),
+        (lambda text: text.replace('"crc32"', '"crc"'), "the entry 'crc32' is missing"),
+        (lambda text: text.replace('"vectors.npy"', '"../vectors.npy"'), "names a file that is none of a store's"),
+        (lambda text: text.replace('"n_words": 20', '"n_words": "20"'), "something else than a size"),
+        (lambda text: text.replace('"n_words": 20', '"n_words": 21'), r"float32 of shape \(21, 4\) was wanted"),
+        (lambda text: text.replace('"vocabulary": {', '"words": {'), "the entry 'vocabulary' is missing"),
     ],
 )
 def test_damaged_metadata(tmp_path: Path, change: object, message: str) -> None:

@@ -256,6 +256,21 @@ def _read_analogies(path: str | os.PathLike[str]) -> list[tuple[str, list[list[s
     return sections
 
 
+def _known_questions(
+    sections: list[tuple[str, list[list[str]]]], index: dict[str, int], case_insensitive: bool
+) -> tuple[npt.NDArray[np.intp], list[int]]:
+    """Return the word indices of the questions without a missing word, shape (n, 4), and the section of each."""
+    known: list[list[int]] = []
+    section_of: list[int] = []
+    for number, (_, questions) in enumerate(sections):
+        for words in questions:
+            indices = [index.get(word.upper() if case_insensitive else word, -1) for word in words]
+            if -1 not in indices:
+                known.append(indices)
+                section_of.append(number)
+    return np.asarray(known, dtype=np.intp).reshape(-1, _ANALOGY_FIELDS), section_of
+
+
 def _variants(vectors: WordVectors, index: dict[str, int], rows: int) -> dict[int, list[int]]:
     """For each representative that has case variants, the indices of all of them."""
     variants: dict[int, list[int]] = {}
@@ -271,15 +286,16 @@ def _answers(
     """Row of the best answer to each question (a, b, c), the words of the question left out."""
     table = np.asarray(vectors.vectors)[:rows]
     norms = vectors._row_norms()[:rows]
+    broken = np.flatnonzero(~np.isfinite(norms))  # rows with NaN or infinity are nobody's answer
     answers = np.empty(len(questions), dtype=np.intp)
     block_rows = max(1, _BLOCK_SCORES // rows)
     for start in range(0, len(questions), block_rows):
         block = questions[start : start + block_rows]
         with np.errstate(invalid="ignore", over="ignore"):
             a, b, c = (table[block[:, k]] / norms[block[:, k], None] for k in range(3))
-            scores = (b + c - a) @ table.T
+            scores = np.nan_to_num(b + c - a) @ table.T
             scores /= norms
-        scores[np.isnan(scores)] = -np.inf
+        scores[:, broken] = -np.inf
         scores[np.arange(len(block))[:, None], block] = -np.inf
         for row, question in enumerate(block.tolist() if variants else ()):
             for word in question:
@@ -330,19 +346,8 @@ def evaluate_analogies(
     """
     index = _vocabulary(vectors, restrict_vocab, case_insensitive)
     rows = len(vectors) if restrict_vocab is None else min(restrict_vocab, len(vectors))
-    known: list[list[int]] = []
-    section_of: list[int] = []
-    skipped = 0
     sections = _read_analogies(path)
-    for number, (_, questions) in enumerate(sections):
-        for words in questions:
-            indices = [index.get(word.upper() if case_insensitive else word, -1) for word in words]
-            if -1 in indices:
-                skipped += 1
-            else:
-                known.append(indices)
-                section_of.append(number)
-    array = np.asarray(known, dtype=np.intp).reshape(-1, _ANALOGY_FIELDS)
+    array, section_of = _known_questions(sections, index, case_insensitive)
     variants = _variants(vectors, index, rows) if case_insensitive else {}
     # A case variant of the expected word is right as well: compare representatives.
     representative = np.arange(rows)
@@ -356,4 +361,5 @@ def evaluate_analogies(
         AnalogySection(name, int(correct), int(total))
         for (name, _), correct, total in zip(sections, corrects, totals, strict=True)
     ]
-    return AnalogyResult(int(right.sum()), len(array), skipped, records)
+    asked = sum(len(questions) for _, questions in sections)
+    return AnalogyResult(int(right.sum()), len(array), asked - len(array), records)

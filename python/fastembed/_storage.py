@@ -137,6 +137,19 @@ def _read_metadata(directory: str) -> dict[str, Any]:
     version = metadata.get("format_version")
     if version != _FORMAT_VERSION:
         raise ValueError(f"{name}: format version {version!r}; this version of fastembed reads {_FORMAT_VERSION}")
+    try:
+        names = [record["name"] for record in metadata["files"].values()]
+        numbers = [metadata[key] for key in ("generation", "n_words", "vector_size")]
+        numbers += [record[key] for record in metadata["files"].values() for key in ("bytes", "crc32")]
+    except KeyError as error:
+        raise ValueError(f"{name}: the entry {error} is missing") from error
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"{name}: the entry 'files' is malformed") from error
+    # Names are checked so that no metadata can make us read or keep files outside the directory.
+    if not all(isinstance(entry, str) and _DATA_NAME.fullmatch(entry) for entry in names):
+        raise ValueError(f"{name}: names a file that is none of a store's: {names}")
+    if not all(isinstance(entry, int) and entry >= 0 for entry in numbers):
+        raise ValueError(f"{name}: holds something else than a size where a size was wanted")
     return metadata
 
 
@@ -352,7 +365,9 @@ def load_store(path: str | os.PathLike[str], mmap: bool = True) -> WordVectors:
     directory = os.fspath(path)
     if not is_store(directory):
         if os.path.exists(os.path.join(directory, _INCOMPLETE)):
-            raise FileNotFoundError(f"{directory!r}: the first save into this directory was interrupted; save again")
+            raise FileNotFoundError(
+                f"{directory!r}: the first save into this directory has not finished, or was interrupted"
+            )
         if os.path.exists(directory):
             raise ValueError(f"{directory!r} is not a fastembed store: it has no {_METADATA} in it")
         raise FileNotFoundError(f"there is no fastembed store at {directory!r}: no such directory")

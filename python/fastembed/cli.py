@@ -328,7 +328,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit fails again
         return 1
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, MemoryError) as error:
+    except (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, ImportError, MemoryError) as error:
         print(f"fastembed: error: {_message(error)}", file=sys.stderr)
         return 1
 
