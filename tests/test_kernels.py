@@ -160,3 +160,9 @@ def test_kernel_bindings_refuse_rows_outside(isa: str) -> None:
         _core.kernel_sgns_window_f32(isa, np.zeros((2, 15), dtype=np.float32), rows, [0], [0], 0.1)
     with pytest.raises(TypeError):
         _core.kernel_sgns_window_f32(isa, rows.astype(np.float64), rows, [0], [0], 0.1)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_fma_peak_counts_its_operations(isa: str) -> None:
+    assert _core.kernel_fma_peak_f32(isa, 1000) % (2 * 12 * 1000) == 0
+    assert _core.kernel_fma_peak_f32(isa, 2000) == 2 * _core.kernel_fma_peak_f32(isa, 1000)

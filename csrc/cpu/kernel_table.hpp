@@ -72,7 +72,9 @@ struct CbowWindow {
   /* See CbowWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                         \
   X(cbow_window_f32, void, (const CbowWindow& step))                                                               \
   /* Folds the lanes into loss.total and resets them. */                                                           \
-  X(drain_loss, void, (LossSum & loss))
+  X(drain_loss, void, (LossSum & loss))                                                                            \
+  /* Runs rounds * 12 dependent multiply-adds on sink[0], sink[1] in registers; returns the flops done. */          \
+  X(fma_peak_f32, double, (std::size_t rounds, float* sink))
 
 struct KernelTable {
 #define FASTEMBED_KERNEL_MEMBER(name, result, parameters) result(*name) parameters noexcept;

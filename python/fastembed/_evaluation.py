@@ -275,8 +275,8 @@ def _answers(
     block_rows = max(1, _BLOCK_SCORES // rows)
     for start in range(0, len(questions), block_rows):
         block = questions[start : start + block_rows]
-        a, b, c = (table[block[:, k]] / norms[block[:, k], None] for k in range(3))
         with np.errstate(invalid="ignore", over="ignore"):
+            a, b, c = (table[block[:, k]] / norms[block[:, k], None] for k in range(3))
             scores = (b + c - a) @ table.T
             scores /= norms
         scores[np.isnan(scores)] = -np.inf

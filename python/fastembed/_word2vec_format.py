@@ -185,9 +185,12 @@ def _parse_block(reader: _Reader, rests: list[bytes], first_line: int) -> npt.ND
         return np.asarray(parsed, dtype=np.float32)
 
 
-def _read_text(reader: _Reader) -> None:
+def _read_text(reader: _Reader) -> bytes:
+    """Read all lines; return what of the last chunk lies behind them."""
+    behind: list[bytes] = []
     while (done := len(reader.words)) < reader.n_words:
-        lines = reader.file.readlines(_CHUNK_BYTES)[: reader.n_words - done]
+        lines = reader.file.readlines(_CHUNK_BYTES)
+        lines, behind = lines[: reader.n_words - done], lines[reader.n_words - done :]
         if not lines:
             reader.fail(f"the file ends after {done} of the {reader.promised} words that line 1 promises")
         rests = []
@@ -199,6 +202,7 @@ def _read_text(reader: _Reader) -> None:
             reader.words.append(reader.decode(word, place))
             rests.append(rest.rstrip())
         reader.rows[done : done + len(lines)] = _parse_block(reader, rests, done + 2)
+    return b"".join(behind)
 
 
 def _scan_records(buffer: bytes, row_bytes: int, most: int) -> tuple[list[bytes], list[int], int]:
@@ -284,12 +288,7 @@ def _looks_binary(path: str | os.PathLike[str]) -> bool:
 def _load(path: str | os.PathLike[str], binary: bool, limit: int | None, errors: str) -> WordVectors:
     with open_reader(path) as file:
         reader = _Reader(path, file, errors, limit)
-        rest = b""
-        if binary:
-            rest = _read_binary(reader)
-        else:
-            _read_text(reader)
-        _check_end(reader, rest)
+        _check_end(reader, _read_binary(reader) if binary else _read_text(reader))
     return reader.result()
 
 

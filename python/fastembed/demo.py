@@ -24,7 +24,17 @@ DEMO_WORDS = ("list", "string", "file", "function", "float", "thread", "exceptio
 
 # Tests, vendored packages and generated tables: little English, or not part of every installation.
 _SKIPPED_DIRECTORIES = frozenset(
-    "__pycache__ site-packages dist-packages test tests idle_test lib2to3 turtledemo ensurepip".split()
+    [
+        "__pycache__",
+        "site-packages",
+        "dist-packages",
+        "test",
+        "tests",
+        "idle_test",
+        "lib2to3",
+        "turtledemo",
+        "ensurepip",
+    ]
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?:;])\s+|\n\s*\n")
 _WORD = re.compile(r"[a-z]+(?:[_'-][a-z]+)*")

@@ -68,7 +68,8 @@ def _unit(vector: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """`vector` in float64 at length one; a zero vector stays zero."""
     wide = np.asarray(vector, dtype=np.float64)
     norm = float(np.sqrt(wide @ wide))
-    return wide / norm if norm > 0.0 else wide
+    with np.errstate(invalid="ignore"):  # an infinite vector has no direction: NaN
+        return wide / norm if norm > 0.0 else wide
 
 
 class WordVectors:
@@ -251,7 +252,9 @@ class WordVectors:
             for start in range(0, len(self), _NORM_BLOCK_ROWS):
                 block = self._rows[start : start + _NORM_BLOCK_ROWS].astype(np.float64)
                 squares[start : start + _NORM_BLOCK_ROWS] = np.einsum("ij,ij->i", block, block)
-            wide = np.minimum(np.sqrt(squares), np.finfo(np.float32).max)
+            wide = np.sqrt(squares)
+            # A norm beyond float32 is clipped; an infinite row keeps its infinite norm, so that it scores NaN.
+            wide[np.isfinite(wide)] = np.minimum(wide[np.isfinite(wide)], np.finfo(np.float32).max)
             wide[wide == 0.0] = 1.0
             norms = wide.astype(np.float32)
             # Threads that race here compute the same array; the last assignment wins and nothing is torn.
