@@ -58,6 +58,19 @@ struct CbowWindow {
   LossSum* loss;
 };
 
+/// Where a text changes between white space and token; filled by token_edges_u8 over consecutive pieces of a text.
+/// Even entries of `edges` are starts of tokens, odd ones their ends (exclusive). The top bit of an end is set when a
+/// newline follows it before the next token starts. `leading_newline` is set when there is a newline before the first
+/// edge. `edges` has room for edge_count + 64 * blocks + 8 entries, all of which the kernel may write.
+/// To continue, leave `in_token` as it is; ends may be taken out of `edges` together with their starts between calls.
+struct TokenEdges {
+  std::uint32_t* edges;
+  std::uint32_t edge_count;
+  std::uint32_t in_token;  // 0 or 1: does the text before this piece end within a token?
+  std::uint32_t leading_newline;
+  std::uint32_t pad;
+};
+
 // name, return type, parameter list. The table, inheritance and introspection are generated from this list.
 #define FASTEMBED_KERNELS(X)                                                                                       \
   /* Inner product of two rows of any length; float32 accumulation; |error| <= depth * 2^-24 * sum |a_i b_i|. */   \
@@ -69,7 +82,11 @@ struct CbowWindow {
   /* See CbowWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                         \
   X(cbow_window_f32, void, (const CbowWindow& step))                                                               \
   /* Folds the lanes into loss.total and resets them. */                                                           \
-  X(drain_loss, void, (LossSum & loss))
+  X(drain_loss, void, (LossSum & loss))                                                                            \
+  /* See TokenEdges. Reads 64 * blocks bytes at any alignment. White space is \t \n \v \f \r and the space;         \
+     every other byte, NUL included, belongs to a token. `position` (below 2^31 - 64 * blocks) is text's own. */   \
+  X(token_edges_u8, void,                                                                                          \
+    (const std::uint8_t* text, std::size_t blocks, std::uint32_t position, TokenEdges& found))
 
 struct KernelTable {
 #define FASTEMBED_KERNEL_MEMBER(name, result, parameters) result(*name) parameters noexcept;

@@ -5,6 +5,7 @@
 #include "kernels/dot.inl.hpp"
 #include "kernels/logistic.inl.hpp"
 #include "kernels/sgns_window.inl.hpp"
+#include "kernels/whitespace.inl.hpp"
 
 namespace fastembed {
 namespace {
@@ -16,6 +17,7 @@ consteval KernelTable make_table() {
       .sgns_window_f32 = &sgns_window_f32,
       .cbow_window_f32 = &cbow_window_f32,
       .drain_loss = &drain_loss,
+      .token_edges_u8 = &token_edges_u8,
   };
 }
 

@@ -53,4 +53,30 @@ struct Vec {
   }
 };
 
+// 64 bytes of text. A mask has bit i set where byte i satisfies the condition.
+struct ByteBlock {
+  __m256i low_half;
+  __m256i high_half;
+
+  static ByteBlock load(const std::uint8_t* from) noexcept {
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)),
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 32))};
+  }
+  static std::uint64_t to_mask(__m256i low, __m256i high) noexcept {
+    return static_cast<std::uint32_t>(_mm256_movemask_epi8(low)) |
+           (static_cast<std::uint64_t>(static_cast<std::uint32_t>(_mm256_movemask_epi8(high))) << 32);
+  }
+  [[nodiscard]] std::uint64_t equal(std::uint8_t value) const noexcept {
+    const __m256i wanted = _mm256_set1_epi8(static_cast<char>(value));
+    return to_mask(_mm256_cmpeq_epi8(low_half, wanted), _mm256_cmpeq_epi8(high_half, wanted));
+  }
+  [[nodiscard]] std::uint64_t between(std::uint8_t low, std::uint8_t high) const noexcept {
+    const __m256i origin = _mm256_set1_epi8(static_cast<char>(low));
+    const __m256i width = _mm256_set1_epi8(static_cast<char>(high - low));
+    const __m256i a = _mm256_sub_epi8(low_half, origin);
+    const __m256i b = _mm256_sub_epi8(high_half, origin);
+    return to_mask(_mm256_cmpeq_epi8(_mm256_min_epu8(a, width), a), _mm256_cmpeq_epi8(_mm256_min_epu8(b, width), b));
+  }
+};
+
 }  // namespace

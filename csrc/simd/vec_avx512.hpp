@@ -75,4 +75,18 @@ struct Vec {
   }
 };
 
+// 64 bytes of text. A mask has bit i set where byte i satisfies the condition.
+struct ByteBlock {
+  __m512i bytes;
+
+  static ByteBlock load(const std::uint8_t* from) noexcept { return {_mm512_loadu_si512(from)}; }
+  [[nodiscard]] std::uint64_t equal(std::uint8_t value) const noexcept {
+    return _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(static_cast<char>(value)));
+  }
+  [[nodiscard]] std::uint64_t between(std::uint8_t low, std::uint8_t high) const noexcept {
+    return _mm512_cmple_epu8_mask(_mm512_sub_epi8(bytes, _mm512_set1_epi8(static_cast<char>(low))),
+                                  _mm512_set1_epi8(static_cast<char>(high - low)));
+  }
+};
+
 }  // namespace
