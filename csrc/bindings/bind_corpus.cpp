@@ -122,31 +122,43 @@ py::object snapshot_sentence(const py::handle& sentence, std::uint64_t index) {
   throw py::error_already_set();
 }
 
-void add_tokens(CorpusEncoder& encoder, const py::list& sentences, std::uint64_t first_sentence) {
+std::string_view utf8_of(PyObject* token, std::size_t position, std::uint64_t sentence) {
+  const auto place = [&] { return "token " + std::to_string(position) + " of sentence " + std::to_string(sentence); };
+  if (!PyUnicode_Check(token)) throw py::type_error(place() + " is a " + type_name(token) + "; tokens must be str");
+  py::ssize_t size = 0;
+  const char* text = PyUnicode_AsUTF8AndSize(token, &size);
+  if (text == nullptr) {
+    py::raise_from(PyExc_ValueError, (place() + " has no UTF-8 form").c_str());
+    throw py::error_already_set();
+  }
+  return {text, static_cast<std::size_t>(size)};
+}
+
+// Takes sentences until they hold max_tokens tokens. Each is copied before the next one is asked for: an iterator may
+// hand out the same list again and again. Returns whether there may be more.
+bool add_tokens(CorpusEncoder& encoder, const py::iterator& sentences, std::size_t max_tokens) {
   std::vector<py::object> kept;
   std::vector<std::string_view> tokens;
   std::vector<std::uint64_t> sentence_ends;
-  const py::object batch = snapshot_sentence(sentences, 0);
-  const py::ssize_t count = PyTuple_GET_SIZE(batch.ptr());
-  for (py::ssize_t s = 0; s < count; ++s) {
-    const std::uint64_t index = first_sentence + static_cast<std::uint64_t>(s);
-    const py::object sentence = snapshot_sentence(PyTuple_GET_ITEM(batch.ptr(), s), index);
-    const py::ssize_t length = PyTuple_GET_SIZE(sentence.ptr());
-    for (py::ssize_t i = 0; i < length; ++i) {
-      PyObject* token = PyTuple_GET_ITEM(sentence.ptr(), i);
-      if (!PyUnicode_Check(token)) {
-        throw py::type_error("token " + std::to_string(i) + " of sentence " + std::to_string(index) + " is a " +
-                             type_name(token) + "; tokens must be str");
-      }
-      py::ssize_t size = 0;
-      const char* text = PyUnicode_AsUTF8AndSize(token, &size);
-      if (text == nullptr) throw py::error_already_set();
-      tokens.emplace_back(text, static_cast<std::size_t>(size));
+  bool more = true;
+  while (tokens.size() < max_tokens && sentence_ends.size() < max_tokens) {
+    const auto item = py::reinterpret_steal<py::object>(PyIter_Next(sentences.ptr()));
+    if (!item) {
+      if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+      more = false;
+      break;
+    }
+    const std::uint64_t index = encoder.sentences_given() + sentence_ends.size();
+    kept.push_back(snapshot_sentence(item, index));
+    PyObject* sentence = kept.back().ptr();
+    const auto length = static_cast<std::size_t>(PyTuple_GET_SIZE(sentence));
+    for (std::size_t i = 0; i < length; ++i) {
+      tokens.push_back(utf8_of(PyTuple_GET_ITEM(sentence, static_cast<py::ssize_t>(i)), i, index));
     }
     sentence_ends.push_back(tokens.size());
-    kept.push_back(sentence);
   }
   without_gil([&] { encoder.add_tokens(tokens, sentence_ends, &check_signals); });
+  return more;
 }
 
 template <class Integer>
@@ -228,13 +240,14 @@ void bind_corpus(py::module_& m) {
       .def("add_files", &add_files, py::arg("paths"), py::arg("on_progress") = py::none())
       .def("add_bytes", &add_bytes, py::arg("block"), py::arg("source"), py::arg("last"),
            py::arg("on_progress") = py::none())
-      .def("add_tokens", &add_tokens, py::arg("sentences"), py::arg("first_sentence"))
+      .def("add_tokens", &add_tokens, py::arg("sentences"), py::arg("max_tokens"))
       .def("add_integers", &add_integers<std::int32_t>, py::arg("ids").noconvert(), py::arg("offsets").noconvert())
       .def("add_integers", &add_integers<std::int64_t>, py::arg("ids").noconvert(), py::arg("offsets").noconvert())
       .def("add_integers", &add_integers<std::uint32_t>, py::arg("ids").noconvert(), py::arg("offsets").noconvert())
       .def("add_integers", &add_integers<std::uint64_t>, py::arg("ids").noconvert(), py::arg("offsets").noconvert())
       .def("finish", &finish, py::arg("min_count"), py::arg("max_final_vocab") = py::none())
-      .def_property_readonly("bytes_done", &CorpusEncoder::bytes_done);
+      .def_property_readonly("bytes_done", &CorpusEncoder::bytes_done)
+      .def_property_readonly("sentences_given", &CorpusEncoder::sentences_given);
   m.def("kernel_token_edges_u8", &kernel_token_edges, py::arg("isa"), py::arg("text"), py::arg("piece_blocks"));
 }
 

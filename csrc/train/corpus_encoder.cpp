@@ -62,12 +62,6 @@ CorpusEncoder::CorpusEncoder(CorpusOptions options)
   for (int i = 0; i < options_.workers; ++i) workers_.push_back(std::make_unique<ChunkEncoder>(options_.errors));
 }
 
-std::uint64_t CorpusEncoder::raw_tokens() const noexcept {
-  std::uint64_t total = 0;
-  for (const auto& worker : workers_) total += worker->counts().raw_tokens;
-  return total;
-}
-
 void CorpusEncoder::store_segment(Segment& segment, int worker) {
   const ChunkEncoder& encoder = *workers_[static_cast<std::size_t>(worker)];
   segment.table = 1 + worker;

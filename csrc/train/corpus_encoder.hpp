@@ -79,8 +79,8 @@ class CorpusEncoder {
 
   /// Bytes of text encoded so far; from any thread.
   [[nodiscard]] std::uint64_t bytes_done() const noexcept { return bytes_done_.load(std::memory_order_relaxed); }
-  /// Tokens of the kind that finish will see; only between calls.
-  [[nodiscard]] std::uint64_t raw_tokens() const noexcept;
+  /// Sentences that add_tokens was given so far; only between calls.
+  [[nodiscard]] std::uint64_t sentences_given() const noexcept { return sentences_given_; }
 
  private:
   enum class State { kReady, kBusy, kFailed, kFinished };
