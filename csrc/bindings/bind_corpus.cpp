@@ -7,13 +7,12 @@
 #include <system_error>
 
 #include "bindings/arrays.hpp"
+#include "bindings/bind.hpp"
 #include "cpu/dispatch.hpp"
 #include "support/cpu_budget.hpp"
 #include "train/corpus_encoder.hpp"
 
 namespace fastembed::bindings {
-
-void bind_corpus(py::module_& m);
 
 namespace {
 
@@ -169,14 +168,6 @@ void add_integers(CorpusEncoder& encoder, const ContiguousArray<Integer>& ids,
   without_gil([&] { encoder.add_integers(id_view, offset_view, &check_signals); });
 }
 
-// An array over pages that it keeps alive.
-template <class T>
-py::array_t<T> adopt(train::PageRange&& pages, std::size_t count) {
-  auto* held = new train::PageRange(std::move(pages));
-  const py::capsule owner(held, [](void* pointer) { delete static_cast<train::PageRange*>(pointer); });
-  return py::array_t<T>(static_cast<py::ssize_t>(count), static_cast<const T*>(held->data()), owner);
-}
-
 py::list words_of(const train::EncodedCorpus& corpus) {
   py::list words(corpus.word_ends.size());
   std::size_t begin = 0;
@@ -205,9 +196,10 @@ py::tuple finish(CorpusEncoder& encoder, std::uint64_t min_count, std::optional<
   stats["effective_min_count"] = corpus.stats.effective_min_count;
   stats["spooled_bytes"] = corpus.stats.spooled_bytes;
   py::list words = words_of(corpus);
-  return py::make_tuple(std::move(words), bindings::adopt(std::move(corpus.counts)),
-                        adopt<std::int32_t>(std::move(corpus.ids), corpus.id_count),
-                        adopt<std::int64_t>(std::move(corpus.offsets), corpus.sentence_count + 1), std::move(stats));
+  return py::make_tuple(std::move(words), adopt(std::move(corpus.counts)),
+                        adopt_from<std::int32_t>(std::move(corpus.ids), corpus.id_count),
+                        adopt_from<std::int64_t>(std::move(corpus.offsets), corpus.sentence_count + 1),
+                        std::move(stats));
 }
 
 // For the test of the kernel on every instruction set; `pieces` cuts the text into calls of so many blocks.
@@ -225,7 +217,7 @@ py::tuple kernel_token_edges(const std::string& isa, const py::object& text, std
                            static_cast<std::uint32_t>(64 * block), found);
   }
   edges.resize(found.edge_count);
-  return py::make_tuple(bindings::adopt(std::move(edges)), found.in_token != 0, found.leading_newline != 0);
+  return py::make_tuple(adopt(std::move(edges)), found.in_token != 0, found.leading_newline != 0);
 }
 
 }  // namespace

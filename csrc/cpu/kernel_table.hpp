@@ -14,9 +14,9 @@ constexpr std::uint32_t kRowPadding = 16;
 /// Running negative log-likelihood. A kernel adds softplus terms; `total` is complete once the lanes are folded in,
 /// which every training kernel does by itself before the lanes can overflow and `drain_loss` does at the end.
 struct LossSum {
-  double total;              // natural-log units
-  float linear_lanes[16];    // sum of max(z, 0), one partial sum a lane
-  float factor_lanes[16];    // product of 1 + exp(-|z|), each in (1, 2]; the logarithm is taken once per fold
+  double total;                // natural-log units
+  float linear_lanes[16];      // sum of max(z, 0), one partial sum a lane
+  float factor_lanes[16];      // product of 1 + exp(-|z|), each in (1, 2]; the logarithm is taken once per fold
   std::uint32_t factor_count;  // factors multiplied into a lane since the last fold
   std::uint32_t pad;
 };
@@ -27,12 +27,14 @@ struct LossSum {
 ///   in_c  += sum_t g[c][t] * out_t        out_t += sum_c g[c][t] * in_c
 /// Repeated output rows are allowed and receive every update. An input row that occurs a second time must be given
 /// in `context_values` as a copy made before the step, while `context_rows` names the real row both times.
+/// `prefetch_rows` names target_count + 1 rows that a later step will need, or is null.
 /// `depth` is a multiple of kRowPadding. `workspace` is 64-byte aligned and holds
-/// (context_count + target_count) * depth + 2 * (context_count * target_count + 32) floats.
+/// (context_count + target_count) * depth + gradient_floats(context_count, target_count) floats.
 struct SgnsWindow {
   const float* const* context_values;
   float* const* context_rows;
   float* const* target_rows;
+  const float* const* prefetch_rows;
   std::uint32_t context_count;
   std::uint32_t target_count;
   std::uint32_t depth;
@@ -44,7 +46,8 @@ struct SgnsWindow {
 /// One CBOW step: h = hidden_scale * sum of the context rows, against `target_count` output rows as above:
 ///   out_t += g[t] * h        every in_c += gradient_scale * sum_t g[t] * out_t (the values before the step)
 /// Repeated input and output rows are allowed and receive every update. `workspace` is
-/// 64-byte aligned and holds (target_count + 2) * depth + 2 * (target_count + 32) floats.
+/// 64-byte aligned and holds (target_count + 2) * depth + gradient_floats(1, target_count) floats, where
+/// gradient_floats(c, t) is 32 * ceil(c / 2) * ceil(t / 6), enough for every tier's register blocks.
 struct CbowWindow {
   float* const* context_rows;
   float* const* target_rows;
@@ -72,21 +75,22 @@ struct TokenEdges {
 };
 
 // name, return type, parameter list. The table, inheritance and introspection are generated from this list.
-#define FASTEMBED_KERNELS(X)                                                                                       \
-  /* Inner product of two rows of any length; float32 accumulation; |error| <= depth * 2^-24 * sum |a_i b_i|. */   \
-  X(dot_f32, float, (const float* a, const float* b, std::size_t depth))                                           \
-  /* out[i] = 1 / (1 + exp(-x[i])) for any length; |error| <= 4 * 2^-24 relative; in place allowed. */              \
-  X(sigmoid_f32, void, (const float* x, std::size_t count, float* out))                                            \
-  /* See SgnsWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                         \
-  X(sgns_window_f32, void, (const SgnsWindow& step))                                                               \
-  /* See CbowWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                         \
-  X(cbow_window_f32, void, (const CbowWindow& step))                                                               \
-  /* Folds the lanes into loss.total and resets them. */                                                           \
-  X(drain_loss, void, (LossSum & loss))                                                                            \
-  /* See TokenEdges. Reads 64 * blocks bytes at any alignment. White space is \t \n \v \f \r and the space;         \
-     every other byte, NUL included, belongs to a token. `position` (below 2^31 - 64 * blocks) is text's own. */   \
-  X(token_edges_u8, void,                                                                                          \
-    (const std::uint8_t* text, std::size_t blocks, std::uint32_t position, TokenEdges& found))
+#define FASTEMBED_KERNELS(X)                                                                                     \
+  /* Inner product of two rows of any length; float32 accumulation; |error| <= depth * 2^-24 * sum |a_i b_i|. */ \
+  X(dot_f32, float, (const float* a, const float* b, std::size_t depth))                                         \
+  /* out[i] = 1 / (1 + exp(-x[i])) for any length; |error| <= 4 * 2^-24 relative; in place allowed. */           \
+  X(sigmoid_f32, void, (const float* x, std::size_t count, float* out))                                          \
+  /* See SgnsWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                       \
+  X(sgns_window_f32, void, (const SgnsWindow& step))                                                             \
+  /* See CbowWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                       \
+  X(cbow_window_f32, void, (const CbowWindow& step))                                                             \
+  /* Folds the lanes into loss.total and resets them. */                                                         \
+  X(drain_loss, void, (LossSum & loss))                                                                          \
+  /* Runs rounds * 12 dependent multiply-adds on sink[0], sink[1] in registers; returns the flops done. */       \
+  X(fma_peak_f32, double, (std::size_t rounds, float* sink))                                                     \
+  /* See TokenEdges. Reads 64 * blocks bytes at any alignment. White space is \t \n \v \f \r and the space;      \
+     every other byte, NUL included, belongs to a token. `position` (below 2^31 - 64 * blocks) is text's own. */ \
+  X(token_edges_u8, void, (const std::uint8_t* text, std::size_t blocks, std::uint32_t position, TokenEdges& found))
 
 struct KernelTable {
 #define FASTEMBED_KERNEL_MEMBER(name, result, parameters) result(*name) parameters noexcept;

@@ -4,6 +4,7 @@
 #include "kernels/cbow_window.inl.hpp"
 #include "kernels/dot.inl.hpp"
 #include "kernels/logistic.inl.hpp"
+#include "kernels/peak.inl.hpp"
 #include "kernels/sgns_window.inl.hpp"
 #include "kernels/whitespace.inl.hpp"
 
@@ -17,6 +18,7 @@ consteval KernelTable make_table() {
       .sgns_window_f32 = &sgns_window_f32,
       .cbow_window_f32 = &cbow_window_f32,
       .drain_loss = &drain_loss,
+      .fma_peak_f32 = &fma_peak_f32,
       .token_edges_u8 = &token_edges_u8,
   };
 }

@@ -1,7 +1,6 @@
 // CBOW with negative sampling, one center: the scaled sum of the context rows against the output rows.
 #pragma once
 
-#include "kernels/logistic.inl.hpp"
 #include "kernels/window_blocks.inl.hpp"
 
 namespace fastembed {
@@ -12,8 +11,7 @@ void cbow_window_f32(const CbowWindow& step) noexcept {
   float* target_snapshot = step.workspace;
   float* hidden = target_snapshot + std::size_t{step.target_count} * step.depth;
   float* delta = hidden + step.depth;
-  float* scores = delta + step.depth;
-  float* signs = scores + padded_pairs(step.target_count);
+  float* gradients = delta + step.depth;
 
   const Reg hidden_scale = Vec::broadcast(step.hidden_scale);
   for (std::size_t i = 0; i < step.depth; i += Vec::kLanes) {
@@ -23,11 +21,9 @@ void cbow_window_f32(const CbowWindow& step) noexcept {
     Vec::store(delta + i, Vec::zero());
   }
   const float* hidden_row = hidden;
-  const BlockRows rows{&hidden_row, &delta, step.target_rows, target_snapshot, step.depth, step.target_count, scores};
-  run_grid<Pass::kScoreAndSnapshot>(rows, 1, step.target_count);
-  fill_signs(signs, 1, step.target_count);
-  scores_to_gradients(scores, signs, step.target_count, step.learning_rate, *step.loss);
-  run_grid<Pass::kUpdate>(rows, 1, step.target_count);
+  const BlockRows rows{&hidden_row, &delta, step.target_rows, target_snapshot, step.depth, gradients};
+  score_grid(rows, 1, step.target_count, step.learning_rate, *step.loss);
+  update_grid(rows, 1, step.target_count);
 
   const Reg gradient_scale = Vec::broadcast(step.gradient_scale);
   for (std::size_t i = 0; i < step.depth; i += Vec::kLanes) {

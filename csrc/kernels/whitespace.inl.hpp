@@ -27,7 +27,8 @@ inline void mark_newlines(std::uint64_t newlines, std::uint64_t changes, TokenEd
 
 // Writes eight positions at a time whether or not so many are left: the branch is then taken the same way nearly
 // always, where a loop over the bits would be mispredicted once a block.
-inline void write_positions(std::uint64_t bits, std::uint32_t position, std::uint32_t* to, std::uint32_t count) noexcept {
+inline void write_positions(std::uint64_t bits, std::uint32_t position, std::uint32_t* to,
+                            std::uint32_t count) noexcept {
   for (std::uint32_t written = 0; written < count; written += 8) {
     for (int i = 0; i < 8; ++i) {
       to[written + i] = position + static_cast<std::uint32_t>(bits == 0 ? 64 : __builtin_ctzll(bits));
@@ -39,7 +40,7 @@ inline void write_positions(std::uint64_t bits, std::uint32_t position, std::uin
 void token_edges_u8(const std::uint8_t* text, std::size_t blocks, std::uint32_t position, TokenEdges& found) noexcept {
   std::uint64_t in_token = found.in_token;
   for (std::size_t block = 0; block < blocks; ++block, text += 64, position += 64) {
-    const ByteBlock bytes = ByteBlock::load(text);
+    const ByteBlock bytes = load_bytes(text);
     const std::uint64_t token = ~(bytes.between('\t', '\r') | bytes.equal(' '));
     const std::uint64_t newlines = bytes.equal('\n');
     const std::uint64_t changes = token ^ ((token << 1) | in_token);

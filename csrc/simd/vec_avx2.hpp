@@ -24,9 +24,7 @@ struct Vec {
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return _mm256_fmadd_ps(a, b, c); }
   static Reg max(Reg a, Reg b) noexcept { return _mm256_max_ps(a, b); }
   static Reg negative_abs(Reg a) noexcept { return _mm256_or_ps(a, _mm256_set1_ps(-0.0F)); }
-  static Reg round(Reg a) noexcept {
-    return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  }
+  static Reg round(Reg a) noexcept { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static Reg power_of_two(Reg n) noexcept {
     const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
@@ -40,43 +38,50 @@ struct Vec {
     return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
   }
 
-  template <int kCount>
+  // Four registers to their four lane sums.
+  static __m128 sums_of_4(Reg a, Reg b, Reg c, Reg d) noexcept {
+    const Reg lanes = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+    return _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1));
+  }
+
+  // Stores the lane sums of kCount registers, padded with any value to a multiple of kLanes floats.
+  template <std::size_t kCount>
   static void store_sums(const Reg (&values)[kCount], float* to) noexcept {
-    int i = 0;
-    for (; i + 4 <= kCount; i += 4) {
-      const Reg low = _mm256_hadd_ps(values[i], values[i + 1]);
-      const Reg high = _mm256_hadd_ps(values[i + 2], values[i + 3]);
-      const Reg lanes = _mm256_hadd_ps(low, high);
-      _mm_storeu_ps(to + i, _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1)));
+    for (std::size_t i = 0; i < kCount; i += 8) {
+      const auto at = [&values, i](std::size_t j) { return values[i + j < kCount ? i + j : i]; };
+      const __m128 low = sums_of_4(at(0), at(1), at(2), at(3));
+      const __m128 high = i + 4 < kCount ? sums_of_4(at(4), at(5), at(6), at(7)) : low;
+      store(to + i, _mm256_set_m128(high, low));
     }
-    for (; i < kCount; ++i) to[i] = sum(values[i]);
   }
 };
+
+inline std::uint64_t byte_mask(__m256i low, __m256i high) noexcept {
+  return static_cast<std::uint32_t>(_mm256_movemask_epi8(low)) |
+         (static_cast<std::uint64_t>(static_cast<std::uint32_t>(_mm256_movemask_epi8(high))) << 32);
+}
 
 // 64 bytes of text. A mask has bit i set where byte i satisfies the condition.
 struct ByteBlock {
   __m256i low_half;
   __m256i high_half;
 
-  static ByteBlock load(const std::uint8_t* from) noexcept {
-    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)),
-            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 32))};
-  }
-  static std::uint64_t to_mask(__m256i low, __m256i high) noexcept {
-    return static_cast<std::uint32_t>(_mm256_movemask_epi8(low)) |
-           (static_cast<std::uint64_t>(static_cast<std::uint32_t>(_mm256_movemask_epi8(high))) << 32);
-  }
   [[nodiscard]] std::uint64_t equal(std::uint8_t value) const noexcept {
     const __m256i wanted = _mm256_set1_epi8(static_cast<char>(value));
-    return to_mask(_mm256_cmpeq_epi8(low_half, wanted), _mm256_cmpeq_epi8(high_half, wanted));
+    return byte_mask(_mm256_cmpeq_epi8(low_half, wanted), _mm256_cmpeq_epi8(high_half, wanted));
   }
   [[nodiscard]] std::uint64_t between(std::uint8_t low, std::uint8_t high) const noexcept {
     const __m256i origin = _mm256_set1_epi8(static_cast<char>(low));
     const __m256i width = _mm256_set1_epi8(static_cast<char>(high - low));
     const __m256i a = _mm256_sub_epi8(low_half, origin);
     const __m256i b = _mm256_sub_epi8(high_half, origin);
-    return to_mask(_mm256_cmpeq_epi8(_mm256_min_epu8(a, width), a), _mm256_cmpeq_epi8(_mm256_min_epu8(b, width), b));
+    return byte_mask(_mm256_cmpeq_epi8(_mm256_min_epu8(a, width), a), _mm256_cmpeq_epi8(_mm256_min_epu8(b, width), b));
   }
 };
+
+inline ByteBlock load_bytes(const std::uint8_t* from) noexcept {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)),
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 32))};
+}
 
 }  // namespace

@@ -24,9 +24,7 @@ struct Vec {
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return _mm512_fmadd_ps(a, b, c); }
   static Reg max(Reg a, Reg b) noexcept { return _mm512_max_ps(a, b); }
   static Reg negative_abs(Reg a) noexcept { return _mm512_or_ps(a, _mm512_set1_ps(-0.0F)); }
-  static Reg round(Reg a) noexcept {
-    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  }
+  static Reg round(Reg a) noexcept { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static Reg power_of_two(Reg n) noexcept { return _mm512_scalef_ps(_mm512_set1_ps(1.0F), n); }
   static Reg select_non_negative(Reg x, Reg a, Reg b) noexcept {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, zero(), _CMP_GE_OQ), b, a);
@@ -39,38 +37,38 @@ struct Vec {
     const Reg cd = add(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
     return add(_mm512_shuffle_ps(ab, cd, _MM_SHUFFLE(1, 0, 1, 0)), _mm512_shuffle_ps(ab, cd, _MM_SHUFFLE(3, 2, 3, 2)));
   }
-  static __m128 fold_quarters(Reg a) noexcept {
-    const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
-    return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+
+  // Sixteen registers to their sixteen lane sums.
+  static Reg sums_of_16(const Reg* v) noexcept {
+    const Reg s0 = quarter_sums(v[0], v[1], v[2], v[3]);
+    const Reg s1 = quarter_sums(v[4], v[5], v[6], v[7]);
+    const Reg s2 = quarter_sums(v[8], v[9], v[10], v[11]);
+    const Reg s3 = quarter_sums(v[12], v[13], v[14], v[15]);
+    const Reg s01 = add(_mm512_shuffle_f32x4(s0, s1, 0x44), _mm512_shuffle_f32x4(s0, s1, 0xee));
+    const Reg s23 = add(_mm512_shuffle_f32x4(s2, s3, 0x44), _mm512_shuffle_f32x4(s2, s3, 0xee));
+    return add(_mm512_shuffle_f32x4(s01, s23, 0x88), _mm512_shuffle_f32x4(s01, s23, 0xdd));
+  }
+  static Reg sums_of_8(const Reg* v) noexcept {
+    const Reg s0 = quarter_sums(v[0], v[1], v[2], v[3]);
+    const Reg s1 = quarter_sums(v[4], v[5], v[6], v[7]);
+    const Reg s01 = add(_mm512_shuffle_f32x4(s0, s1, 0x44), _mm512_shuffle_f32x4(s0, s1, 0xee));
+    return add(_mm512_shuffle_f32x4(s01, s01, 0x88), _mm512_shuffle_f32x4(s01, s01, 0xdd));
   }
 
-  template <int kCount>
+  // Stores the lane sums of kCount registers, padded with any value to a multiple of kLanes floats.
+  template <std::size_t kCount>
   static void store_sums(const Reg (&values)[kCount], float* to) noexcept {
-    int i = 0;
-    for (; i + 16 <= kCount; i += 16) {
-      const Reg s0 = quarter_sums(values[i], values[i + 1], values[i + 2], values[i + 3]);
-      const Reg s1 = quarter_sums(values[i + 4], values[i + 5], values[i + 6], values[i + 7]);
-      const Reg s2 = quarter_sums(values[i + 8], values[i + 9], values[i + 10], values[i + 11]);
-      const Reg s3 = quarter_sums(values[i + 12], values[i + 13], values[i + 14], values[i + 15]);
-      const Reg s01 = add(_mm512_shuffle_f32x4(s0, s1, 0x44), _mm512_shuffle_f32x4(s0, s1, 0xee));
-      const Reg s23 = add(_mm512_shuffle_f32x4(s2, s3, 0x44), _mm512_shuffle_f32x4(s2, s3, 0xee));
-      store(to + i, add(_mm512_shuffle_f32x4(s01, s23, 0x88), _mm512_shuffle_f32x4(s01, s23, 0xdd)));
-    }
-    for (; i + 8 <= kCount; i += 8) {
-      const Reg s0 = quarter_sums(values[i], values[i + 1], values[i + 2], values[i + 3]);
-      const Reg s1 = quarter_sums(values[i + 4], values[i + 5], values[i + 6], values[i + 7]);
-      const Reg s01 = add(_mm512_shuffle_f32x4(s0, s1, 0x44), _mm512_shuffle_f32x4(s0, s1, 0xee));
-      const Reg folded = add(_mm512_shuffle_f32x4(s01, s01, 0x88), _mm512_shuffle_f32x4(s01, s01, 0xdd));
-      _mm256_storeu_ps(to + i, _mm512_castps512_ps256(folded));
-    }
-    for (; i + 4 <= kCount; i += 4) {
-      _mm_storeu_ps(to + i, fold_quarters(quarter_sums(values[i], values[i + 1], values[i + 2], values[i + 3])));
-    }
-    if constexpr (kCount % 4 != 0) {
-      Reg last[4] = {zero(), zero(), zero(), zero()};
-      for (int j = 0; j < kCount % 4; ++j) last[j] = values[i + j];
-      const __m128 sums = fold_quarters(quarter_sums(last[0], last[1], last[2], last[3]));
-      _mm_mask_storeu_ps(to + i, static_cast<__mmask8>((1U << (kCount % 4)) - 1U), sums);
+    std::size_t i = 0;
+    for (; i + 16 <= kCount; i += 16) store(to + i, sums_of_16(values + i));
+    constexpr std::size_t kRest = kCount % 16;
+    if constexpr (kRest != 0) {
+      Reg rest[kRest <= 8 ? 8 : 16];
+      for (std::size_t j = 0; j < sizeof(rest) / sizeof(Reg); ++j) rest[j] = j < kRest ? values[i + j] : values[i];
+      if constexpr (kRest <= 8) {
+        store(to + i, sums_of_8(rest));
+      } else {
+        store(to + i, sums_of_16(rest));
+      }
     }
   }
 };
@@ -79,7 +77,6 @@ struct Vec {
 struct ByteBlock {
   __m512i bytes;
 
-  static ByteBlock load(const std::uint8_t* from) noexcept { return {_mm512_loadu_si512(from)}; }
   [[nodiscard]] std::uint64_t equal(std::uint8_t value) const noexcept {
     return _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(static_cast<char>(value)));
   }
@@ -88,5 +85,7 @@ struct ByteBlock {
                                   _mm512_set1_epi8(static_cast<char>(high - low)));
   }
 };
+
+inline ByteBlock load_bytes(const std::uint8_t* from) noexcept { return {_mm512_loadu_si512(from)}; }
 
 }  // namespace

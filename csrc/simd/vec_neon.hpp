@@ -31,45 +31,45 @@ struct Vec {
   static Reg select_non_negative(Reg x, Reg a, Reg b) noexcept { return vbslq_f32(vcgeq_f32(x, zero()), a, b); }
   static float sum(Reg a) noexcept { return vaddvq_f32(a); }
 
-  template <int kCount>
+  // Stores the lane sums of kCount registers, padded with any value to a multiple of kLanes floats.
+  template <std::size_t kCount>
   static void store_sums(const Reg (&values)[kCount], float* to) noexcept {
-    int i = 0;
-    for (; i + 4 <= kCount; i += 4) {
-      const Reg low = vpaddq_f32(values[i], values[i + 1]);
-      const Reg high = vpaddq_f32(values[i + 2], values[i + 3]);
-      store(to + i, vpaddq_f32(low, high));
+    for (std::size_t i = 0; i < kCount; i += 4) {
+      const auto at = [&values, i](std::size_t j) { return values[i + j < kCount ? i + j : i]; };
+      store(to + i, vpaddq_f32(vpaddq_f32(at(0), at(1)), vpaddq_f32(at(2), at(3))));
     }
-    for (; i < kCount; ++i) to[i] = sum(values[i]);
   }
 };
+
+// Bytes of all ones or zeros to bits: one bit a byte, then three pairwise additions.
+inline std::uint64_t byte_mask(uint8x16_t a, uint8x16_t b, uint8x16_t c, uint8x16_t d) noexcept {
+  const uint8x16_t bits = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201U));
+  const uint8x16_t ab = vpaddq_u8(vandq_u8(a, bits), vandq_u8(b, bits));
+  const uint8x16_t cd = vpaddq_u8(vandq_u8(c, bits), vandq_u8(d, bits));
+  const uint8x16_t abcd = vpaddq_u8(ab, cd);
+  return vgetq_lane_u64(vreinterpretq_u64_u8(vpaddq_u8(abcd, abcd)), 0);
+}
 
 // 64 bytes of text. A mask has bit i set where byte i satisfies the condition.
 struct ByteBlock {
   uint8x16x4_t quarters;
 
-  static ByteBlock load(const std::uint8_t* from) noexcept {
-    return {{{vld1q_u8(from), vld1q_u8(from + 16), vld1q_u8(from + 32), vld1q_u8(from + 48)}}};
-  }
-  // Bytes of all ones or zeros to bits: one bit a byte, then three pairwise additions.
-  static std::uint64_t to_mask(uint8x16_t a, uint8x16_t b, uint8x16_t c, uint8x16_t d) noexcept {
-    const uint8x16_t bits = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201U));
-    const uint8x16_t ab = vpaddq_u8(vandq_u8(a, bits), vandq_u8(b, bits));
-    const uint8x16_t cd = vpaddq_u8(vandq_u8(c, bits), vandq_u8(d, bits));
-    const uint8x16_t abcd = vpaddq_u8(ab, cd);
-    return vgetq_lane_u64(vreinterpretq_u64_u8(vpaddq_u8(abcd, abcd)), 0);
-  }
   [[nodiscard]] std::uint64_t equal(std::uint8_t value) const noexcept {
     const uint8x16_t wanted = vdupq_n_u8(value);
-    return to_mask(vceqq_u8(quarters.val[0], wanted), vceqq_u8(quarters.val[1], wanted),
-                   vceqq_u8(quarters.val[2], wanted), vceqq_u8(quarters.val[3], wanted));
+    return byte_mask(vceqq_u8(quarters.val[0], wanted), vceqq_u8(quarters.val[1], wanted),
+                     vceqq_u8(quarters.val[2], wanted), vceqq_u8(quarters.val[3], wanted));
   }
   [[nodiscard]] std::uint64_t between(std::uint8_t low, std::uint8_t high) const noexcept {
     const uint8x16_t origin = vdupq_n_u8(low);
     const uint8x16_t width = vdupq_n_u8(static_cast<std::uint8_t>(high - low));
-    return to_mask(vcleq_u8(vsubq_u8(quarters.val[0], origin), width), vcleq_u8(vsubq_u8(quarters.val[1], origin), width),
-                   vcleq_u8(vsubq_u8(quarters.val[2], origin), width),
-                   vcleq_u8(vsubq_u8(quarters.val[3], origin), width));
+    return byte_mask(
+        vcleq_u8(vsubq_u8(quarters.val[0], origin), width), vcleq_u8(vsubq_u8(quarters.val[1], origin), width),
+        vcleq_u8(vsubq_u8(quarters.val[2], origin), width), vcleq_u8(vsubq_u8(quarters.val[3], origin), width));
   }
 };
+
+inline ByteBlock load_bytes(const std::uint8_t* from) noexcept {
+  return {{{vld1q_u8(from), vld1q_u8(from + 16), vld1q_u8(from + 32), vld1q_u8(from + 48)}}};
+}
 
 }  // namespace

@@ -32,10 +32,10 @@ struct Vec {
   static Reg select_non_negative(Reg x, Reg a, Reg b) noexcept { return x >= 0.0F ? a : b; }
   static float sum(Reg a) noexcept { return a; }
 
-  // Stores the lane sums of kCount registers to kCount consecutive floats.
-  template <int kCount>
+  // Stores the lane sums of kCount registers, padded with any value to a multiple of kLanes floats.
+  template <std::size_t kCount>
   static void store_sums(const Reg (&values)[kCount], float* to) noexcept {
-    for (int i = 0; i < kCount; ++i) to[i] = values[i];
+    for (std::size_t i = 0; i < kCount; ++i) to[i] = values[i];
   }
 };
 
@@ -43,11 +43,6 @@ struct Vec {
 struct ByteBlock {
   std::uint8_t bytes[64];
 
-  static ByteBlock load(const std::uint8_t* from) noexcept {
-    ByteBlock block;
-    __builtin_memcpy(block.bytes, from, 64);
-    return block;
-  }
   [[nodiscard]] std::uint64_t equal(std::uint8_t value) const noexcept { return between(value, value); }
   [[nodiscard]] std::uint64_t between(std::uint8_t low, std::uint8_t high) const noexcept {
     std::uint64_t mask = 0;
@@ -58,5 +53,11 @@ struct ByteBlock {
     return mask;
   }
 };
+
+inline ByteBlock load_bytes(const std::uint8_t* from) noexcept {
+  ByteBlock block;
+  __builtin_memcpy(block.bytes, from, 64);
+  return block;
+}
 
 }  // namespace

@@ -6,8 +6,8 @@
 namespace fastembed::train {
 namespace {
 
-constexpr std::size_t kBatch = 64;          // tokens whose slots are fetched at the same time
-constexpr std::size_t kWindowBlocks = 64;   // 4 KiB of text between looks at `stop`
+constexpr std::size_t kBatch = 64;              // tokens whose slots are fetched at the same time
+constexpr std::size_t kWindowBlocks = 64;       // 4 KiB of text between looks at `stop`
 constexpr std::size_t kStopInterval = 1 << 14;  // tokens between looks at `stop`, where there is no text
 constexpr std::int32_t kDropped = -1;
 
@@ -102,12 +102,13 @@ void ChunkEncoder::encode_tokens(std::size_t tokens, const KeyAt& key_at, const 
 }
 
 // A token that is not in the table. What the table holds is valid, so only here is UTF-8 looked at.
-std::int32_t ChunkEncoder::admit_text(const TextChunk& chunk, std::size_t start, std::size_t size,
-                                      const TokenKey& key, TokenTable::Slot& vacant) {
+std::int32_t ChunkEncoder::admit_text(const TextChunk& chunk, std::size_t start, std::size_t size, const TokenKey& key,
+                                      TokenTable::Slot& vacant) {
   const std::uint64_t offset = chunk.source_offset + start;
   if (size > kMaxTokenBytes) {
     if (errors_ == Utf8Errors::kStrict) {
-      throw std::invalid_argument(too_long("the token at byte offset " + std::to_string(offset) + " of " + *chunk.source));
+      throw std::invalid_argument(
+          too_long("the token at byte offset " + std::to_string(offset) + " of " + *chunk.source));
     }
     ++counts_.long_tokens;
     return kDropped;

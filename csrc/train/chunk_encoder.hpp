@@ -36,7 +36,8 @@ struct TextChunk {
 /// Bytes that are not UTF-8 in a source read with errors="strict".
 class InvalidUtf8 : public std::invalid_argument {
  public:
-  InvalidUtf8(const std::string& message, std::string bytes) : std::invalid_argument(message), bytes_(std::move(bytes)) {}
+  InvalidUtf8(const std::string& message, std::string bytes)
+      : std::invalid_argument(message), bytes_(std::move(bytes)) {}
   [[nodiscard]] const std::string& bytes() const noexcept { return bytes_; }
 
  private:

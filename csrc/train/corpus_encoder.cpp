@@ -209,15 +209,14 @@ void CorpusEncoder::add_tokens(std::span<const std::string_view> tokens, std::sp
   Call call(*this);
   has_texts_ = true;
   const std::size_t chunk_tokens = std::max<std::size_t>(1, options_.chunk_bytes / 8);
-  run_rounds(
-      (tokens.size() + chunk_tokens - 1) / chunk_tokens,
-      [&](ChunkEncoder& encoder, std::size_t chunk, const support::StopFlag& stop) {
-        const std::size_t begin = chunk * chunk_tokens;
-        encoder.encode(TokenListChunk{tokens, sentence_ends, begin, std::min(tokens.size(), begin + chunk_tokens),
-                                      sentences_given_},
-                       stop);
-      },
-      tick);
+  run_rounds((tokens.size() + chunk_tokens - 1) / chunk_tokens,
+             [&](ChunkEncoder& encoder, std::size_t chunk, const support::StopFlag& stop) {
+               const std::size_t begin = chunk * chunk_tokens;
+               encoder.encode(TokenListChunk{tokens, sentence_ends, begin,
+                                             std::min(tokens.size(), begin + chunk_tokens), sentences_given_},
+                              stop);
+             },
+             tick);
   sentences_given_ += sentence_ends.size();
   call.succeed();
 }
@@ -229,13 +228,13 @@ void CorpusEncoder::add_integers(std::span<const Integer> ids, std::span<const s
   has_integers_ = true;
   check_offsets(offsets, ids.size());
   const std::size_t chunk_ids = std::max<std::size_t>(1, options_.chunk_bytes / 4);
-  run_rounds(
-      (ids.size() + chunk_ids - 1) / chunk_ids,
-      [&](ChunkEncoder& encoder, std::size_t chunk, const support::StopFlag& stop) {
-        const std::size_t begin = chunk * chunk_ids;
-        encoder.encode(IntegerChunk<Integer>{ids, offsets, begin, std::min(ids.size(), begin + chunk_ids)}, stop);
-      },
-      tick);
+  run_rounds((ids.size() + chunk_ids - 1) / chunk_ids,
+             [&](ChunkEncoder& encoder, std::size_t chunk, const support::StopFlag& stop) {
+               const std::size_t begin = chunk * chunk_ids;
+               encoder.encode(IntegerChunk<Integer>{ids, offsets, begin, std::min(ids.size(), begin + chunk_ids)},
+                              stop);
+             },
+             tick);
   call.succeed();
 }
 

@@ -21,7 +21,7 @@ namespace fastembed::train {
 struct CorpusOptions {
   int workers = 1;
   Utf8Errors errors = Utf8Errors::kStrict;
-  std::uint64_t max_vocab_size = 40'000'000;  // distinct tokens held before the rarest are pruned
+  std::uint64_t max_vocab_size = 40'000'000;             // distinct tokens held before the rarest are pruned
   std::uint64_t memory_budget = std::uint64_t{2} << 30;  // bytes of encoded ids held in memory
   std::string spool_directory = "/tmp";
   std::size_t chunk_bytes = std::size_t{1} << 20;  // one worker's piece of work; 4 at least
@@ -32,13 +32,13 @@ struct CorpusOptions {
 using Tick = std::function<void()>;
 
 struct CorpusStats {
-  std::uint64_t raw_tokens = 0;       // dropped ones included
+  std::uint64_t raw_tokens = 0;  // dropped ones included
   std::uint64_t kept_tokens = 0;
   std::uint64_t bytes = 0;            // of text; 0 for tokens that were never a text
   std::uint64_t distinct_tokens = 0;  // pruned ones counted each time
   std::uint64_t long_tokens = 0;      // dropped for their length
   std::uint64_t repaired_tokens = 0;
-  std::uint64_t prune_count = 0;      // how often the vocabulary outgrew max_vocab_size
+  std::uint64_t prune_count = 0;  // how often the vocabulary outgrew max_vocab_size
   std::uint64_t pruned_words = 0;
   std::uint64_t effective_min_count = 0;
   std::uint64_t spooled_bytes = 0;

@@ -172,9 +172,8 @@ void CorpusEncoder::gather(EncodedCorpus& result, const Tick& tick) {
   for_each_segment(
       [&](std::size_t i) {
         Segment& segment = segments_[i];
-        store_.with_ids(segment, [&](std::span<const std::int32_t> from) {
-          copy_segment(from, layout.places[i], ids, offsets);
-        });
+        store_.with_ids(
+            segment, [&](std::span<const std::int32_t> from) { copy_segment(from, layout.places[i], ids, offsets); });
         store_.drop(segment);
       },
       tick);

@@ -78,10 +78,10 @@ class SpoolFile {
 struct Segment {
   std::unique_ptr<std::int32_t[]> memory;  // null when spooled or empty
   std::uint64_t spool_offset = 0;
-  std::uint64_t stored = 0;      // ids that memory or the spool file hold room for
-  std::uint64_t length = 0;      // ids in use
-  std::int32_t table = 0;        // whose ids: 0 the merged vocabulary, 1 + w worker w
-  bool leading_break = false;    // a sentence ends before the first id, or here when there is none
+  std::uint64_t stored = 0;    // ids that memory or the spool file hold room for
+  std::uint64_t length = 0;    // ids in use
+  std::int32_t table = 0;      // whose ids: 0 the merged vocabulary, 1 + w worker w
+  bool leading_break = false;  // a sentence ends before the first id, or here when there is none
   // Filled in when ids are renamed:
   std::uint64_t sentence_ends = 0;  // sign bits
   bool ends_sentence = false;       // the last id has one

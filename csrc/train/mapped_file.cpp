@@ -29,7 +29,7 @@ class Descriptor {
 }  // namespace
 
 MappedFile::MappedFile(std::string path) : path_(std::move(path)), label_("'" + path_ + "'") {
-  struct stat status {};
+  struct stat status{};
   if (stat(path_.c_str(), &status) != 0) throw std::system_error(errno, std::generic_category(), path_);
   if (!S_ISREG(status.st_mode)) throw std::invalid_argument(label_ + " is not a regular file");
   size_ = static_cast<std::size_t>(status.st_size);
@@ -50,7 +50,7 @@ const std::uint8_t* MappedFile::bytes() {
 
 void MappedFile::map() {
   const Descriptor file(path_);
-  struct stat status {};
+  struct stat status{};
   if (fstat(file.get(), &status) != 0) throw std::system_error(errno, std::generic_category(), path_);
   const auto shrunk = [this] { return std::runtime_error(label_ + " became shorter while it was read"); };
   if (static_cast<std::uint64_t>(status.st_size) < size_) throw shrunk();

@@ -45,16 +45,17 @@ std::vector<SharedVocabulary::IdMap> SharedVocabulary::absorb(std::span<TokenTab
         for (std::size_t t = 0; t < tables.size(); ++t) {
           // Tokens arrive in the order of their hashes: without room made beforehand they would crowd at the front.
           target.reserve(target.size() + tables[t]->size() / kPartitions * 5 / 4 + 64);
-          tables[t]->for_each_in_partition(static_cast<std::uint32_t>(partition), kPartitionBits,
-                                           [&](const TokenTable::Slot& slot) {
-            TokenTable::Slot& own = target.find(slot.key());
-            if (own.count != 0) {
-              own.count += slot.count;
-              maps[t][static_cast<std::size_t>(slot.id)] = shared_id(own.id, partition);
-            } else {
-              maps[t][static_cast<std::size_t>(slot.id)] = shared_id(target.insert(own, slot.key(), slot.count), partition);
-            }
-          });
+          tables[t]->for_each_in_partition(
+              static_cast<std::uint32_t>(partition), kPartitionBits, [&](const TokenTable::Slot& slot) {
+                TokenTable::Slot& own = target.find(slot.key());
+                if (own.count != 0) {
+                  own.count += slot.count;
+                  maps[t][static_cast<std::size_t>(slot.id)] = shared_id(own.id, partition);
+                } else {
+                  maps[t][static_cast<std::size_t>(slot.id)] =
+                      shared_id(target.insert(own, slot.key(), slot.count), partition);
+                }
+              });
         }
       },
       tick);

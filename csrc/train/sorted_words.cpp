@@ -42,24 +42,25 @@ void run_pieces(std::size_t pieces, int workers, const Task& task, const std::fu
 void sort_words(std::vector<SortedWord>& words, int workers, const std::function<void()>& tick) {
   const std::size_t count = words.size();
   if (count == 0) return;
-  run_pieces(
-      (count + kPieceWords - 1) / kPieceWords, workers,
-      [&](std::size_t piece, const StoppableLess& less) {
-        const auto first = words.begin() + static_cast<std::ptrdiff_t>(piece * kPieceWords);
-        std::sort(first, words.begin() + static_cast<std::ptrdiff_t>(std::min(count, (piece + 1) * kPieceWords)), less);
-      },
-      tick);
+  run_pieces((count + kPieceWords - 1) / kPieceWords, workers,
+             [&](std::size_t piece, const StoppableLess& less) {
+               const auto first = words.begin() + static_cast<std::ptrdiff_t>(piece * kPieceWords);
+               std::sort(first, words.begin() + static_cast<std::ptrdiff_t>(std::min(count, (piece + 1) * kPieceWords)),
+                         less);
+             },
+             tick);
   std::vector<SortedWord> merged(words);
   for (std::size_t width = kPieceWords; width < count; width *= 2) {
-    run_pieces(
-        (count + 2 * width - 1) / (2 * width), workers,
-        [&](std::size_t pair, const StoppableLess& less) {
-          const auto at = [&](std::size_t i) { return words.begin() + static_cast<std::ptrdiff_t>(std::min(count, i)); };
-          const std::size_t first = pair * 2 * width;
-          std::merge(at(first), at(first + width), at(first + width), at(first + 2 * width),
-                     merged.begin() + static_cast<std::ptrdiff_t>(first), less);
-        },
-        tick);
+    run_pieces((count + 2 * width - 1) / (2 * width), workers,
+               [&](std::size_t pair, const StoppableLess& less) {
+                 const auto at = [&](std::size_t i) {
+                   return words.begin() + static_cast<std::ptrdiff_t>(std::min(count, i));
+                 };
+                 const std::size_t first = pair * 2 * width;
+                 std::merge(at(first), at(first + width), at(first + width), at(first + 2 * width),
+                            merged.begin() + static_cast<std::ptrdiff_t>(first), less);
+               },
+               tick);
     words.swap(merged);
   }
 }

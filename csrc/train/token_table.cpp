@@ -20,7 +20,8 @@ namespace detail {
 
 TokenKey make_long_key(const std::uint8_t* token, std::size_t size) noexcept {
   std::uint64_t state = 0x8ebc6af09c88c6e3ULL ^ size;
-  for (std::size_t i = 0; i + 16 < size; i += 16) state = mix(load_word(token + i) ^ state, load_word(token + i + 8) ^ 0x589965cc75374cc3ULL);
+  for (std::size_t i = 0; i + 16 < size; i += 16)
+    state = mix(load_word(token + i) ^ state, load_word(token + i + 8) ^ 0x589965cc75374cc3ULL);
   state = mix(load_word(token + size - 16) ^ state, load_word(token + size - 8) ^ 0xa0761d6478bd642fULL);
   return {static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(token)), TokenKey::kLongToken | size,
           static_cast<std::uint32_t>(mix(state, 0xe7037ed1a0b428dbULL) >> 32)};

@@ -80,8 +80,8 @@ inline TokenKey make_token_key(const std::uint8_t* token, std::size_t size, std:
   }
   const std::size_t low_size = size < 8 ? size : 8;
   const std::uint64_t low = detail::load_word(token) & detail::kByteMask[low_size];
-  const std::uint64_t high = (detail::load_word(token + 8) & detail::kByteMask[size - low_size]) |
-                             (static_cast<std::uint64_t>(size) << 56);
+  const std::uint64_t high =
+      (detail::load_word(token + 8) & detail::kByteMask[size - low_size]) | (static_cast<std::uint64_t>(size) << 56);
   return {low, high, detail::hash_words(low, high)};
 }
 

@@ -1,8 +1,79 @@
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypedDict
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
+
+__version__: str
+compiler: str
+sanitizers: str
+cuda_reason: str
+
+class EpochProgress(TypedDict):
+    token_count: int
+    center_count: int
+    positive_count: int
+    loss: float
+    learning_rate: float
+
+class Trainer:
+    def __init__(
+        self,
+        *,
+        ids: NDArray[np.int32],
+        offsets: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        vector_size: int,
+        sg: bool,
+        share_negatives: bool,
+        cbow_mean: bool,
+        shrink_windows: bool,
+        window: int,
+        negative: int,
+        epochs: int,
+        alpha: float,
+        min_alpha: float,
+        sample: float,
+        ns_exponent: float,
+        seed: int,
+        max_sentence_length: int,
+    ) -> None: ...
+    def run_epoch(
+        self, epoch: int, workers: int, on_tick: Callable[[EpochProgress], None] | None = None
+    ) -> EpochProgress: ...
+    def copy_vectors(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+    def take_vectors(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+
+def active_isa() -> str: ...
+def active_kernels() -> dict[str, str]: ...
+def available_isas() -> list[str]: ...
+def compiled_isas() -> list[str]: ...
+def default_worker_count() -> int: ...
+def kernel_cbow_window_f32(
+    isa: str,
+    input: NDArray[np.float32],
+    output: NDArray[np.float32],
+    contexts: Sequence[int],
+    targets: Sequence[int],
+    learning_rate: float,
+    hidden_scale: float,
+    gradient_scale: float,
+) -> float: ...
+def kernel_dot_f32(isa: str, a: NDArray[np.float32], b: NDArray[np.float32]) -> float: ...
+def kernel_fma_peak_f32(isa: str, rounds: int) -> float: ...
+def kernel_sgns_window_f32(
+    isa: str,
+    input: NDArray[np.float32],
+    output: NDArray[np.float32],
+    contexts: Sequence[int],
+    targets: Sequence[int],
+    learning_rate: float,
+) -> float: ...
+def kernel_sigmoid_f32(isa: str, x: NDArray[np.float32]) -> NDArray[np.float32]: ...
+def pool_thread_count() -> int: ...
+def select_isa(name: str) -> None: ...
+def set_default_worker_count(workers: int) -> None: ...
+def usable_cpu_count() -> int: ...
 
 class CorpusEncoder:
     def __init__(
@@ -25,15 +96,15 @@ class CorpusEncoder:
         on_progress: Callable[[int], None] | None = None,
     ) -> None: ...
     def add_tokens(self, sentences: Iterator[Any], max_tokens: int) -> bool: ...
-    def add_integers(self, ids: npt.NDArray[Any], offsets: npt.NDArray[np.int64]) -> None: ...
+    def add_integers(self, ids: NDArray[Any], offsets: NDArray[np.int64]) -> None: ...
     def finish(
         self, min_count: int, max_final_vocab: int | None = None
-    ) -> tuple[list[str], npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int64], dict[str, int]]: ...
+    ) -> tuple[list[str], NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], dict[str, int]]: ...
     @property
     def bytes_done(self) -> int: ...
     @property
     def sentences_given(self) -> int: ...
 
 def kernel_token_edges_u8(
-    isa: str, text: bytes | npt.NDArray[np.uint8], piece_blocks: int
-) -> tuple[npt.NDArray[np.uint32], bool, bool]: ...
+    isa: str, text: bytes | NDArray[np.uint8], piece_blocks: int
+) -> tuple[NDArray[np.uint32], bool, bool]: ...

@@ -1,0 +1,136 @@
+"""Training speed against gensim, side by side in one run, on real text.
+
+    python bench/bench_train.py                # d=100 and 300, 1 and 2 workers, five pairs of runs each
+    python bench/bench_train.py --gate         # fails below 8x gensim at d=100 or 6x at d=300
+
+Both train one epoch on the same words with the same settings (skip-gram unless --cbow, window 5, negative 5,
+sample 1e-4, min_count 5); only the training phase is timed, gensim's in its fastest mode (`corpus_file`). Runs
+alternate, and the ratio is taken pair by pair, so that a drift of the machine's speed cancels. The answer is asserted:
+the same vocabulary, the same words trained, and a loss that has fallen below the untrained one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from common import fma_peak, machine, spread, unpacked_corpus
+
+import fastembed
+from fastembed import _core
+from fastembed._corpus import encode_corpus
+
+QUARTER_LINES = 49_339
+GATES = {100: 8.0, 300: 6.0}
+
+
+class Rival:
+    """gensim with its vocabulary built; `train` returns words/s of one epoch."""
+
+    def __init__(self, path: Path, dim: int, workers: int, cbow: bool) -> None:
+        from gensim.models import Word2Vec
+
+        self.path = str(path)
+        self.model = Word2Vec(
+            vector_size=dim, window=5, negative=5, sample=1e-4, min_count=5, sg=int(not cbow), workers=workers, epochs=1
+        )
+        self.model.build_vocab(corpus_file=self.path)
+
+    def vocabulary(self) -> dict[str, int]:
+        return {word: self.model.wv.get_vecattr(word, "count") for word in self.model.wv.index_to_key}
+
+    def train(self) -> float:
+        started = time.perf_counter()
+        self.model.train(
+            corpus_file=self.path,
+            total_words=self.model.corpus_total_words,
+            total_examples=self.model.corpus_count,
+            epochs=1,
+        )
+        return self.model.corpus_total_words / (time.perf_counter() - started)
+
+
+def train_ours(corpus: Any, dim: int, workers: int, cbow: bool, sharing: str) -> tuple[float, float, dict[str, Any]]:
+    """Words/s, FLOP/s and totals of one epoch."""
+    trainer = _core.Trainer(
+        ids=corpus.ids,
+        offsets=corpus.offsets,
+        counts=corpus.counts,
+        vector_size=dim,
+        sg=not cbow,
+        share_negatives=sharing == "window",
+        cbow_mean=True,
+        shrink_windows=True,
+        window=5,
+        negative=5,
+        epochs=1,
+        alpha=0.025,
+        min_alpha=1e-4,
+        sample=1e-4,
+        ns_exponent=0.75,
+        seed=1,
+        max_sentence_length=10_000,
+    )
+    started = time.perf_counter()
+    totals = trainer.run_epoch(0, workers)
+    seconds = time.perf_counter() - started
+    # Score, both updates: three multiply-adds per pair, target and dimension (per center for CBOW, plus its sums).
+    flops = totals["positive_count"] * 6 * 6 * dim
+    return corpus.stats.token_count / seconds, flops / seconds, dict(totals)
+
+
+def compare(path: Path, corpus: Any, args: argparse.Namespace, dim: int, workers: int) -> float:
+    rival = Rival(path, dim, workers, args.cbow)
+    ours_vocabulary = dict(zip(corpus.words, corpus.counts.tolist(), strict=True))
+    assert rival.vocabulary() == ours_vocabulary, "the two count different words"
+    ours, theirs, flops, ratios = [], [], [], []
+    for _ in range(args.repeats):
+        theirs.append(rival.train())
+        words_per_second, flops_per_second, totals = train_ours(corpus, dim, workers, args.cbow, args.sharing)
+        assert totals["token_count"] == len(corpus.ids), "not every word was trained"
+        assert totals["loss"] / totals["positive_count"] < 0.9 * 6 * math.log(2), "the loss has not fallen"
+        ours.append(words_per_second)
+        flops.append(flops_per_second)
+        ratios.append(words_per_second / theirs[-1])
+    share = statistics.median(flops) / (workers * args.peak)
+    print(
+        f"{dim:>4} {workers:>7}  {spread([o / 1e6 for o in ours]):>19}  {spread([t / 1e3 for t in theirs], '{:.0f}'):>15}"
+        f"  {spread(ratios, '{:.1f}'):>17}  {statistics.median(flops) / 1e9:>8.1f}  {share:>6.0%}",
+        flush=True,
+    )
+    return statistics.median(ratios)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dims", type=int, nargs="+", default=[100, 300])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--lines", type=int, default=QUARTER_LINES, help="lines of the corpus; 0 is all")
+    parser.add_argument("--cbow", action="store_true")
+    parser.add_argument("--sharing", choices=["window", "pair"], default="window")
+    parser.add_argument("--gate", action="store_true", help="exit 1 below the required ratios")
+    args = parser.parse_args()
+
+    path = unpacked_corpus(args.lines or None)
+    corpus = encode_corpus(path, min_count=5)
+    args.peak = fma_peak(fastembed.isa.active())
+    print(f"machine: {machine()}; kernels: {fastembed.isa.active()}")
+    print(f"corpus: {len(corpus.ids):,} words of {len(corpus.words):,} kinds; FMA peak {args.peak / 1e9:.0f} GFLOP/s a core")
+    print(" dim workers   fastembed Mwords/s   gensim kwords/s              ratio   GFLOP/s  of peak")
+    failed = False
+    for dim in args.dims:
+        for workers in args.workers:
+            ratio = compare(path, corpus, args, dim, workers)
+            failed |= args.gate and ratio < GATES.get(dim, 0.0)
+    if failed:
+        sys.exit("a ratio is below its gate: " + ", ".join(f"{gate:g}x at d={dim}" for dim, gate in GATES.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+// Binds the trainer: takes NumPy arrays, checks that no id or offset points outside, releases the GIL once per epoch.
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "bindings/arrays.hpp"
+#include "bindings/bind.hpp"
+#include "support/cpu_budget.hpp"
+#include "train/window_trainer.hpp"
+
+namespace fastembed::bindings {
+namespace {
+
+using train::Architecture;
+using train::EpochTotals;
+using train::Model;
+using train::NegativeSharing;
+using train::TrainConfig;
+
+void check_corpus(std::span<const std::int32_t> ids, std::span<const std::int64_t> offsets, std::size_t word_count) {
+  if (offsets.empty() || offsets.front() != 0 || offsets.back() != static_cast<std::int64_t>(ids.size())) {
+    throw std::invalid_argument("offsets must start at 0 and end at len(ids), " + std::to_string(ids.size()));
+  }
+  for (std::size_t i = 1; i < offsets.size(); ++i) {
+    if (offsets[i] < offsets[i - 1]) {
+      throw std::invalid_argument("offsets must not decrease, but offsets[" + std::to_string(i) + "] does");
+    }
+  }
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] < 0 || static_cast<std::size_t>(ids[i]) >= word_count) {
+      throw std::invalid_argument("ids[" + std::to_string(i) + "] is " + std::to_string(ids[i]) +
+                                  ", outside the vocabulary of " + std::to_string(word_count) + " words");
+    }
+  }
+}
+
+py::dict to_dict(const EpochTotals& totals, float learning_rate) {
+  py::dict result;
+  result["token_count"] = totals.token_count;
+  result["center_count"] = totals.center_count;
+  result["positive_count"] = totals.positive_count;
+  result["loss"] = totals.loss;
+  result["learning_rate"] = learning_rate;
+  return result;
+}
+
+/// Owns the arrays it reads, the model, and the trainer over both.
+class Trainer {
+ public:
+  Trainer(ContiguousArray<std::int32_t> ids, ContiguousArray<std::int64_t> offsets,
+          ContiguousArray<std::int64_t> counts, std::size_t vector_size, const TrainConfig& config)
+      : ids_(std::move(ids)), offsets_(std::move(offsets)), counts_(std::move(counts)) {
+    const auto ids_view = view_1d(ids_, "ids");
+    const auto offsets_view = view_1d(offsets_, "offsets");
+    const auto counts_view = view_1d(counts_, "counts");
+    const py::gil_scoped_release release;
+    check_corpus(ids_view, offsets_view, counts_view.size());
+    if (vector_size == 0) throw std::invalid_argument("vector_size must be at least 1, got 0");
+    if (config.window == 0) throw std::invalid_argument("window must be at least 1, got 0");
+    if (config.epochs == 0) throw std::invalid_argument("epochs must be at least 1, got 0");
+    if (config.max_sentence_length < 1) throw std::invalid_argument("max_sentence_length must be at least 1");
+    epochs_ = config.epochs;
+    model_ = std::make_unique<Model>(counts_view.size(), vector_size);
+    model_->initialise(config.seed, support::default_worker_count(), check_signals);
+    trainer_ = std::make_unique<train::WindowTrainer>(*model_, train::CorpusView{ids_view, offsets_view}, counts_view,
+                                                      config);
+  }
+
+  py::dict run_epoch(std::uint32_t epoch, int workers, const py::object& on_tick) {
+    require_model();
+    if (workers < 1) throw std::invalid_argument("workers must be at least 1, got " + std::to_string(workers));
+    if (epoch >= epochs_) throw std::invalid_argument("epoch " + std::to_string(epoch) + " is past the last");
+    const auto tick = [&] {
+      const py::gil_scoped_acquire acquire;
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+      if (!on_tick.is_none()) on_tick(to_dict(trainer_->progress(), current_rate(epoch)));
+    };
+    EpochTotals totals;
+    {
+      const py::gil_scoped_release release;
+      totals = trainer_->run_epoch(epoch, workers, tick);
+    }
+    return to_dict(totals, current_rate(epoch));
+  }
+
+  py::tuple copy_vectors() const {
+    require_model();
+    const std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(model_->word_count()),
+                                         static_cast<py::ssize_t>(model_->vector_size())};
+    ContiguousArray<float> input(shape);
+    ContiguousArray<float> output(shape);
+    float* to_input = input.mutable_data();
+    float* to_output = output.mutable_data();
+    {
+      const py::gil_scoped_release release;
+      model_->copy_input(to_input);
+      model_->copy_output(to_output);
+    }
+    return py::make_tuple(std::move(input), std::move(output));
+  }
+
+  py::tuple take_vectors() {
+    require_model();
+    const std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(model_->word_count()),
+                                         static_cast<py::ssize_t>(model_->vector_size())};
+    trainer_.reset();
+    const auto model = std::move(model_);
+    auto input = adopt(model->release_input(), shape);
+    auto output = adopt(model->release_output(), shape);
+    return py::make_tuple(std::move(input), std::move(output));
+  }
+
+ private:
+  void require_model() const {
+    if (!trainer_) throw std::runtime_error("the trainer's vectors have been taken");
+  }
+  float current_rate(std::uint32_t epoch) const {
+    return trainer_->learning_rate_at(epoch, trainer_->progress().token_count);
+  }
+
+  ContiguousArray<std::int32_t> ids_;
+  ContiguousArray<std::int64_t> offsets_;
+  ContiguousArray<std::int64_t> counts_;
+  std::uint32_t epochs_ = 0;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<train::WindowTrainer> trainer_;
+};
+
+}  // namespace
+
+void bind_train(py::module_& m) {
+  py::class_<Trainer>(m, "Trainer")
+      .def(py::init([](ContiguousArray<std::int32_t> ids, ContiguousArray<std::int64_t> offsets,
+                       ContiguousArray<std::int64_t> counts, std::size_t vector_size, bool sg, bool share_negatives,
+                       bool cbow_mean, bool shrink_windows, std::uint32_t window, std::uint32_t negative,
+                       std::uint32_t epochs, double alpha, double min_alpha, double sample, double ns_exponent,
+                       std::uint64_t seed, std::int64_t max_sentence_length) {
+             const TrainConfig config{
+                 .architecture = sg ? Architecture::kSkipGram : Architecture::kCbow,
+                 .negative_sharing = share_negatives ? NegativeSharing::kWindow : NegativeSharing::kPair,
+                 .cbow_mean = cbow_mean,
+                 .shrink_windows = shrink_windows,
+                 .window = window,
+                 .negative = negative,
+                 .epochs = epochs,
+                 .alpha = alpha,
+                 .min_alpha = min_alpha,
+                 .sample = sample,
+                 .ns_exponent = ns_exponent,
+                 .seed = seed,
+                 .max_sentence_length = max_sentence_length,
+             };
+             return std::make_unique<Trainer>(std::move(ids), std::move(offsets), std::move(counts), vector_size,
+                                              config);
+           }),
+           py::kw_only(), py::arg("ids").noconvert(), py::arg("offsets").noconvert(), py::arg("counts").noconvert(),
+           py::arg("vector_size"), py::arg("sg"), py::arg("share_negatives"), py::arg("cbow_mean"),
+           py::arg("shrink_windows"), py::arg("window"), py::arg("negative"), py::arg("epochs"), py::arg("alpha"),
+           py::arg("min_alpha"), py::arg("sample"), py::arg("ns_exponent"), py::arg("seed"),
+           py::arg("max_sentence_length"))
+      .def("run_epoch", &Trainer::run_epoch, py::arg("epoch"), py::arg("workers"), py::arg("on_tick") = py::none())
+      .def("copy_vectors", &Trainer::copy_vectors)
+      .def("take_vectors", &Trainer::take_vectors);
+}
+
+}  // namespace fastembed::bindings

@@ -1,0 +1,95 @@
+// Skip-gram and CBOW with negative sampling, one center at a time: walks the corpus, draws what is random, prefetches
+// rows and calls the window kernels. Hogwild over workers (Niu, Recht, Re & Wright, NIPS 2011). No SIMD, no Python.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "train/model.hpp"
+#include "train/samplers.hpp"
+
+namespace fastembed::train {
+
+enum class Architecture { kSkipGram, kCbow };
+
+/// Who shares negatives: the context words of one center, or nobody (word2vec.c; skip-gram only differs).
+enum class NegativeSharing { kWindow, kPair };
+
+struct TrainConfig {
+  Architecture architecture = Architecture::kSkipGram;
+  NegativeSharing negative_sharing = NegativeSharing::kWindow;
+  bool cbow_mean = true;
+  bool shrink_windows = true;
+  std::uint32_t window = 5;
+  std::uint32_t negative = 5;
+  std::uint32_t epochs = 5;
+  double alpha = 0.025;
+  double min_alpha = 1e-4;
+  double sample = 1e-3;
+  double ns_exponent = 0.75;
+  std::uint64_t seed = 1;
+  std::int64_t max_sentence_length = 10'000;
+};
+
+/// Token ids of sentence s are ids[offsets[s] .. offsets[s + 1]). The caller keeps the memory alive and in range.
+struct CorpusView {
+  std::span<const std::int32_t> ids;
+  std::span<const std::int64_t> offsets;
+};
+
+struct EpochTotals {
+  std::int64_t token_count = 0;     // raw tokens passed, before subsampling
+  std::int64_t center_count = 0;    // trained after subsampling
+  std::int64_t positive_count = 0;  // positive pairs
+  double loss = 0;                  // summed negative log-likelihood of the positive pairs and their negatives
+};
+
+class WindowTrainer {
+ public:
+  WindowTrainer(Model& model, CorpusView corpus, std::span<const std::int64_t> counts, const TrainConfig& config);
+
+  /// Trains epoch `epoch` (from 0). `tick` is called on this thread as run_workers says and may read `progress`.
+  EpochTotals run_epoch(std::uint32_t epoch, int workers, const std::function<void()>& tick);
+
+  /// Totals so far of the epoch under way, from any thread.
+  [[nodiscard]] EpochTotals progress() const;
+
+  /// The learning rate at raw token `position` of `epoch`: linear decay by raw words, never below min_alpha.
+  [[nodiscard]] float learning_rate_at(std::uint32_t epoch, std::int64_t position) const noexcept;
+
+ private:
+  friend class WindowWorker;
+
+  // A run of whole pieces (a piece is a sentence, or a part of one longer than max_sentence_length).
+  struct Chunk {
+    std::int64_t begin;
+    std::int64_t end;
+    std::int64_t sentence;  // the sentence that holds `begin`
+  };
+
+  // One cache line a worker, so that publishing never slows another worker down.
+  struct alignas(64) Published {
+    std::atomic<std::int64_t> token_count{0};
+    std::atomic<std::int64_t> center_count{0};
+    std::atomic<std::int64_t> positive_count{0};
+    std::atomic<double> loss{0};
+  };
+
+  void make_chunks();
+
+  Model& model_;
+  CorpusView corpus_;
+  TrainConfig config_;
+  AliasTable negatives_;
+  std::vector<std::uint32_t> keep_thresholds_;
+  std::vector<Chunk> chunks_;
+  std::atomic<std::size_t> next_chunk_{0};
+  std::unique_ptr<Published[]> published_;
+  int published_count_ = 0;
+};
+
+}  // namespace fastembed::train

@@ -1,0 +1,41 @@
+"""fastembed: word2vec training, similarity and exact top-k search with SIMD kernels.
+
+The distribution is called ``fastembed-native``; the package is imported as ``fastembed``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path as _Path
+
+
+def _refuse_mixed_installation(package: _Path) -> None:
+    """Raise ImportError when files of another distribution of the same import name lie in the package directory."""
+    foreign = [name for name in ("text", "image", "sparse", "common", "rerank") if (package / name).is_dir()]
+    if foreign:
+        raise ImportError(
+            f"the package directory {package} also holds files of another distribution that is imported as "
+            f"'fastembed' ({', '.join(foreign)}); the two cannot share an environment: uninstall both with "
+            "'pip uninstall fastembed fastembed-native', then install the one you want"
+        )
+
+
+_refuse_mixed_installation(_Path(__file__).parent)
+
+from fastembed import cuda, isa  # noqa: E402
+from fastembed._config import set_num_threads, show_config  # noqa: E402
+from fastembed._core import __version__  # noqa: E402
+from fastembed.vectors import WordVectors  # noqa: E402
+from fastembed.word2vec import Callback, TrainingInterrupted, TrainingState, train_word2vec  # noqa: E402
+
+__all__ = [
+    "Callback",
+    "TrainingInterrupted",
+    "TrainingState",
+    "WordVectors",
+    "__version__",
+    "cuda",
+    "isa",
+    "set_num_threads",
+    "show_config",
+    "train_word2vec",
+]

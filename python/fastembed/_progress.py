@@ -1,0 +1,50 @@
+"""The training progress bar: tqdm fed from the trainer's ticks."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastembed._core import EpochProgress
+
+
+class TrainingProgress:
+    """One bar over all epochs, counted in raw words; silent when `enabled` is False."""
+
+    def __init__(self, *, enabled: bool, label: str, epochs: int, words_per_epoch: int) -> None:
+        self._words_per_epoch = words_per_epoch
+        self._started = time.perf_counter()
+        self._bar: Any = None
+        if enabled:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=epochs * words_per_epoch, unit="word", unit_scale=True, desc=label, smoothing=0.1)
+
+    def __enter__(self) -> TrainingProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is a bar to update."""
+        return self._bar is not None
+
+    def update(self, epoch: int, progress: EpochProgress) -> None:
+        """Show the totals so far of `epoch` (from 0)."""
+        if self._bar is None:
+            return
+        self._bar.set_postfix(
+            epoch=epoch + 1,
+            loss=f"{progress['loss'] / max(progress['positive_count'], 1):.4f}",
+            lr=f"{progress['learning_rate']:.5f}",
+            refresh=False,
+        )
+        done = epoch * self._words_per_epoch + progress["token_count"]
+        self._bar.update(max(0, done - self._bar.n))

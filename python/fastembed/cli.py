@@ -1,0 +1,337 @@
+"""The command line: ``fastembed train | neighbors | eval | info | demo``.
+
+Holds the options and their translation to calls of the public API; no option has a default of its own here, so that the
+command line and Python cannot disagree. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fastembed.vectors import WordVectors
+
+__all__ = ["load_vectors", "main"]
+
+_FORMATS = ("native", "word2vec-text", "word2vec-binary")
+_INTERRUPTED = 130
+
+_USAGE = """\
+usage: fastembed COMMAND ...
+
+commands:
+  train CORPUS... -o OUT   train word vectors
+  neighbors VECTORS WORD...  nearest words
+  eval VECTORS             word similarity and analogies
+  info [VECTORS]           what a file of vectors holds; without one, how fastembed was built
+  demo                     train on the English text inside this Python installation
+
+fastembed COMMAND --help lists the options of a command; fastembed --version prints the version."""
+
+
+class _UsageError(Exception):
+    """Wrong usage: one line on stderr and exit code 2."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _UsageError(f"{self.prog}: error: {message} (see {self.prog} --help)")
+
+
+def _parser(command: str, description: str, epilog: str | None = None) -> _Parser:
+    return _Parser(prog=f"fastembed {command}", description=description, epilog=epilog, allow_abbrev=False)
+
+
+# Loading
+
+
+def load_vectors(path: str) -> WordVectors:
+    """Read vectors in any of our formats: a directory is a store, a file is word2vec text or binary.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing at `path`.
+    ValueError
+        It is malformed.
+    """
+    from fastembed.vectors import WordVectors
+
+    if os.path.isdir(path):
+        return WordVectors.load(path)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"there are no vectors at {path!r}: no such file or directory")
+    return WordVectors.load_word2vec_format(path)
+
+
+# train
+
+
+def _add_training_options(parser: argparse.ArgumentParser) -> None:
+    # argparse.SUPPRESS: what is not given is not passed on, and train_word2vec's own default holds.
+    group = parser.add_argument_group("training", argument_default=argparse.SUPPRESS)
+    group.add_argument("--vector-size", type=int, metavar="N", help="numbers per vector (100)")
+    group.add_argument("--window", type=int, metavar="N", help="words of context on each side (5)")
+    group.add_argument("--negative", type=int, metavar="N", help="negative samples per positive (5)")
+    group.add_argument("--epochs", type=int, metavar="N", help="passes over the corpus (5)")
+    group.add_argument("--min-count", type=int, metavar="N", help="leave out words rarer than this (5)")
+    group.add_argument("--sample", type=float, metavar="F", help="threshold of subsampling of frequent words (1e-3)")
+    group.add_argument("--alpha", type=float, metavar="F", help="first learning rate (0.025)")
+    group.add_argument("--min-alpha", type=float, metavar="F", help="last learning rate (1e-4)")
+    group.add_argument("--cbow", dest="sg", action="store_false", help="train CBOW instead of skip-gram")
+    group.add_argument("--cbow-mean", type=int, choices=(0, 1), metavar="0|1", help="CBOW: mean (1) or sum of context")
+    group.add_argument("--ns-exponent", type=float, metavar="F", help="exponent of the negatives' distribution (0.75)")
+    group.add_argument(
+        "--no-shrink-windows", dest="shrink_windows", action="store_false", help="full windows, not random smaller ones"
+    )
+    group.add_argument("--max-final-vocab", type=int, metavar="N", help="keep the N most frequent words only")
+    group.add_argument("--max-vocab-size", type=int, metavar="N", help="bound of distinct words held while counting")
+    group.add_argument("--max-sentence-length", type=int, metavar="N", help="cut longer sentences in pieces (10000)")
+    group.add_argument("--seed", type=int, metavar="N", help="seed of all random choices (1)")
+    group.add_argument("--workers", type=int, metavar="N", help="threads (all that may be used)")
+    group.add_argument(
+        "--negative-sharing", choices=("window", "pair"), help="draw negatives per window (the default) or per pair"
+    )
+    group.add_argument("--errors", choices=("strict", "replace", "ignore"), help="on invalid UTF-8 (strict)")
+    group.add_argument("--no-progress", dest="progress", action="store_false", help="no progress bar")
+
+
+def _train_parser() -> argparse.ArgumentParser:
+    from fastembed._word2vec_flags import FLAGS_HELP
+
+    parser = _parser("train", "Train word vectors: skip-gram (or --cbow) with negative sampling.", FLAGS_HELP)
+    parser.add_argument("corpus", nargs="+", metavar="CORPUS", help="text file (.gz .bz2 .xz .zst), directory or glob")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="where to write the vectors")
+    parser.add_argument("--format", choices=_FORMATS, default="native", help="format of OUT (native: a directory)")
+    parser.add_argument("--save-vocabulary", metavar="FILE", help="also write lines 'word count'")
+    _add_training_options(parser)
+    return parser
+
+
+def _check_file_target(path: str) -> None:
+    from fastembed._atomic import check_parent
+
+    check_parent(path)
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"cannot write the file {path!r}: it is a directory")
+
+
+def _train(arguments: list[str]) -> int:
+    from fastembed._word2vec_flags import FlagError, translate
+
+    try:
+        translated, notes = translate(arguments)
+    except FlagError as error:
+        raise _UsageError(f"fastembed train: error: {error}") from error
+    options = vars(_train_parser().parse_intermixed_args(translated))
+    for note in notes:
+        print(f"fastembed train: note: {note}", file=sys.stderr)
+    corpus, output = options.pop("corpus"), options.pop("output")
+    chosen_format, vocabulary = options.pop("format"), options.pop("save_vocabulary")
+    if "cbow_mean" in options:
+        options["cbow_mean"] = bool(options["cbow_mean"])
+
+    # Hours of training must not end with "no such directory".
+    if chosen_format == "native":
+        from fastembed._storage import check_store_target
+
+        check_store_target(output)
+    else:
+        _check_file_target(output)
+    if vocabulary is not None:
+        _check_file_target(vocabulary)
+
+    import fastembed
+
+    vectors = fastembed.train_word2vec(corpus[0] if len(corpus) == 1 else corpus, **options)
+    if chosen_format == "native":
+        vectors.save(output)
+    else:
+        vectors.save_word2vec_format(output, binary=chosen_format == "word2vec-binary")
+    if vocabulary is not None:
+        from fastembed._word2vec_format import save_vocabulary
+
+        save_vocabulary(vocabulary, vectors)
+    print(f"{len(vectors):,} vectors of {vectors.vector_size} numbers are in {output}")
+    return 0
+
+
+# neighbors, eval, info, demo
+
+
+def _print_neighbours(neighbours: list[tuple[str, float]]) -> None:
+    width = max((len(word) for word, _ in neighbours), default=0)
+    for word, cosine in neighbours:
+        print(f"  {word:<{width}}  {cosine:.4f}")
+
+
+def _neighbors(arguments: list[str]) -> int:
+    parser = _parser(
+        "neighbors", "Print the words nearest by cosine to each WORD, or to a sum and difference of words."
+    )
+    parser.add_argument("vectors", metavar="VECTORS", help="a saved directory, or a word2vec text or binary file")
+    parser.add_argument("words", nargs="*", metavar="WORD")
+    parser.add_argument("--positive", nargs="+", default=[], metavar="WORD", help="words to add (one query)")
+    parser.add_argument("--negative", nargs="+", default=[], metavar="WORD", help="words to subtract (one query)")
+    parser.add_argument("--topn", type=int, default=10, metavar="N", help="how many neighbours (10)")
+    options = parser.parse_intermixed_args(arguments)
+    if not (options.words or options.positive or options.negative):
+        parser.error("at least one WORD, --positive or --negative is needed")
+    vectors = load_vectors(options.vectors)
+    if options.positive or options.negative:
+        # Words outside the options count as positive: king --negative man reads as it looks.
+        positive = [*options.words, *options.positive]
+        title = " ".join(["+" + word for word in positive] + ["-" + word for word in options.negative])
+        answers = [(title, vectors.most_similar(positive, options.negative, topn=options.topn))]
+    else:
+        answers = [(word, vectors.most_similar(word, topn=options.topn)) for word in options.words]
+    for title, neighbours in answers:
+        print(f"{title}:")
+        _print_neighbours(neighbours)
+    return 0
+
+
+def _eval(arguments: list[str]) -> int:
+    parser = _parser("eval", "Measure vectors by word similarity and word analogies.")
+    parser.add_argument("vectors", metavar="VECTORS", help="a saved directory, or a word2vec text or binary file")
+    parser.add_argument("--pairs", nargs="+", default=[], metavar="FILE", help="lines: word word score")
+    parser.add_argument("--analogies", nargs="+", default=[], metavar="FILE", help="lines: a b c d; ': name' = section")
+    parser.add_argument("--restrict-vocab", type=int, default=300_000, metavar="N", help="first N words only (300000)")
+    parser.add_argument("--case-sensitive", action="store_true", help="compare words as they are")
+    options = parser.parse_intermixed_args(arguments)
+    if not (options.pairs or options.analogies):
+        parser.error("at least one file is needed: --pairs FILE or --analogies FILE")
+    vectors = load_vectors(options.vectors)
+    settings = {"restrict_vocab": options.restrict_vocab, "case_insensitive": not options.case_sensitive}
+    for path in options.pairs:
+        print(f"{path}: {vectors.evaluate_word_pairs(path, **settings)}")
+    for path in options.analogies:
+        print(f"{path}: {vectors.evaluate_analogies(path, **settings)}")
+    return 0
+
+
+def _info(arguments: list[str]) -> int:
+    parser = _parser("info", "Say what VECTORS hold; without VECTORS, how fastembed was built and what it uses.")
+    parser.add_argument("vectors", nargs="?", metavar="VECTORS")
+    options = parser.parse_args(arguments)
+    if options.vectors is None:
+        import fastembed
+
+        config = fastembed.show_config()
+        if config is not None:
+            print(config)
+        return 0
+    vectors = load_vectors(options.vectors)
+    kind = "fastembed store" if os.path.isdir(options.vectors) else "word2vec file"
+    print(f"{options.vectors}: {kind}")
+    print(f"words: {len(vectors):,}")
+    print(f"vector size: {vectors.vector_size}")
+    print(f"output vectors: {'no' if vectors.output_vectors is None else 'yes'}")
+    if vectors.counts is not None:
+        print(f"counts: {int(vectors.counts.sum()):,} occurrences")
+    print(f"first words: {' '.join(vectors.index_to_key[:10])}")
+    for name, value in vectors.config.items():
+        print(f"{name}: {value}")
+    for record in vectors.history:
+        print(", ".join(f"{name} {_short(value)}" for name, value in record.items()))
+    return 0
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _demo(arguments: list[str]) -> int:
+    parser = _parser("demo", "Train on the English text inside this Python installation and print neighbours.")
+    group = parser.add_argument_group("options", argument_default=argparse.SUPPRESS)
+    group.add_argument("--output", "-o", metavar="DIR", help="where to save the vectors (fastembed-demo)")
+    group.add_argument("--epochs", type=int, metavar="N", help="passes over the text (20)")
+    group.add_argument("--workers", type=int, metavar="N", help="threads (all that may be used)")
+    group.add_argument("--no-progress", dest="progress", action="store_false", help="no progress bar")
+    options = vars(parser.parse_args(arguments))
+
+    from fastembed.demo import run_demo
+
+    run_demo(**options)
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train,
+    "neighbors": _neighbors,
+    "eval": _eval,
+    "info": _info,
+    "demo": _demo,
+}
+
+
+# Dispatch
+
+
+def _message(error: BaseException) -> str:
+    """One line that says what went wrong, without Python's decoration."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        text = f"{error.strerror}: {error.filename!r}"
+    elif isinstance(error, KeyError) and len(error.args) == 1:
+        text = str(error.args[0])  # str(KeyError) would add quotes
+    else:
+        text = str(error) or type(error).__name__
+    return " ".join(text.split())
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_USAGE, file=sys.stdout if arguments else sys.stderr)
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        import fastembed
+
+        print(getattr(fastembed, "__version__", "unknown"))
+        return 0
+    command = _COMMANDS.get(arguments[0])
+    if command is None:
+        raise _UsageError(f"fastembed: error: unknown command {arguments[0]!r}, wanted one of {', '.join(_COMMANDS)}")
+    return command(arguments[1:])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments after the program's name; None takes them from `sys.argv`.
+
+    Returns
+    -------
+    int
+        The exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+        return code
+    except SystemExit as stop:  # argparse after --help
+        return stop.code if isinstance(stop.code, int) else 0
+    except _UsageError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nfastembed: interrupted, nothing was saved", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, such as head, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit fails again
+        return 1
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, MemoryError) as error:
+        print(f"fastembed: error: {_message(error)}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

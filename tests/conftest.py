@@ -1,0 +1,75 @@
+"""What every test may rely on: the header line, the gpu marker, native builds and fresh interpreters."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+
+import fastembed
+import native
+from fastembed import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# A sanitizer slows calls down by an unpredictable factor, so that only the count of examples is limited there.
+hypothesis.settings.register_profile("sanitizer", deadline=None, max_examples=25)
+hypothesis.settings.register_profile("plain", deadline=None)
+hypothesis.settings.load_profile("sanitizer" if _core.sanitizers else "plain")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    isas = ", ".join(fastembed.isa.available())
+    sanitizers = _core.sanitizers or "none"
+    return (
+        f"fastembed {fastembed.__version__}: instruction set {fastembed.isa.active()} (of {isas}), "
+        f"{_core.default_worker_count()} workers, sanitizers: {sanitizers}"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if fastembed.cuda.is_available():
+        return
+    skip = pytest.mark.skip(reason=f"no CUDA: {fastembed.cuda.why_not()}")
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run code in a fresh interpreter; keyword arguments are environment variables, None removes one."""
+
+    def run(
+        code: str, *, prefix: tuple[str, ...] = (), timeout: float = 120, **environment: str | None
+    ) -> subprocess.CompletedProcess[str]:
+        settings = {key: value for key, value in os.environ.items() if environment.get(key, "") is not None}
+        settings.update({key: value for key, value in environment.items() if value is not None})
+        return subprocess.run(
+            [*prefix, sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env=settings,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def native_build(tmp_path_factory: pytest.TempPathFactory) -> native.Build:
+    """The C++ side built for this machine, without Python: objects of every tier and kernel_check."""
+    return native.build(tmp_path_factory.mktemp("native"))
+
+
+@pytest.fixture(scope="session")
+def neon_build(tmp_path_factory: pytest.TempPathFactory) -> native.Build:
+    """The C++ side cross-compiled for AArch64."""
+    native.require("aarch64-linux-gnu-g++")
+    return native.build(tmp_path_factory.mktemp("neon"), toolchain=native.ROOT / "csrc/isa/aarch64-linux-gnu.cmake")

@@ -1,0 +1,411 @@
+// Compares every kernel of every tier this machine can run with plain float64 loops written here. Needs no Python, so
+// that a cross-compiled tier can be checked under an emulator. Prints "N checks passed" or the first failures.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <limits>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "cpu/dispatch.hpp"
+#include "cpu/kernel_table.hpp"
+#include "support/aligned_buffer.hpp"
+
+namespace {
+
+using fastembed::CbowWindow;
+using fastembed::KernelTable;
+using fastembed::LossSum;
+using fastembed::SgnsWindow;
+using fastembed::support::AlignedBuffer;
+
+constexpr double kUnit = 1.0 / (1 << 24);  // half of float32's machine epsilon
+constexpr std::size_t kLengths[] = {0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97, 300};
+constexpr std::size_t kMisalignments[] = {0, 1, 3};  // in floats: 0, 4 and 12 bytes
+constexpr std::size_t kContextCounts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 40};
+constexpr std::size_t kTargetCounts[] = {1, 2, 3, 4, 5, 6, 7, 11, 21};
+constexpr std::size_t kDepths[] = {16, 32, 112, 304};
+constexpr std::size_t kGuard = 64;  // floats beyond a buffer's end that nothing may touch
+constexpr float kGuardValue = -12345.5F;
+
+struct Report {
+  std::string tier;
+  long passed = 0;
+  long failed = 0;
+
+  void expect(bool good, const std::string& what) {
+    if (good) {
+      ++passed;
+      return;
+    }
+    if (++failed <= 20) std::fprintf(stderr, "FAILED [%s] %s\n", tier.c_str(), what.c_str());
+  }
+
+  void expect_near(double got, double wanted, double bound, const std::string& what) {
+    // Not `error <= bound` alone: a NaN must fail.
+    const bool good = std::fabs(got - wanted) <= bound;
+    expect(good, good ? std::string()
+                      : what + ": got " + std::to_string(got) + ", wanted " + std::to_string(wanted) + " within " +
+                            std::to_string(bound / kUnit) + " * 2^-24");
+  }
+};
+
+// SplitMix64, reduced to floats in [-1, 1).
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : state_(seed) {}
+  std::uint64_t next() {
+    state_ += 0x9e3779b97f4a7c15ULL;
+    std::uint64_t z = state_;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+    return z ^ (z >> 31);
+  }
+  float signed_unit() { return static_cast<float>(next() >> 40) / static_cast<float>(1 << 23) - 1.0F; }
+  void fill(float* to, std::size_t count, float scale) {
+    for (std::size_t i = 0; i < count; ++i) to[i] = scale * signed_unit();
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
+double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }
+
+std::string text(const char* name, std::size_t value) { return std::string(" ") + name + "=" + std::to_string(value); }
+
+void check_dot(const KernelTable& table, Report& report) {
+  Random random(1);
+  for (const std::size_t depth : kLengths) {
+    for (const std::size_t shift_a : kMisalignments) {
+      for (const std::size_t shift_b : kMisalignments) {
+        AlignedBuffer<float> a(depth + 4), b(depth + 4);
+        random.fill(a.data(), a.size(), 2.0F);
+        random.fill(b.data(), b.size(), 2.0F);
+        const float* left = a.data() + shift_a;
+        const float* right = b.data() + shift_b;
+        double sum = 0, magnitude = 0;
+        for (std::size_t i = 0; i < depth; ++i) {
+          sum += double{left[i]} * right[i];
+          magnitude += std::fabs(double{left[i]} * right[i]);
+        }
+        const std::string where = "dot_f32" + text("depth", depth) + text("a+", shift_a) + text("b+", shift_b);
+        report.expect_near(table.dot_f32(left, right, depth), sum, static_cast<double>(depth) * kUnit * magnitude,
+                           where);
+        for (float* value = a.data(); value != a.data() + a.size(); ++value) *value = std::round(*value * 8.0F);
+        for (float* value = b.data(); value != b.data() + b.size(); ++value) *value = std::round(*value * 8.0F);
+        double exact = 0;
+        for (std::size_t i = 0; i < depth; ++i) exact += double{left[i]} * right[i];
+        report.expect_near(table.dot_f32(left, right, depth), exact, 0, where + " of whole numbers");
+      }
+    }
+  }
+}
+
+// A NaN or an infinity anywhere, in a full register or in the tail, must show in the result.
+void check_dot_special(const KernelTable& table, Report& report) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const std::size_t depth : kLengths) {
+    for (std::size_t at = 0; at < depth; ++at) {
+      std::vector<float> a(depth, 1.0F);
+      const std::vector<float> ones(depth, 1.0F);
+      const std::string where = "dot_f32" + text("depth", depth) + text("special value at", at);
+      a[at] = std::numeric_limits<float>::quiet_NaN();
+      report.expect(std::isnan(table.dot_f32(a.data(), ones.data(), depth)), where + ": NaN is lost");
+      report.expect(std::isnan(table.dot_f32(ones.data(), a.data(), depth)), where + ": NaN on the right is lost");
+      a[at] = infinity;
+      report.expect(table.dot_f32(a.data(), ones.data(), depth) == infinity, where + ": infinity is lost");
+      a[at] = -infinity;
+      report.expect(table.dot_f32(a.data(), ones.data(), depth) == -infinity, where + ": -infinity is lost");
+    }
+  }
+}
+
+// Below -87 the smallest values may be replaced by exp(-87), which is 1.6e-38.
+double sigmoid_bound(double x) { return x < -87.0 ? 2e-38 : 4.0 * kUnit * sigmoid(x); }
+
+void check_sigmoid(const KernelTable& table, Report& report) {
+  Random random(2);
+  for (const std::size_t count : kLengths) {
+    for (const std::size_t shift : kMisalignments) {
+      std::vector<float> x(count + 4), out(count + 8, kGuardValue);
+      random.fill(x.data(), x.size(), 20.0F);
+      const std::string where = "sigmoid_f32" + text("count", count) + text("x+", shift);
+      table.sigmoid_f32(x.data() + shift, count, out.data() + shift);
+      std::vector<float> in_place = x;
+      table.sigmoid_f32(in_place.data() + shift, count, in_place.data() + shift);
+      for (std::size_t i = 0; i < count; ++i) {
+        const double value = x[shift + i];
+        report.expect_near(out[shift + i], sigmoid(value), sigmoid_bound(value), where);
+        report.expect(in_place[shift + i] == out[shift + i], where + ": in place differs");
+      }
+      report.expect(out[shift + count] == kGuardValue, where + ": wrote behind the end");
+      report.expect(shift == 0 || out[shift - 1] == kGuardValue, where + ": wrote before the start");
+    }
+  }
+  std::vector<float> sweep;
+  for (float value = -120.0F; value <= 120.0F; value += 0.0078125F) sweep.push_back(value);
+  std::vector<float> out(sweep.size());
+  table.sigmoid_f32(sweep.data(), sweep.size(), out.data());
+  for (std::size_t i = 0; i < sweep.size(); ++i) {
+    report.expect_near(out[i], sigmoid(sweep[i]), sigmoid_bound(sweep[i]), "sigmoid_f32 x=" + std::to_string(sweep[i]));
+  }
+}
+
+LossSum empty_loss() {
+  LossSum loss{};
+  std::fill(std::begin(loss.factor_lanes), std::end(loss.factor_lanes), 1.0F);
+  return loss;
+}
+
+// Rows of float32 with a guard behind them, and the same in float64 with the error bound of each element.
+struct Matrix {
+  Matrix(std::size_t rows, std::size_t row_depth, Random& random)
+      : depth(row_depth), values(rows * row_depth + kGuard), wanted(rows * row_depth), bound(rows * row_depth, 0.0) {
+    random.fill(values.data(), values.size(), 0.5F);
+    std::copy_n(values.data(), wanted.size(), wanted.begin());
+    std::fill_n(values.data() + wanted.size(), kGuard, kGuardValue);
+    before = wanted;
+  }
+  float* row(std::size_t index) { return values.data() + index * depth; }
+  const double* old(std::size_t index) const { return before.data() + index * depth; }
+
+  // row += factor * addend, where the factor is known to within factor_error.
+  void add(std::size_t index, double factor, double factor_error, const double* addend, double addend_error) {
+    for (std::size_t i = 0; i < depth; ++i) {
+      wanted[index * depth + i] += factor * addend[i];
+      const double magnitude = std::fabs(factor * addend[i]) + std::fabs(wanted[index * depth + i]);
+      bound[index * depth + i] += factor_error * std::fabs(addend[i]) + std::fabs(factor) * addend_error;
+      bound[index * depth + i] += 4.0 * kUnit * magnitude;
+    }
+  }
+
+  void compare(Report& report, const std::string& where) {
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      report.expect_near(values[i], wanted[i], bound[i], where + text("row", i / depth) + text("column", i % depth));
+    }
+    const bool whole = std::all_of(values.data() + wanted.size(), values.data() + values.size(),
+                                   [](float value) { return value == kGuardValue; });
+    report.expect(whole, where + ": wrote behind the rows");
+  }
+
+  std::size_t depth;
+  AlignedBuffer<float> values;
+  std::vector<double> wanted, before, bound;
+};
+
+class Workspace {
+ public:
+  explicit Workspace(std::size_t count) : values_(count + kGuard), count_(count) {
+    std::fill_n(values_.data(), values_.size(), kGuardValue);
+  }
+  float* data() { return values_.data(); }
+  void compare(Report& report, const std::string& where) {
+    for (std::size_t i = count_; i < values_.size(); ++i) {
+      report.expect(values_[i] == kGuardValue, where + ": wrote behind the workspace");
+    }
+  }
+
+ private:
+  AlignedBuffer<float> values_;
+  std::size_t count_;
+};
+
+// Score, gradient and loss of one pair, with their error bounds.
+struct Pair {
+  double gradient, gradient_error, loss, loss_error;
+
+  Pair(const double* a, const double* b, std::size_t depth, double relative_error, bool positive, double rate) {
+    double score = 0, magnitude = 0;
+    for (std::size_t i = 0; i < depth; ++i) {
+      score += a[i] * b[i];
+      magnitude += std::fabs(a[i] * b[i]);
+    }
+    const double score_error = (static_cast<double>(depth) * kUnit + relative_error) * magnitude;
+    gradient = rate * ((positive ? 1.0 : 0.0) - sigmoid(score));
+    gradient_error = rate * (score_error / 4.0 + 8.0 * kUnit);
+    loss = softplus(positive ? -score : score);
+    loss_error = score_error + 8.0 * kUnit;
+  }
+};
+
+struct LossCheck {
+  double wanted = 0, bound = 0;
+  void add(const Pair& pair) {
+    wanted += pair.loss;
+    bound += pair.loss_error;
+  }
+  // A lane's sum and product are rounded after each of its at most 100 terms between two folds.
+  void compare(const KernelTable& table, LossSum& loss, Report& report, const std::string& where) const {
+    table.drain_loss(loss);
+    report.expect_near(loss.total, wanted, bound + 100.0 * kUnit * wanted, where + " loss");
+    report.expect(loss.factor_count == 0 && loss.linear_lanes[3] == 0.0F && loss.factor_lanes[5] == 1.0F,
+                  where + ": drain_loss did not reset the lanes");
+  }
+};
+
+// What the contract in kernel_table.hpp asks a caller to add to the workspace.
+std::size_t gradient_floats(std::size_t contexts, std::size_t targets) {
+  return 32 * ((contexts + 1) / 2) * ((targets + 5) / 6);
+}
+
+struct Shape {
+  std::size_t contexts, targets, depth;
+  bool repeats;  // some rows occur twice
+  [[nodiscard]] std::string name(const char* kernel) const {
+    return kernel + text("contexts", contexts) + text("targets", targets) + text("depth", depth) +
+           (repeats ? " with repeated rows" : "");
+  }
+};
+
+// count row numbers in a matrix of count + 2 rows; with repeats, the last ones name earlier rows again.
+std::vector<std::size_t> choose_rows(std::size_t count, bool repeats, Random& random) {
+  std::vector<std::size_t> rows(count);
+  std::iota(rows.begin(), rows.end(), std::size_t{1});
+  std::swap(rows[0], rows[random.next() % count]);
+  if (repeats && count >= 2) rows[count - 1] = rows[0];
+  if (repeats && count >= 5) rows[count - 2] = rows[1];
+  return rows;
+}
+
+void check_sgns(const KernelTable& table, Report& report, const Shape& shape, Random& random) {
+  Matrix input(shape.contexts + 2, shape.depth, random), output(shape.targets + 2, shape.depth, random);
+  const auto contexts = choose_rows(shape.contexts, shape.repeats, random);
+  const auto targets = choose_rows(shape.targets, shape.repeats, random);
+  std::vector<std::vector<float>> copies(shape.contexts);
+  std::vector<const float*> context_values(shape.contexts);
+  std::vector<float*> context_rows(shape.contexts), target_rows(shape.targets);
+  for (std::size_t c = 0; c < shape.contexts; ++c) {
+    context_rows[c] = input.row(contexts[c]);
+    context_values[c] = context_rows[c];
+    if (std::find(contexts.begin(), contexts.begin() + static_cast<std::ptrdiff_t>(c), contexts[c]) !=
+        contexts.begin() + static_cast<std::ptrdiff_t>(c)) {
+      copies[c].assign(context_rows[c], context_rows[c] + shape.depth);
+      context_values[c] = copies[c].data();
+    }
+  }
+  for (std::size_t t = 0; t < shape.targets; ++t) target_rows[t] = output.row(targets[t]);
+  LossCheck expected;
+  const float rate = 0.0625F;
+  for (std::size_t c = 0; c < shape.contexts; ++c) {
+    for (std::size_t t = 0; t < shape.targets; ++t) {
+      const Pair pair(input.old(contexts[c]), output.old(targets[t]), shape.depth, 0.0, t == 0, rate);
+      input.add(contexts[c], pair.gradient, pair.gradient_error, output.old(targets[t]), 0.0);
+      output.add(targets[t], pair.gradient, pair.gradient_error, input.old(contexts[c]), 0.0);
+      expected.add(pair);
+    }
+  }
+  std::vector<const float*> prefetch_rows(shape.targets + 1, output.row(shape.targets + 1));
+  Workspace workspace((shape.contexts + shape.targets) * shape.depth + gradient_floats(shape.contexts, shape.targets));
+  LossSum loss = empty_loss();
+  table.sgns_window_f32({context_values.data(), context_rows.data(), target_rows.data(),
+                         shape.repeats ? prefetch_rows.data() : nullptr, static_cast<std::uint32_t>(shape.contexts),
+                         static_cast<std::uint32_t>(shape.targets), static_cast<std::uint32_t>(shape.depth), rate,
+                         workspace.data(), &loss});
+  const std::string where = shape.name("sgns_window_f32");
+  input.compare(report, where + " input");
+  output.compare(report, where + " output");
+  workspace.compare(report, where);
+  expected.compare(table, loss, report, where);
+}
+
+void check_cbow(const KernelTable& table, Report& report, const Shape& shape, Random& random) {
+  Matrix input(shape.contexts + 2, shape.depth, random), output(shape.targets + 2, shape.depth, random);
+  const auto contexts = choose_rows(shape.contexts, shape.repeats, random);
+  const auto targets = choose_rows(shape.targets, shape.repeats, random);
+  std::vector<float*> context_rows(shape.contexts), target_rows(shape.targets);
+  for (std::size_t c = 0; c < shape.contexts; ++c) context_rows[c] = input.row(contexts[c]);
+  for (std::size_t t = 0; t < shape.targets; ++t) target_rows[t] = output.row(targets[t]);
+  const float rate = 0.0625F, gradient_scale = 0.75F;
+  const float hidden_scale = 1.0F / static_cast<float>(shape.contexts);
+  std::vector<double> hidden(shape.depth, 0.0), delta(shape.depth, 0.0);
+  for (const std::size_t row : contexts) {
+    for (std::size_t i = 0; i < shape.depth; ++i) hidden[i] += input.old(row)[i] * double{hidden_scale};
+  }
+  // |in| <= 0.5, so a sum of n of them is off by at most n * 2^-24 * 0.5 * n, scaled by 1 / n.
+  const double hidden_error = kUnit * (0.5 * static_cast<double>(shape.contexts) + 1.0);
+  LossCheck expected;
+  double delta_error = 0;
+  for (std::size_t t = 0; t < shape.targets; ++t) {
+    Pair pair(hidden.data(), output.old(targets[t]), shape.depth, 0.0, t == 0, rate);
+    const double carried = hidden_error * 0.5 * static_cast<double>(shape.depth);
+    pair.gradient_error += rate * carried / 4.0;
+    pair.loss_error += carried;
+    output.add(targets[t], pair.gradient, pair.gradient_error, hidden.data(), hidden_error);
+    for (std::size_t i = 0; i < shape.depth; ++i) delta[i] += pair.gradient * output.old(targets[t])[i];
+    delta_error +=
+        0.5 * (pair.gradient_error + static_cast<double>(shape.targets + 2) * kUnit * std::fabs(pair.gradient));
+    expected.add(pair);
+  }
+  for (const std::size_t row : contexts) {
+    input.add(row, double{gradient_scale}, kUnit * gradient_scale, delta.data(), delta_error);
+  }
+  Workspace workspace((shape.targets + 2) * shape.depth + gradient_floats(1, shape.targets));
+  LossSum loss = empty_loss();
+  table.cbow_window_f32({context_rows.data(), target_rows.data(), static_cast<std::uint32_t>(shape.contexts),
+                         static_cast<std::uint32_t>(shape.targets), static_cast<std::uint32_t>(shape.depth), rate,
+                         hidden_scale, gradient_scale, workspace.data(), &loss});
+  const std::string where = shape.name("cbow_window_f32");
+  input.compare(report, where + " input");
+  output.compare(report, where + " output");
+  workspace.compare(report, where);
+  expected.compare(table, loss, report, where);
+}
+
+void check_windows(const KernelTable& table, Report& report) {
+  Random random(3);
+  for (const std::size_t contexts : kContextCounts) {
+    for (const std::size_t targets : kTargetCounts) {
+      for (const std::size_t depth : kDepths) {
+        for (const bool repeats : {false, true}) {
+          if (contexts * targets * depth > 100'000 && repeats) continue;  // spares emulators the slowest
+          check_sgns(table, report, {contexts, targets, depth, repeats}, random);
+          check_cbow(table, report, {contexts, targets, depth, repeats}, random);
+        }
+      }
+    }
+  }
+}
+
+// Many steps into one LossSum without draining: no lane may overflow and none of the terms may get lost.
+void check_long_loss(const KernelTable& table, Report& report) {
+  constexpr std::size_t kDepth = 16, kTargets = 6;
+  constexpr int kSteps = 1000;
+  AlignedBuffer<float> context(kDepth), targets(kTargets * kDepth);
+  float* context_row = context.data();
+  const float* context_value = context.data();
+  std::vector<float*> target_rows(kTargets);
+  for (std::size_t t = 0; t < kTargets; ++t) target_rows[t] = targets.data() + t * kDepth;
+  Workspace workspace((1 + kTargets) * kDepth + gradient_floats(1, kTargets));
+  LossSum loss = empty_loss();
+  for (int step = 0; step < kSteps; ++step) {
+    table.sgns_window_f32({&context_value, &context_row, target_rows.data(), nullptr, 1, kTargets, kDepth, 0.025F,
+                           workspace.data(), &loss});
+  }
+  LossCheck expected;  // every row is zero and stays zero, so that every term is log(2)
+  expected.wanted = kSteps * kTargets * std::log(2.0);
+  expected.compare(table, loss, report, "1000 steps");
+}
+
+}  // namespace
+
+int main() {
+  long passed = 0, failed = 0;
+  for (const std::string& name : fastembed::cpu::available_isas()) {
+    const KernelTable& table = fastembed::cpu::kernels_of(name);
+    Report report{name};
+    check_dot(table, report);
+    check_dot_special(table, report);
+    check_sigmoid(table, report);
+    check_windows(table, report);
+    check_long_loss(table, report);
+    std::printf("%s: %ld checks passed, %ld failed\n", name.c_str(), report.passed, report.failed);
+    passed += report.passed;
+    failed += report.failed;
+  }
+  std::printf("%ld checks passed\n", passed);
+  return failed == 0 && passed > 0 ? 0 : 1;
+}

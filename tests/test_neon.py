@@ -1,0 +1,17 @@
+"""The neon tier, cross-compiled and run under the emulator: every kernel against float64 loops."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import native
+
+
+@pytest.mark.slow
+def test_kernel_check_on_aarch64(neon_build: native.Build) -> None:
+    emulator = native.require("qemu-aarch64")
+    lines = native.output(emulator, neon_build.kernel_check).splitlines()
+    assert re.fullmatch(r"[1-9]\d* checks passed", lines[-1])
+    assert [line.split(":")[0] for line in lines[:-1]] == ["neon", "scalar"]

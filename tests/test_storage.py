@@ -1,0 +1,366 @@
+"""The open store: round trips, damage, replacement, and kill -9."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import fastembed._storage as storage
+import numpy as np
+import pytest
+from fastembed.vectors import WordVectors
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+ODD_WORDS = [
+    "\r",
+    "a\rb",
+    "\x00",
+    "\u2028",
+    "\x85",
+    "\x0b\x0c\x1c",
+    "",
+    " ",
+    "tab\there",
+    "ünï",
+    "😀",
+    "\ufeff",
+    "\ud800",
+    "'\"\\",
+]
+
+
+def make(n_words: int = 20, vector_size: int = 4, words: list[str] | None = None, seed: int = 0) -> WordVectors:
+    rng = np.random.default_rng(seed)
+    table = rng.standard_normal((n_words, vector_size)).astype(np.float32)
+    return WordVectors(
+        table,
+        words or [f"w{i}" for i in range(n_words)],
+        counts=rng.integers(1, 1000, n_words),
+        output_vectors=-table,
+        history=[{"epoch": 1, "loss": 2.5, "words_per_second": 1e6, "alpha": 0.02}],
+        config={"window": 5, "seed": 1},
+    )
+
+
+def assert_equal(a: WordVectors, b: WordVectors) -> None:
+    assert a.index_to_key == b.index_to_key
+    assert a.history == b.history and a.config == b.config
+    for name in ("vectors", "output_vectors", "counts"):
+        x, y = getattr(a, name), getattr(b, name)
+        assert (x is None) == (y is None), name
+        assert x is None or (x.dtype == y.dtype and x.tobytes() == y.tobytes()), name
+
+
+def entries(path: Path) -> list[str]:
+    return sorted(os.listdir(path))
+
+
+# Round trips
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+def test_round_trip(tmp_path: Path, mmap: bool) -> None:
+    wv = make()
+    wv.save(tmp_path / "store")
+    loaded = WordVectors.load(tmp_path / "store", mmap=mmap)
+    assert_equal(wv, loaded)
+    assert isinstance(loaded.vectors, np.memmap) == mmap and isinstance(loaded.output_vectors, np.memmap) == mmap
+    assert loaded.most_similar("w1") == wv.most_similar("w1")
+    assert not loaded.vectors.flags.writeable
+
+
+def test_layout_is_open(tmp_path: Path) -> None:
+    wv = make(3, words=["a", "b\r", "c"])
+    wv.save(tmp_path / "store")
+    assert entries(tmp_path / "store") == [
+        "counts.npy",
+        "metadata.json",
+        "output_vectors.npy",
+        "vectors.npy",
+        "vocabulary.txt",
+    ]
+    assert np.array_equal(np.load(tmp_path / "store" / "vectors.npy"), wv.vectors)
+    assert (tmp_path / "store" / "vocabulary.txt").read_bytes() == b"a\nb\r\nc\n"
+    metadata = json.loads((tmp_path / "store" / "metadata.json").read_text())
+    assert metadata["format"] == "fastembed.WordVectors" and metadata["format_version"] == 1
+    assert (metadata["n_words"], metadata["vector_size"]) == (3, 4) and metadata["config"] == wv.config
+
+
+def test_only_what_there_is_is_written(tmp_path: Path) -> None:
+    wv = WordVectors(np.ones((1, 2), np.float32), ["a"])
+    wv.save(tmp_path / "store")
+    assert entries(tmp_path / "store") == ["metadata.json", "vectors.npy", "vocabulary.txt"]
+    assert_equal(wv, WordVectors.load(tmp_path / "store"))
+
+
+@pytest.mark.parametrize("words", [ODD_WORDS, [*ODD_WORDS, "\n", "a\nb", "\ud83d\ude00"], []])
+def test_odd_words_round_trip(tmp_path: Path, words: list[str]) -> None:
+    wv = WordVectors(np.ones((len(words), 2), np.float32), words)
+    wv.save(tmp_path / "store")
+    assert WordVectors.load(tmp_path / "store").index_to_key == words
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.text(st.characters(), max_size=6), unique=True, max_size=8))
+def test_any_words_round_trip(words: list[str]) -> None:
+    data, encoding = storage._vocabulary_bytes(words)
+    assert storage._parse_vocabulary(data, encoding, "vocabulary.txt") == words
+
+
+def test_numpy_scalars_in_history_and_config(tmp_path: Path) -> None:
+    wv = WordVectors(
+        np.ones((1, 2), np.float32),
+        ["a"],
+        history=[{"loss": np.float32(0.5), "epoch": np.int64(3)}],
+        config={"sg": np.True_},
+    )
+    wv.save(tmp_path / "store")
+    loaded = WordVectors.load(tmp_path / "store")
+    assert loaded.history == [{"loss": 0.5, "epoch": 3}] and loaded.config == {"sg": True}
+
+
+def test_pickle_of_a_mapped_store(tmp_path: Path) -> None:
+    import pickle
+
+    wv = make()
+    wv.save(tmp_path / "store")
+    twin = pickle.loads(pickle.dumps(WordVectors.load(tmp_path / "store")))
+    assert_equal(wv, twin)
+    assert type(twin.vectors) is np.ndarray
+
+
+# Replacement
+
+
+def test_replacing_keeps_nothing_of_the_old(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    for seed in range(4):
+        wv = make(10 + seed, seed=seed)
+        wv.save(path)
+        assert_equal(wv, WordVectors.load(path))
+    assert len(entries(path)) == 5
+
+
+def test_saving_over_what_is_mapped(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    wv = make()
+    wv.save(path)
+    mapped = WordVectors.load(path)
+    mapped.save(path)
+    again = WordVectors.load(path)
+    make(seed=1).save(path)
+    assert_equal(wv, mapped)
+    assert_equal(wv, again)
+
+
+def test_foreign_files_stay_in_a_store(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    make().save(path)
+    (path / "README").write_text("mine")
+    make(seed=1).save(path)
+    assert (path / "README").read_text() == "mine"
+
+
+def test_foreign_directories_are_refused_untouched(tmp_path: Path) -> None:
+    (tmp_path / "vectors.npy").write_text("mine")
+    with pytest.raises(FileExistsError, match="neither empty nor a fastembed store"):
+        make().save(tmp_path)
+    assert entries(tmp_path) == ["vectors.npy"]
+    (tmp_path / "metadata.json").write_text("{}")
+    with pytest.raises(ValueError, match="not the metadata of a fastembed store"):
+        make().save(tmp_path)
+    with pytest.raises(FileExistsError, match="is not a directory"):
+        make().save(tmp_path / "vectors.npy")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        make().save(tmp_path / "no" / "where")
+
+
+def test_an_empty_directory_is_accepted(tmp_path: Path) -> None:
+    make().save(tmp_path)
+    assert_equal(make(), WordVectors.load(tmp_path))
+
+
+def test_what_json_cannot_hold_is_refused_before_writing(tmp_path: Path) -> None:
+    wv = WordVectors(np.ones((1, 2), np.float32), ["a"], config={"callback": object()})
+    with pytest.raises(TypeError, match="config cannot be stored as JSON: not JSON serialisable: object"):
+        wv.save(tmp_path / "store")
+    assert entries(tmp_path) == []
+
+
+def test_a_failing_save_leaves_the_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "store"
+    make().save(path)
+    before = entries(path)
+    written: list[str] = []
+    real = storage._write_data
+
+    def full_disk(directory: str, name: str, content: object) -> object:
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        written.append(name)
+        return real(directory, name, content)
+
+    monkeypatch.setattr(storage, "_write_data", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        make(seed=1).save(path)
+    assert entries(path) == before
+    assert_equal(make(), WordVectors.load(path))
+
+
+def test_an_interrupted_first_save_is_told_and_cleaned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "store"
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "_remove_all_but", lambda *_: None)  # as after kill -9: nobody cleans up
+        patch.setattr(storage, "atomic_write", None)
+        with pytest.raises(TypeError):
+            make().save(path)
+    assert "vectors.npy" in entries(path)
+    with pytest.raises(FileNotFoundError, match="first save into this directory was interrupted"):
+        WordVectors.load(path)
+    make(seed=1).save(path)
+    assert_equal(make(seed=1), WordVectors.load(path))
+    assert len(entries(path)) == 5
+
+
+def test_readers_during_saves_see_one_version(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    versions = [make(seed=0), make(30, seed=1)]
+    versions[0].save(path)
+    stop = threading.Event()
+
+    def save() -> None:
+        turn = 0
+        while not stop.is_set():
+            turn += 1
+            versions[turn % 2].save(path)
+
+    writers = [threading.Thread(target=save) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    try:
+        deadline = time.monotonic() + 1.0
+        while time.monotonic() < deadline:
+            loaded = WordVectors.load(path)
+            assert_equal(loaded, versions[0] if len(loaded) == 20 else versions[1])
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
+    assert len(entries(path)) == 5
+
+
+_KILLED = """
+import sys
+import numpy as np
+from fastembed.vectors import WordVectors
+versions = []
+for seed in (0, 1):
+    table = np.random.default_rng(seed).standard_normal((3000 + seed, 50)).astype(np.float32)
+    versions.append(WordVectors(table, [f"w{i}" for i in range(len(table))], output_vectors=-table,
+    counts=range(len(table))))
+if sys.argv[2] == "first":
+    versions[0].save(sys.argv[1] + "/store")
+    versions[0].save_word2vec_format(sys.argv[1] + "/file", binary=True)
+else:
+    print("ready", flush=True)
+    turn = 0
+    while True:
+        turn += 1
+        versions[turn % 2].save(sys.argv[1] + "/store")
+        versions[turn % 2].save_word2vec_format(sys.argv[1] + "/file", binary=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_kill_9_during_save_leaves_a_whole_version(tmp_path: Path) -> None:
+    path = Path(storage.__file__).parent.parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(path), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-c", _KILLED, str(tmp_path)]
+    subprocess.run([*command, "first"], check=True, env=environment, timeout=60)
+    tables = [np.random.default_rng(seed).standard_normal((3000 + seed, 50)).astype(np.float32) for seed in (0, 1)]
+    rng = np.random.default_rng(0)
+    seen = set()
+    for _ in range(12):
+        with subprocess.Popen([*command, "loop"], stdout=subprocess.PIPE, env=environment) as process:
+            assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+            time.sleep(rng.uniform(0.0, 0.12))
+            process.kill()
+        loaded = WordVectors.load(tmp_path / "store", mmap=False)
+        version = len(loaded) - 3000
+        seen.add(version)
+        assert loaded.vectors.tobytes() == tables[version].tobytes()
+        assert loaded.output_vectors is not None and loaded.output_vectors.tobytes() == (-tables[version]).tobytes()
+        assert loaded.counts is not None and loaded.counts.tolist() == list(range(len(loaded)))
+        file = WordVectors.load_word2vec_format(tmp_path / "file")
+        assert file.vectors.tobytes() == tables[len(file) - 3000].tobytes()
+    assert seen <= {0, 1}
+    make().save(tmp_path / "store")
+    assert len(entries(tmp_path / "store")) == 5
+
+
+# Damage
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+@pytest.mark.parametrize("name", ["vectors.npy", "output_vectors.npy", "counts.npy", "vocabulary.txt"])
+def test_truncated_and_missing_files_are_named(tmp_path: Path, name: str, mmap: bool) -> None:
+    path = tmp_path / "store"
+    make().save(path)
+    data = (path / name).read_bytes()
+    (path / name).write_bytes(data[:-3])
+    with pytest.raises(ValueError, match=rf"{name}: {len(data) - 3} bytes, but metadata.json says {len(data)}"):
+        WordVectors.load(path, mmap=mmap)
+    (path / name).unlink()
+    with pytest.raises(ValueError, match=rf"{name}: named by metadata.json but missing"):
+        WordVectors.load(path, mmap=mmap)
+
+
+def test_mixed_files_are_named(tmp_path: Path) -> None:
+    make(20, 4).save(tmp_path / "a")
+    make(40, 2).save(tmp_path / "b")
+    make(20, 4, seed=2).save(tmp_path / "c")
+    (tmp_path / "a" / "vectors.npy").write_bytes((tmp_path / "b" / "vectors.npy").read_bytes())
+    with pytest.raises(
+        ValueError, match=r"vectors.npy: float32 of shape \(20, 4\) was wanted, got float32 of \(40, 2\)"
+    ):
+        WordVectors.load(tmp_path / "a")
+    (tmp_path / "a" / "vectors.npy").write_bytes((tmp_path / "c" / "vectors.npy").read_bytes())
+    with pytest.raises(ValueError, match=r"vectors.npy: CRC-32"):
+        WordVectors.load(tmp_path / "a", mmap=False)
+    vocabulary = (tmp_path / "c" / "vocabulary.txt").read_bytes()
+    (tmp_path / "c" / "vocabulary.txt").write_bytes(vocabulary.replace(b"w1\n", b"x1\n"))
+    with pytest.raises(ValueError, match=r"vocabulary.txt: CRC-32"):
+        WordVectors.load(tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[:-30], "not valid JSON"),
+        (lambda text: "[]", "not the metadata of a fastembed store"),
+        (lambda text: text.replace('"format_version": 1', '"format_version": 99'), "format version 99"),
+        (lambda text: text.replace('"n_words"', '"n"'), "the entry 'n_words' is missing"),
+        (lambda text: text.replace('"lines"', '"runes"'), "unknown vocabulary encoding 'runes'"),
+    ],
+)
+def test_damaged_metadata(tmp_path: Path, change: object, message: str) -> None:
+    path = tmp_path / "store"
+    make().save(path)
+    text = (path / "metadata.json").read_text()
+    (path / "metadata.json").write_text(change(text))
+    with pytest.raises(ValueError, match=message):
+        WordVectors.load(path)
+
+
+def test_what_is_no_store(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"there is no fastembed store at .*nowhere"):
+        WordVectors.load(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"is not a fastembed store: it has no metadata.json"):
+        WordVectors.load(tmp_path)

@@ -1,0 +1,116 @@
+"""A whole one-worker run equals the float64 reference, which draws from the same random streams."""
+
+from __future__ import annotations
+
+import pydoc_data.topics
+import re
+from collections import Counter
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from reference.sgns import Reference
+
+import fastembed
+from fastembed import _core
+
+TOLERANCE = 1e-4
+
+
+@cache
+def small_real_text() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """About 1,500 words of the Python language reference, encoded: ids, offsets, counts (most frequent first)."""
+    text = pydoc_data.topics.topics["class"] + pydoc_data.topics.topics["with"] + pydoc_data.topics.topics["try"]
+    sentences = [re.findall(r"[a-z]+", sentence) for sentence in text.lower().split(".")]
+    counts = Counter(word for sentence in sentences for word in sentence)
+    words = sorted((word for word in counts if counts[word] >= 2), key=lambda word: (-counts[word], word))
+    index = {word: i for i, word in enumerate(words)}
+    encoded = [[index[word] for word in sentence if word in index] for sentence in sentences]
+    encoded = [sentence for sentence in encoded if sentence]
+    ids = np.array([i for sentence in encoded for i in sentence], dtype=np.int32)
+    offsets = np.cumsum([0] + [len(sentence) for sentence in encoded]).astype(np.int64)
+    return ids, offsets, np.bincount(ids).astype(np.int64)
+
+
+def train(isa: str, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, list[float]]:
+    given = {
+        "sg": True,
+        "negative_sharing": "window",
+        "cbow_mean": True,
+        "shrink_windows": True,
+        "window": 5,
+        "negative": 5,
+        "epochs": 1,
+        "alpha": 0.025,
+        "min_alpha": 1e-4,
+        "sample": 1e-3,
+        "ns_exponent": 0.75,
+        "seed": 1,
+        "max_sentence_length": 10_000,
+        **options,
+    }
+    ids, offsets, counts = small_real_text()
+    share = given.pop("negative_sharing") == "window"
+    trainer = _core.Trainer(ids=ids, offsets=offsets, counts=counts, share_negatives=share, **given)
+    before = fastembed.isa.active()
+    _core.select_isa(isa)
+    try:
+        epochs = [trainer.run_epoch(epoch, 1) for epoch in range(given["epochs"])]
+    finally:
+        _core.select_isa(before)
+    losses = [epoch["loss"] / max(epoch["positive_count"], 1) for epoch in epochs]
+    vectors, output_vectors = trainer.take_vectors()
+    return vectors, output_vectors, losses
+
+
+def largest_row_error(got: np.ndarray, want: np.ndarray) -> float:
+    scale = np.maximum(np.linalg.norm(want, axis=1), 1e-3 * np.linalg.norm(want, axis=1).max())
+    return float((np.linalg.norm(got - want, axis=1) / scale).max())
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "skip-gram, window": {"vector_size": 20, "epochs": 2, "alpha": 0.1},
+    "skip-gram, pair": {"vector_size": 20, "epochs": 2, "alpha": 0.1, "negative_sharing": "pair"},
+    "CBOW, mean": {"vector_size": 20, "sg": False, "alpha": 0.1},
+    "CBOW, sum": {"vector_size": 20, "sg": False, "cbow_mean": False, "alpha": 0.1, "negative_sharing": "pair"},
+    "no subsampling, wide fixed windows": {"vector_size": 7, "sample": 0.0, "window": 12, "shrink_windows": False},
+    "many negatives": {"vector_size": 33, "negative": 13, "sample": 1e-2, "alpha": 0.05},
+    "one negative, short pieces": {"vector_size": 16, "negative": 1, "max_sentence_length": 7, "sample": 0.0},
+    "another seed and exponent": {"vector_size": 100, "seed": 2**63 + 11, "ns_exponent": -0.5, "min_alpha": 0.02},
+}
+
+
+@cache
+def reference(case: str) -> Reference:
+    ids, offsets, counts = small_real_text()
+    return Reference(ids, offsets, counts, **CASES[case]).train()
+
+
+@pytest.mark.parametrize("isa", fastembed.isa.available())
+@pytest.mark.parametrize("case", CASES)
+def test_a_whole_run_equals_the_reference(case: str, isa: str) -> None:
+    want = reference(case)
+    vectors, output_vectors, losses = train(isa, CASES[case])
+    assert vectors.dtype == np.float32
+    assert vectors.flags.c_contiguous
+    assert largest_row_error(vectors, want.input) < TOLERANCE
+    assert largest_row_error(output_vectors, want.output) < TOLERANCE
+    np.testing.assert_allclose(losses, want.losses, rtol=1e-5)
+
+
+def test_the_reference_has_learned_something() -> None:
+    """Guards the comparison above: an untrained model would agree with an untrained reference."""
+    run = reference("skip-gram, window")
+    assert run.losses[-1] < 0.97 * run.losses[0]
+    assert np.linalg.norm(run.output) > 0.5
+
+
+@pytest.mark.parametrize("isa", fastembed.isa.available())
+def test_one_worker_is_bit_reproducible(isa: str) -> None:
+    first = train(isa, CASES["skip-gram, window"])
+    second = train(isa, CASES["skip-gram, window"])
+    assert np.array_equal(first[0], second[0])
+    assert np.array_equal(first[1], second[1])
+    other_seed = train(isa, {**CASES["skip-gram, window"], "seed": 2})
+    assert not np.array_equal(first[0], other_seed[0])
