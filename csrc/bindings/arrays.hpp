@@ -50,6 +50,14 @@ py::array_t<T> adopt(std::vector<T>&& values) {
   return py::array_t<T>(static_cast<py::ssize_t>(held->size()), held->data(), owner);
 }
 
+/// A 1-D array of `count` elements over the memory of an owner with data(), which it takes over.
+template <class T, class Owner>
+py::array_t<T> adopt_from(Owner&& owner, std::size_t count) {
+  auto* held = new Owner(std::forward<Owner>(owner));
+  const py::capsule keeper(held, [](void* pointer) { delete static_cast<Owner*>(pointer); });
+  return py::array_t<T>(static_cast<py::ssize_t>(count), static_cast<const T*>(held->data()), keeper);
+}
+
 /// Checks for signals with the GIL held: Ctrl-C becomes py::error_already_set. For run_workers' tick.
 inline void check_signals() {
   const py::gil_scoped_acquire gil;

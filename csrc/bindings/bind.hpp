@@ -5,6 +5,7 @@
 
 namespace fastembed::bindings {
 
+void bind_corpus(pybind11::module_& m);
 void bind_cpu(pybind11::module_& m);
 void bind_kernels(pybind11::module_& m);
 void bind_train(pybind11::module_& m);

@@ -14,9 +14,9 @@ constexpr std::uint32_t kRowPadding = 16;
 /// Running negative log-likelihood. A kernel adds softplus terms; `total` is complete once the lanes are folded in,
 /// which every training kernel does by itself before the lanes can overflow and `drain_loss` does at the end.
 struct LossSum {
-  double total;              // natural-log units
-  float linear_lanes[16];    // sum of max(z, 0), one partial sum a lane
-  float factor_lanes[16];    // product of 1 + exp(-|z|), each in (1, 2]; the logarithm is taken once per fold
+  double total;                // natural-log units
+  float linear_lanes[16];      // sum of max(z, 0), one partial sum a lane
+  float factor_lanes[16];      // product of 1 + exp(-|z|), each in (1, 2]; the logarithm is taken once per fold
   std::uint32_t factor_count;  // factors multiplied into a lane since the last fold
   std::uint32_t pad;
 };
@@ -46,8 +46,8 @@ struct SgnsWindow {
 /// One CBOW step: h = hidden_scale * sum of the context rows, against `target_count` output rows as above:
 ///   out_t += g[t] * h        every in_c += gradient_scale * sum_t g[t] * out_t (the values before the step)
 /// Repeated input and output rows are allowed and receive every update. `workspace` is
-/// 64-byte aligned and holds (target_count + 2) * depth + gradient_floats(1, target_count) floats, where gradient_floats(c, t) is
-/// 32 * ceil(c / 2) * ceil(t / 6), enough for every tier's register blocks.
+/// 64-byte aligned and holds (target_count + 2) * depth + gradient_floats(1, target_count) floats, where
+/// gradient_floats(c, t) is 32 * ceil(c / 2) * ceil(t / 6), enough for every tier's register blocks.
 struct CbowWindow {
   float* const* context_rows;
   float* const* target_rows;
@@ -61,20 +61,36 @@ struct CbowWindow {
   LossSum* loss;
 };
 
+/// Where a text changes between white space and token; filled by token_edges_u8 over consecutive pieces of a text.
+/// Even entries of `edges` are starts of tokens, odd ones their ends (exclusive). The top bit of an end is set when a
+/// newline follows it before the next token starts. `leading_newline` is set when there is a newline before the first
+/// edge. `edges` has room for edge_count + 64 * blocks + 8 entries, all of which the kernel may write.
+/// To continue, leave `in_token` as it is; ends may be taken out of `edges` together with their starts between calls.
+struct TokenEdges {
+  std::uint32_t* edges;
+  std::uint32_t edge_count;
+  std::uint32_t in_token;  // 0 or 1: does the text before this piece end within a token?
+  std::uint32_t leading_newline;
+  std::uint32_t pad;
+};
+
 // name, return type, parameter list. The table, inheritance and introspection are generated from this list.
-#define FASTEMBED_KERNELS(X)                                                                                       \
-  /* Inner product of two rows of any length; float32 accumulation; |error| <= depth * 2^-24 * sum |a_i b_i|. */   \
-  X(dot_f32, float, (const float* a, const float* b, std::size_t depth))                                           \
-  /* out[i] = 1 / (1 + exp(-x[i])) for any length; |error| <= 4 * 2^-24 relative; in place allowed. */              \
-  X(sigmoid_f32, void, (const float* x, std::size_t count, float* out))                                            \
-  /* See SgnsWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                         \
-  X(sgns_window_f32, void, (const SgnsWindow& step))                                                               \
-  /* See CbowWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                         \
-  X(cbow_window_f32, void, (const CbowWindow& step))                                                               \
-  /* Folds the lanes into loss.total and resets them. */                                                           \
-  X(drain_loss, void, (LossSum & loss))                                                                            \
-  /* Runs rounds * 12 dependent multiply-adds on sink[0], sink[1] in registers; returns the flops done. */          \
-  X(fma_peak_f32, double, (std::size_t rounds, float* sink))
+#define FASTEMBED_KERNELS(X)                                                                                     \
+  /* Inner product of two rows of any length; float32 accumulation; |error| <= depth * 2^-24 * sum |a_i b_i|. */ \
+  X(dot_f32, float, (const float* a, const float* b, std::size_t depth))                                         \
+  /* out[i] = 1 / (1 + exp(-x[i])) for any length; |error| <= 4 * 2^-24 relative; in place allowed. */           \
+  X(sigmoid_f32, void, (const float* x, std::size_t count, float* out))                                          \
+  /* See SgnsWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                       \
+  X(sgns_window_f32, void, (const SgnsWindow& step))                                                             \
+  /* See CbowWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                       \
+  X(cbow_window_f32, void, (const CbowWindow& step))                                                             \
+  /* Folds the lanes into loss.total and resets them. */                                                         \
+  X(drain_loss, void, (LossSum & loss))                                                                          \
+  /* Runs rounds * 12 dependent multiply-adds on sink[0], sink[1] in registers; returns the flops done. */       \
+  X(fma_peak_f32, double, (std::size_t rounds, float* sink))                                                     \
+  /* See TokenEdges. Reads 64 * blocks bytes at any alignment. White space is \t \n \v \f \r and the space;      \
+     every other byte, NUL included, belongs to a token. `position` (below 2^31 - 64 * blocks) is text's own. */ \
+  X(token_edges_u8, void, (const std::uint8_t* text, std::size_t blocks, std::uint32_t position, TokenEdges& found))
 
 struct KernelTable {
 #define FASTEMBED_KERNEL_MEMBER(name, result, parameters) result(*name) parameters noexcept;

@@ -6,6 +6,7 @@
 #include "kernels/logistic.inl.hpp"
 #include "kernels/peak.inl.hpp"
 #include "kernels/sgns_window.inl.hpp"
+#include "kernels/whitespace.inl.hpp"
 
 namespace fastembed {
 namespace {
@@ -18,6 +19,7 @@ consteval KernelTable make_table() {
       .cbow_window_f32 = &cbow_window_f32,
       .drain_loss = &drain_loss,
       .fma_peak_f32 = &fma_peak_f32,
+      .token_edges_u8 = &token_edges_u8,
   };
 }
 

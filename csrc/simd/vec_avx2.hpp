@@ -24,9 +24,7 @@ struct Vec {
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return _mm256_fmadd_ps(a, b, c); }
   static Reg max(Reg a, Reg b) noexcept { return _mm256_max_ps(a, b); }
   static Reg negative_abs(Reg a) noexcept { return _mm256_or_ps(a, _mm256_set1_ps(-0.0F)); }
-  static Reg round(Reg a) noexcept {
-    return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  }
+  static Reg round(Reg a) noexcept { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static Reg power_of_two(Reg n) noexcept {
     const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
@@ -57,5 +55,33 @@ struct Vec {
     }
   }
 };
+
+inline std::uint64_t byte_mask(__m256i low, __m256i high) noexcept {
+  return static_cast<std::uint32_t>(_mm256_movemask_epi8(low)) |
+         (static_cast<std::uint64_t>(static_cast<std::uint32_t>(_mm256_movemask_epi8(high))) << 32);
+}
+
+// 64 bytes of text. A mask has bit i set where byte i satisfies the condition.
+struct ByteBlock {
+  __m256i low_half;
+  __m256i high_half;
+
+  [[nodiscard]] std::uint64_t equal(std::uint8_t value) const noexcept {
+    const __m256i wanted = _mm256_set1_epi8(static_cast<char>(value));
+    return byte_mask(_mm256_cmpeq_epi8(low_half, wanted), _mm256_cmpeq_epi8(high_half, wanted));
+  }
+  [[nodiscard]] std::uint64_t between(std::uint8_t low, std::uint8_t high) const noexcept {
+    const __m256i origin = _mm256_set1_epi8(static_cast<char>(low));
+    const __m256i width = _mm256_set1_epi8(static_cast<char>(high - low));
+    const __m256i a = _mm256_sub_epi8(low_half, origin);
+    const __m256i b = _mm256_sub_epi8(high_half, origin);
+    return byte_mask(_mm256_cmpeq_epi8(_mm256_min_epu8(a, width), a), _mm256_cmpeq_epi8(_mm256_min_epu8(b, width), b));
+  }
+};
+
+inline ByteBlock load_bytes(const std::uint8_t* from) noexcept {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)),
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 32))};
+}
 
 }  // namespace

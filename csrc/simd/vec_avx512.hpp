@@ -24,9 +24,7 @@ struct Vec {
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return _mm512_fmadd_ps(a, b, c); }
   static Reg max(Reg a, Reg b) noexcept { return _mm512_max_ps(a, b); }
   static Reg negative_abs(Reg a) noexcept { return _mm512_or_ps(a, _mm512_set1_ps(-0.0F)); }
-  static Reg round(Reg a) noexcept {
-    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  }
+  static Reg round(Reg a) noexcept { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static Reg power_of_two(Reg n) noexcept { return _mm512_scalef_ps(_mm512_set1_ps(1.0F), n); }
   static Reg select_non_negative(Reg x, Reg a, Reg b) noexcept {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, zero(), _CMP_GE_OQ), b, a);
@@ -74,5 +72,20 @@ struct Vec {
     }
   }
 };
+
+// 64 bytes of text. A mask has bit i set where byte i satisfies the condition.
+struct ByteBlock {
+  __m512i bytes;
+
+  [[nodiscard]] std::uint64_t equal(std::uint8_t value) const noexcept {
+    return _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(static_cast<char>(value)));
+  }
+  [[nodiscard]] std::uint64_t between(std::uint8_t low, std::uint8_t high) const noexcept {
+    return _mm512_cmple_epu8_mask(_mm512_sub_epi8(bytes, _mm512_set1_epi8(static_cast<char>(low))),
+                                  _mm512_set1_epi8(static_cast<char>(high - low)));
+  }
+};
+
+inline ByteBlock load_bytes(const std::uint8_t* from) noexcept { return {_mm512_loadu_si512(from)}; }
 
 }  // namespace

@@ -41,4 +41,35 @@ struct Vec {
   }
 };
 
+// Bytes of all ones or zeros to bits: one bit a byte, then three pairwise additions.
+inline std::uint64_t byte_mask(uint8x16_t a, uint8x16_t b, uint8x16_t c, uint8x16_t d) noexcept {
+  const uint8x16_t bits = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201U));
+  const uint8x16_t ab = vpaddq_u8(vandq_u8(a, bits), vandq_u8(b, bits));
+  const uint8x16_t cd = vpaddq_u8(vandq_u8(c, bits), vandq_u8(d, bits));
+  const uint8x16_t abcd = vpaddq_u8(ab, cd);
+  return vgetq_lane_u64(vreinterpretq_u64_u8(vpaddq_u8(abcd, abcd)), 0);
+}
+
+// 64 bytes of text. A mask has bit i set where byte i satisfies the condition.
+struct ByteBlock {
+  uint8x16x4_t quarters;
+
+  [[nodiscard]] std::uint64_t equal(std::uint8_t value) const noexcept {
+    const uint8x16_t wanted = vdupq_n_u8(value);
+    return byte_mask(vceqq_u8(quarters.val[0], wanted), vceqq_u8(quarters.val[1], wanted),
+                     vceqq_u8(quarters.val[2], wanted), vceqq_u8(quarters.val[3], wanted));
+  }
+  [[nodiscard]] std::uint64_t between(std::uint8_t low, std::uint8_t high) const noexcept {
+    const uint8x16_t origin = vdupq_n_u8(low);
+    const uint8x16_t width = vdupq_n_u8(static_cast<std::uint8_t>(high - low));
+    return byte_mask(
+        vcleq_u8(vsubq_u8(quarters.val[0], origin), width), vcleq_u8(vsubq_u8(quarters.val[1], origin), width),
+        vcleq_u8(vsubq_u8(quarters.val[2], origin), width), vcleq_u8(vsubq_u8(quarters.val[3], origin), width));
+  }
+};
+
+inline ByteBlock load_bytes(const std::uint8_t* from) noexcept {
+  return {{{vld1q_u8(from), vld1q_u8(from + 16), vld1q_u8(from + 32), vld1q_u8(from + 48)}}};
+}
+
 }  // namespace

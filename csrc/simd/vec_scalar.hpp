@@ -39,4 +39,25 @@ struct Vec {
   }
 };
 
+// 64 bytes of text. A mask has bit i set where byte i satisfies the condition.
+struct ByteBlock {
+  std::uint8_t bytes[64];
+
+  [[nodiscard]] std::uint64_t equal(std::uint8_t value) const noexcept { return between(value, value); }
+  [[nodiscard]] std::uint64_t between(std::uint8_t low, std::uint8_t high) const noexcept {
+    std::uint64_t mask = 0;
+    for (int i = 0; i < 64; ++i) {
+      const bool inside = static_cast<std::uint8_t>(bytes[i] - low) <= static_cast<std::uint8_t>(high - low);
+      mask |= static_cast<std::uint64_t>(inside) << i;
+    }
+    return mask;
+  }
+};
+
+inline ByteBlock load_bytes(const std::uint8_t* from) noexcept {
+  ByteBlock block;
+  __builtin_memcpy(block.bytes, from, 64);
+  return block;
+}
+
 }  // namespace

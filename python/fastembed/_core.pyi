@@ -1,5 +1,5 @@
-from collections.abc import Callable, Sequence
-from typing import TypedDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,3 +74,37 @@ def pool_thread_count() -> int: ...
 def select_isa(name: str) -> None: ...
 def set_default_worker_count(workers: int) -> None: ...
 def usable_cpu_count() -> int: ...
+
+class CorpusEncoder:
+    def __init__(
+        self,
+        *,
+        workers: int | None = None,
+        errors: str = "strict",
+        max_vocab_size: int = 40000000,
+        memory_budget: int = 2147483648,
+        spool_directory: str = "/tmp",
+        chunk_bytes: int = 1048576,
+        chunks_per_round: int = 64,
+    ) -> None: ...
+    def add_files(self, paths: list[str], on_progress: Callable[[int], None] | None = None) -> None: ...
+    def add_bytes(
+        self,
+        block: bytes | bytearray | memoryview,
+        source: str,
+        last: bool,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> None: ...
+    def add_tokens(self, sentences: Iterator[Any], max_tokens: int) -> bool: ...
+    def add_integers(self, ids: NDArray[Any], offsets: NDArray[np.int64]) -> None: ...
+    def finish(
+        self, min_count: int, max_final_vocab: int | None = None
+    ) -> tuple[list[str], NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], dict[str, int]]: ...
+    @property
+    def bytes_done(self) -> int: ...
+    @property
+    def sentences_given(self) -> int: ...
+
+def kernel_token_edges_u8(
+    isa: str, text: bytes | NDArray[np.uint8], piece_blocks: int
+) -> tuple[NDArray[np.uint32], bool, bool]: ...

@@ -1,0 +1,149 @@
+#include "train/shared_vocabulary.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <limits>
+#include <stdexcept>
+
+#include "train/sorted_words.hpp"
+
+namespace fastembed::train {
+
+std::size_t SharedVocabulary::size() const noexcept {
+  std::size_t total = 0;
+  for (const auto& table : partitions_) total += table.size();
+  return total;
+}
+
+std::size_t SharedVocabulary::id_limit() const noexcept {
+  std::size_t largest = 0;
+  for (const auto& table : partitions_) largest = std::max(largest, table.size());
+  return largest * kPartitions;
+}
+
+void SharedVocabulary::for_each_partition(const std::function<void(int, const support::StopFlag&)>& task,
+                                          const Tick& tick) const {
+  std::atomic<int> next{0};
+  support::run_workers(
+      std::min(workers_, kPartitions),
+      [&](int, const support::StopFlag& stop) {
+        for (int partition = next++; partition < kPartitions && !stop.load(); partition = next++) task(partition, stop);
+      },
+      tick);
+}
+
+std::vector<SharedVocabulary::IdMap> SharedVocabulary::absorb(std::span<TokenTable* const> tables, const Tick& tick) {
+  std::vector<IdMap> maps;
+  for (const TokenTable* table : tables) maps.emplace_back(table->size());
+  if (partitions_.empty()) {
+    for (int i = 0; i < kPartitions; ++i) partitions_.emplace_back(kPartitionBits);
+  }
+  for_each_partition(
+      [&](int partition, const support::StopFlag&) {
+        TokenTable& target = partitions_[static_cast<std::size_t>(partition)];
+        for (std::size_t t = 0; t < tables.size(); ++t) {
+          // Tokens arrive in the order of their hashes: without room made beforehand they would crowd at the front.
+          target.reserve(target.size() + tables[t]->size() / kPartitions * 5 / 4 + 64);
+          tables[t]->for_each_in_partition(
+              static_cast<std::uint32_t>(partition), kPartitionBits, [&](const TokenTable::Slot& slot) {
+                TokenTable::Slot& own = target.find(slot.key());
+                if (own.count != 0) {
+                  own.count += slot.count;
+                  maps[t][static_cast<std::size_t>(slot.id)] = shared_id(own.id, partition);
+                } else {
+                  maps[t][static_cast<std::size_t>(slot.id)] =
+                      shared_id(target.insert(own, slot.key(), slot.count), partition);
+                }
+              });
+        }
+      },
+      tick);
+  if (id_limit() > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) {
+    throw std::length_error("more distinct tokens than 31-bit ids; set max_vocab_size lower");
+  }
+  return maps;
+}
+
+SharedVocabulary::IdMap SharedVocabulary::prune(std::uint64_t max_count, const Tick& tick) {
+  IdMap new_ids(id_limit(), -1);
+  for_each_partition(
+      [&](int partition, const support::StopFlag&) {
+        TokenTable& old = partitions_[static_cast<std::size_t>(partition)];
+        std::size_t survivors = 0;
+        old.for_each([&](const TokenTable::Slot& slot) { survivors += slot.count > max_count ? 1 : 0; });
+        TokenTable kept(kPartitionBits);
+        kept.reserve(survivors);
+        old.for_each([&](const TokenTable::Slot& slot) {
+          if (slot.count <= max_count) return;
+          const std::int32_t id = kept.insert(kept.find(slot.key()), slot.key(), slot.count);
+          new_ids[static_cast<std::size_t>(shared_id(slot.id, partition))] = shared_id(id, partition);
+        });
+        old = std::move(kept);
+      },
+      tick);
+  return new_ids;
+}
+
+// The least count that survives. Like gensim's: words as frequent as the first one beyond max_final_vocab go too.
+std::uint64_t SharedVocabulary::count_limit(std::uint64_t min_count, std::uint64_t max_final_vocab,
+                                            const Tick& tick) const {
+  std::vector<std::vector<std::uint64_t>> counts(kPartitions);
+  for_each_partition(
+      [&](int partition, const support::StopFlag&) {
+        partitions_[static_cast<std::size_t>(partition)].for_each([&](const TokenTable::Slot& slot) {
+          if (slot.count >= min_count) counts[static_cast<std::size_t>(partition)].push_back(slot.count);
+        });
+      },
+      tick);
+  std::vector<std::uint64_t> all;
+  for (const auto& part : counts) all.insert(all.end(), part.begin(), part.end());
+  if (all.size() <= max_final_vocab) return min_count;
+  const auto first_beyond = all.begin() + static_cast<std::ptrdiff_t>(max_final_vocab);
+  std::nth_element(all.begin(), first_beyond, all.end(), std::greater<>());
+  return std::max(min_count, *first_beyond + 1);
+}
+
+SharedVocabulary::Selection SharedVocabulary::select(std::uint64_t min_count, std::uint64_t max_final_vocab,
+                                                     bool integers, const Tick& tick) const {
+  Selection selection;
+  selection.effective_min_count = std::max<std::uint64_t>(min_count, 1);
+  if (partitions_.empty()) return selection;
+  if (max_final_vocab < size()) selection.effective_min_count = count_limit(min_count, max_final_vocab, tick);
+  std::vector<std::vector<const TokenTable::Slot*>> kept(kPartitions);
+  for_each_partition(
+      [&](int partition, const support::StopFlag&) {
+        partitions_[static_cast<std::size_t>(partition)].for_each([&](const TokenTable::Slot& slot) {
+          if (slot.count >= selection.effective_min_count) kept[static_cast<std::size_t>(partition)].push_back(&slot);
+        });
+      },
+      tick);
+  std::size_t total = 0;
+  for (const auto& part : kept) total += part.size();
+
+  constexpr std::size_t kDigits = 20;  // of 2^64 - 1
+  if (integers) selection.numbers = std::make_unique_for_overwrite<char[]>(total * kDigits);
+  std::vector<SortedWord> words;
+  words.reserve(total);
+  for (int partition = 0; partition < kPartitions; ++partition) {
+    for (const TokenTable::Slot* slot : kept[static_cast<std::size_t>(partition)]) {
+      std::string_view word = slot->token();
+      if (integers) {
+        char* digits = selection.numbers.get() + words.size() * kDigits;
+        word = {digits, static_cast<std::size_t>(std::to_chars(digits, digits + kDigits, slot->low).ptr - digits)};
+      }
+      words.emplace_back(word, slot->count, shared_id(slot->id, partition));
+    }
+  }
+  sort_words(words, workers_, tick);
+
+  selection.final_ids.assign(id_limit(), -1);
+  for (std::size_t rank = 0; rank < words.size(); ++rank) {
+    selection.words.push_back(words[rank].word());
+    selection.counts.push_back(static_cast<std::int64_t>(words[rank].count()));
+    selection.final_ids[static_cast<std::size_t>(words[rank].id())] = static_cast<std::int32_t>(rank);
+  }
+  return selection;
+}
+
+}  // namespace fastembed::train

@@ -1,0 +1,58 @@
+// The vocabularies of all workers as one, in partitions by the hash's top bits so that merging, pruning and collecting
+// run in parallel without locks.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "support/thread_pool.hpp"
+#include "train/token_table.hpp"
+
+namespace fastembed::train {
+
+class SharedVocabulary {
+ public:
+  using Tick = std::function<void()>;
+  /// Per table, the new id of each old one; -1: gone.
+  using IdMap = std::vector<std::int32_t>;
+
+  explicit SharedVocabulary(int workers) : workers_(workers) {}
+
+  [[nodiscard]] std::size_t size() const noexcept;
+  /// Ids are below this; not all of them are in use.
+  [[nodiscard]] std::size_t id_limit() const noexcept;
+
+  /// Adds the tables' tokens and counts. Returns an IdMap for each table.
+  std::vector<IdMap> absorb(std::span<TokenTable* const> tables, const Tick& tick);
+
+  /// Removes every token with a count of at most `max_count`. Returns the new ids of the old.
+  IdMap prune(std::uint64_t max_count, const Tick& tick);
+
+  /// Words to be kept, in their final order.
+  struct Selection {
+    std::vector<std::string_view> words;  // into the vocabulary, or into `numbers`
+    std::vector<std::int64_t> counts;
+    IdMap final_ids;
+    std::uint64_t effective_min_count = 0;
+    std::unique_ptr<char[]> numbers;  // the decimal forms, when tokens are integers
+  };
+  Selection select(std::uint64_t min_count, std::uint64_t max_final_vocab, bool integers, const Tick& tick) const;
+
+ private:
+  static constexpr int kPartitionBits = 6;
+  static constexpr int kPartitions = 1 << kPartitionBits;
+
+  static std::int32_t shared_id(std::int32_t id, int partition) noexcept { return id * kPartitions + partition; }
+  /// Runs task(partition) for all partitions on all workers.
+  void for_each_partition(const std::function<void(int, const support::StopFlag&)>& task, const Tick& tick) const;
+  std::uint64_t count_limit(std::uint64_t min_count, std::uint64_t max_final_vocab, const Tick& tick) const;
+
+  int workers_;
+  std::vector<TokenTable> partitions_;  // none before the first absorb
+};
+
+}  // namespace fastembed::train
