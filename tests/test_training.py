@@ -228,18 +228,24 @@ def test_an_interrupt_in_a_callback_keeps_the_vectors() -> None:
 @pytest.mark.parametrize("options", ["workers=2", "workers=1, sg=False", "workers=2, negative_sharing='pair'"])
 def test_ctrl_c_is_answered_within_a_fifth_of_a_second(options: str) -> None:
     program = textwrap.dedent(f"""
-        import sys, threading, time
+        import os, threading, time
         import numpy as np, fastembed
         class Started(fastembed.Callback):
             def on_epoch_begin(self, state):
                 print("started", flush=True)
+        def system_threads():
+            return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else threading.active_count()
         rng = np.random.default_rng(0)
+        before = system_threads()
         ids = rng.integers(0, 5000, 400_000)
         offsets = np.arange(0, 400_001, 1000)
         try:
             fastembed.train_word2vec((ids, offsets), epochs=10_000, callbacks=[Started()], progress=False, {options})
         except fastembed.TrainingInterrupted as interrupt:
-            print("stopped", time.time(), len(interrupt.vectors), threading.active_count(), flush=True)
+            stopped = time.time()
+            while system_threads() > before and time.time() < stopped + 0.2:
+                time.sleep(0.005)  # a joined thread may be listed for another moment
+            print("stopped", stopped, len(interrupt.vectors), system_threads() - before, flush=True)
     """)
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
@@ -250,11 +256,11 @@ def test_ctrl_c_is_answered_within_a_fifth_of_a_second(options: str) -> None:
         while not (line := child.stdout.readline()).startswith("stopped"):
             assert line, "the child ended without having caught the interrupt"
         assert child.wait(timeout=10) == 0
-    _, stopped, word_count, thread_count = line.split()
+    _, stopped, word_count, threads_left = line.split()
     slack = 0.8 if fastembed.show_config()["sanitizers"] else 0.0
     assert float(stopped) - sent < 0.2 + slack
     assert int(word_count) == 5000
-    assert int(thread_count) == 1
+    assert int(threads_left) <= 0
 
 
 @pytest.mark.threads

@@ -2,8 +2,10 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
 #include <deque>
 #include <exception>
 #include <memory>
@@ -17,6 +19,42 @@ namespace {
 
 constexpr auto kTickInterval = std::chrono::milliseconds(50);
 
+using Body = std::function<void(int worker, const StopFlag& stop)>;
+
+// One call of run_workers. Shared with its jobs, so that the last one may still unlock after the call has returned.
+struct Run {
+  std::mutex mutex;
+  std::condition_variable ended;
+  int running = 0;
+  StopFlag stop{false};
+  std::exception_ptr error;
+
+  void fail(std::exception_ptr cause) {
+    const std::lock_guard lock(mutex);
+    if (!error) error = std::move(cause);
+    stop.store(true);
+  }
+
+  void job_done() {
+    const std::lock_guard lock(mutex);
+    if (--running == 0) ended.notify_all();
+  }
+};
+
+struct Job {
+  std::shared_ptr<Run> run;
+  int worker = 0;
+  const Body* body = nullptr;  // lives until the run's last job is done
+
+  void call() const {
+    try {
+      (*body)(worker, run->stop);
+    } catch (...) {
+      run->fail(std::current_exception());
+    }
+  }
+};
+
 class Pool {
  public:
   ~Pool() {
@@ -26,16 +64,32 @@ class Pool {
     }
     wake_.notify_all();
     for (auto& thread : threads_) thread.join();
+    for (auto& thread : left_) thread.join();
   }
 
   // Queues `jobs` and makes sure that as many threads are free to run them: jobs of one run wait for nothing.
-  void submit(std::vector<std::function<void()>> jobs) {
+  void submit(std::vector<Job> jobs) {
     {
       const std::lock_guard lock(mutex_);
       for (auto& job : jobs) queue_.push_back(std::move(job));
+      retiring_ = 0;  // there is work for them
+      retired_.notify_all();
       while (threads_.size() < busy_ + queue_.size()) threads_.emplace_back([this] { serve(); });
     }
     wake_.notify_all();
+  }
+
+  // Ends the threads that have nothing to do and waits for their end, unless new work comes in.
+  void retire_idle() {
+    std::vector<std::thread> left;
+    {
+      std::unique_lock lock(mutex_);
+      retiring_ = threads_.size() - std::min(threads_.size(), busy_ + queue_.size());
+      wake_.notify_all();
+      retired_.wait(lock, [this] { return retiring_ == 0; });
+      left = std::exchange(left_, {});
+    }
+    for (auto& thread : left) thread.join();
   }
 
   int thread_count() {
@@ -45,26 +99,43 @@ class Pool {
 
  private:
   void serve() {
-    std::unique_lock lock(mutex_);
     while (true) {
-      wake_.wait(lock, [this] { return closing_ || !queue_.empty(); });
-      if (queue_.empty()) return;
-      auto job = std::move(queue_.front());
-      queue_.pop_front();
-      ++busy_;
-      lock.unlock();
-      job();
-      job = nullptr;
-      lock.lock();
-      --busy_;
+      Job job;
+      {
+        std::unique_lock lock(mutex_);
+        wake_.wait(lock, [this] { return closing_ || retiring_ > 0 || !queue_.empty(); });
+        if (queue_.empty()) return closing_ ? void() : leave();
+        job = std::move(queue_.front());
+        queue_.pop_front();
+        ++busy_;
+      }
+      job.call();
+      {
+        const std::lock_guard lock(mutex_);
+        --busy_;
+      }
+      job.run->job_done();
     }
+  }
+
+  // Takes the calling thread out of the pool, with the mutex held.
+  void leave() {
+    const auto own = std::find_if(threads_.begin(), threads_.end(), [](const std::thread& thread) {
+      return thread.get_id() == std::this_thread::get_id();
+    });
+    left_.push_back(std::move(*own));
+    threads_.erase(own);
+    if (--retiring_ == 0) retired_.notify_all();
   }
 
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<std::function<void()>> queue_;
+  std::condition_variable retired_;
+  std::deque<Job> queue_;
   std::vector<std::thread> threads_;
+  std::vector<std::thread> left_;  // ended, to be joined
   std::size_t busy_ = 0;
+  std::size_t retiring_ = 0;  // idle threads that have been asked to end
   bool closing_ = false;
 };
 
@@ -80,15 +151,16 @@ void after_fork_in_child() {
   pool_mutex.unlock();
 }
 
+void delete_pool_at_exit() {
+  const std::lock_guard lock(pool_mutex);
+  delete pool;
+  pool = nullptr;
+}
+
 Pool& current_pool() {
   static const bool registered = [] {
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-    std::atexit([] {
-      const std::lock_guard lock(pool_mutex);
-      delete pool;
-      pool = nullptr;
-    });
-    return true;
+    return std::atexit(delete_pool_at_exit) == 0;
   }();
   static_cast<void>(registered);
   const std::lock_guard lock(pool_mutex);
@@ -96,39 +168,13 @@ Pool& current_pool() {
   return *pool;
 }
 
-struct Run {
-  std::mutex mutex;
-  std::condition_variable ended;
-  int running = 0;
-  StopFlag stop{false};
-  std::exception_ptr error;
-
-  void fail(std::exception_ptr cause) {
-    const std::lock_guard lock(mutex);
-    if (!error) error = std::move(cause);
-    stop.store(true);
-  }
-};
-
 }  // namespace
 
-void run_workers(int workers, const std::function<void(int, const StopFlag&)>& body,
-                 const std::function<void()>& tick) {
-  // Shared with the jobs, so that the last one may still unlock while this function returns.
+void run_workers(int workers, const Body& body, const std::function<void()>& tick) {
   const auto run = std::make_shared<Run>();
   run->running = workers;
-  std::vector<std::function<void()>> jobs;
-  for (int worker = 0; worker < workers; ++worker) {
-    jobs.emplace_back([run, worker, &body] {
-      try {
-        body(worker, run->stop);
-      } catch (...) {
-        run->fail(std::current_exception());
-      }
-      const std::lock_guard lock(run->mutex);
-      if (--run->running == 0) run->ended.notify_all();
-    });
-  }
+  std::vector<Job> jobs;
+  for (int worker = 0; worker < workers; ++worker) jobs.push_back({run, worker, &body});
   current_pool().submit(std::move(jobs));
 
   std::unique_lock lock(run->mutex);
@@ -146,7 +192,9 @@ void run_workers(int workers, const std::function<void(int, const StopFlag&)>& b
   // `run` may be a pool thread, even one that outlives the interpreter.
   const std::exception_ptr error = std::exchange(run->error, nullptr);
   lock.unlock();
-  if (error) std::rethrow_exception(error);
+  if (!error) return;
+  current_pool().retire_idle();
+  std::rethrow_exception(error);
 }
 
 int pool_thread_count() {
