@@ -247,6 +247,17 @@ def test_ctrl_c_is_answered_within_a_fifth_of_a_second(options: str) -> None:
                 time.sleep(0.005)  # a joined thread may be listed for another moment
             print("stopped", stopped, len(interrupt.vectors), system_threads() - before, flush=True)
     """)
+    limit = 1.0 if fastembed.show_config()["sanitizers"] else 0.2
+    answers = []
+    for _ in range(3):  # a loaded machine may delay one answer, but not every one
+        answers.append(interrupt_and_time(program))
+        if answers[-1] < limit:
+            return
+    pytest.fail(f"answers took {answers} s")
+
+
+def interrupt_and_time(program: str) -> float:
+    """Seconds from Ctrl-C to its handling in a child that runs `program`."""
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline().strip() == "started"
@@ -257,10 +268,9 @@ def test_ctrl_c_is_answered_within_a_fifth_of_a_second(options: str) -> None:
             assert line, "the child ended without having caught the interrupt"
         assert child.wait(timeout=10) == 0
     _, stopped, word_count, threads_left = line.split()
-    slack = 0.8 if fastembed.show_config()["sanitizers"] else 0.0
-    assert float(stopped) - sent < 0.2 + slack
     assert int(word_count) == 5000
     assert int(threads_left) <= 0
+    return float(stopped) - sent
 
 
 @pytest.mark.threads
