@@ -45,12 +45,13 @@ struct SgnsWindow {
 
 /// One CBOW step: h = hidden_scale * sum of the context rows, against `target_count` output rows as above:
 ///   out_t += g[t] * h        every in_c += gradient_scale * sum_t g[t] * out_t (the values before the step)
-/// Repeated input and output rows are allowed and receive every update. `workspace` is
+/// Repeated input and output rows are allowed and receive every update. `prefetch_rows` as above. `workspace` is
 /// 64-byte aligned and holds (target_count + 2) * depth + gradient_floats(1, target_count) floats, where
 /// gradient_floats(c, t) is 32 * ceil(c / 2) * ceil(t / 6), enough for every tier's register blocks.
 struct CbowWindow {
   float* const* context_rows;
   float* const* target_rows;
+  const float* const* prefetch_rows;
   std::uint32_t context_count;
   std::uint32_t target_count;
   std::uint32_t depth;

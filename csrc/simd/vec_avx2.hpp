@@ -39,14 +39,14 @@ struct Vec {
   }
 
   // Four registers to their four lane sums.
-  static __m128 sums_of_4(Reg a, Reg b, Reg c, Reg d) noexcept {
+  [[gnu::always_inline]] static __m128 sums_of_4(Reg a, Reg b, Reg c, Reg d) noexcept {
     const Reg lanes = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
     return _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1));
   }
 
   // Stores the lane sums of kCount registers, padded with any value to a multiple of kLanes floats.
   template <std::size_t kCount>
-  static void store_sums(const Reg (&values)[kCount], float* to) noexcept {
+  [[gnu::always_inline]] static void store_sums(const Reg (&values)[kCount], float* to) noexcept {
     for (std::size_t i = 0; i < kCount; i += 8) {
       const auto at = [&values, i](std::size_t j) { return values[i + j < kCount ? i + j : i]; };
       const __m128 low = sums_of_4(at(0), at(1), at(2), at(3));

@@ -32,14 +32,14 @@ struct Vec {
   static float sum(Reg a) noexcept { return _mm512_reduce_add_ps(a); }
 
   // Four registers to one whose every 128-bit quarter holds partial sums of a, b, c, d in order.
-  static Reg quarter_sums(Reg a, Reg b, Reg c, Reg d) noexcept {
+  [[gnu::always_inline]] static Reg quarter_sums(Reg a, Reg b, Reg c, Reg d) noexcept {
     const Reg ab = add(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
     const Reg cd = add(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
     return add(_mm512_shuffle_ps(ab, cd, _MM_SHUFFLE(1, 0, 1, 0)), _mm512_shuffle_ps(ab, cd, _MM_SHUFFLE(3, 2, 3, 2)));
   }
 
   // Sixteen registers to their sixteen lane sums.
-  static Reg sums_of_16(const Reg* v) noexcept {
+  [[gnu::always_inline]] static Reg sums_of_16(const Reg* v) noexcept {
     const Reg s0 = quarter_sums(v[0], v[1], v[2], v[3]);
     const Reg s1 = quarter_sums(v[4], v[5], v[6], v[7]);
     const Reg s2 = quarter_sums(v[8], v[9], v[10], v[11]);
@@ -48,7 +48,7 @@ struct Vec {
     const Reg s23 = add(_mm512_shuffle_f32x4(s2, s3, 0x44), _mm512_shuffle_f32x4(s2, s3, 0xee));
     return add(_mm512_shuffle_f32x4(s01, s23, 0x88), _mm512_shuffle_f32x4(s01, s23, 0xdd));
   }
-  static Reg sums_of_8(const Reg* v) noexcept {
+  [[gnu::always_inline]] static Reg sums_of_8(const Reg* v) noexcept {
     const Reg s0 = quarter_sums(v[0], v[1], v[2], v[3]);
     const Reg s1 = quarter_sums(v[4], v[5], v[6], v[7]);
     const Reg s01 = add(_mm512_shuffle_f32x4(s0, s1, 0x44), _mm512_shuffle_f32x4(s0, s1, 0xee));
@@ -57,7 +57,7 @@ struct Vec {
 
   // Stores the lane sums of kCount registers, padded with any value to a multiple of kLanes floats.
   template <std::size_t kCount>
-  static void store_sums(const Reg (&values)[kCount], float* to) noexcept {
+  [[gnu::always_inline]] static void store_sums(const Reg (&values)[kCount], float* to) noexcept {
     std::size_t i = 0;
     for (; i + 16 <= kCount; i += 16) store(to + i, sums_of_16(values + i));
     constexpr std::size_t kRest = kCount % 16;

@@ -33,7 +33,7 @@ struct Vec {
 
   // Stores the lane sums of kCount registers, padded with any value to a multiple of kLanes floats.
   template <std::size_t kCount>
-  static void store_sums(const Reg (&values)[kCount], float* to) noexcept {
+  [[gnu::always_inline]] static void store_sums(const Reg (&values)[kCount], float* to) noexcept {
     for (std::size_t i = 0; i < kCount; i += 4) {
       const auto at = [&values, i](std::size_t j) { return values[i + j < kCount ? i + j : i]; };
       store(to + i, vpaddq_f32(vpaddq_f32(at(0), at(1)), vpaddq_f32(at(2), at(3))));

@@ -48,7 +48,7 @@ class WindowWorker {
         context_values_(max_contexts_),
         target_rows_(config_.negative + 1),
         prefetch_rows_(config_.negative + 2),
-        kernel_prefetches_(!per_pair() && config_.architecture == Architecture::kSkipGram),
+        kernel_prefetches_(!per_pair()),
         copies_(max_contexts_ * stride_),
         workspace_((max_contexts_ + target_rows_.size() + 2) * stride_ +
                    32 * config_.window * ((target_rows_.size() + 5) / 6)) {
@@ -156,8 +156,8 @@ class WindowWorker {
     }
   }
 
-  // Draws for center i and prefetches the rows that its step will be the first to need. The window kernel spreads the
-  // prefetches over its own loop, so for it they are only listed.
+  // Draws for center i and prefetches the rows that its step will be the first to need. The kernels of a whole
+  // window spread the prefetches over their own loop, so for them they are only listed.
   void prepare(std::size_t i) {
     if (i % kDrawBatch == 0) draw_batch(i);
     if (kernel_prefetches_) return list_prefetches(i);
@@ -257,6 +257,7 @@ class WindowWorker {
     // As in word2vec.c and gensim: the mean's error goes undivided to every context row, the sum's error divided.
     kernels_.cbow_window_f32({.context_rows = context_rows_.data(),
                               .target_rows = target_rows_.data(),
+                              .prefetch_rows = prefetch_rows_.data(),
                               .context_count = contexts,
                               .target_count = targets,
                               .depth = static_cast<std::uint32_t>(stride_),

@@ -345,7 +345,7 @@ void check_cbow(const KernelTable& table, Report& report, const Shape& shape, Ra
   }
   Workspace workspace((shape.targets + 2) * shape.depth + gradient_floats(1, shape.targets));
   LossSum loss = empty_loss();
-  table.cbow_window_f32({context_rows.data(), target_rows.data(), static_cast<std::uint32_t>(shape.contexts),
+  table.cbow_window_f32({context_rows.data(), target_rows.data(), nullptr, static_cast<std::uint32_t>(shape.contexts),
                          static_cast<std::uint32_t>(shape.targets), static_cast<std::uint32_t>(shape.depth), rate,
                          hidden_scale, gradient_scale, workspace.data(), &loss});
   const std::string where = shape.name("cbow_window_f32");
