@@ -20,11 +20,14 @@ using train::CorpusEncoder;
 
 // OSError picks its subclass by the error number: FileNotFoundError, PermissionError and so on.
 [[noreturn]] void raise_os_error(const std::system_error& error) {
-  errno = error.code().value();
   const std::string what = error.what();
   const std::string suffix = ": " + error.code().message();
   const std::string name = what.size() > suffix.size() ? what.substr(0, what.size() - suffix.size()) : what;
-  PyErr_SetObject(PyExc_OSError, py::make_tuple(error.code().value(), error.code().message(), name).ptr());
+  PyObject* path = PyUnicode_DecodeFSDefaultAndSize(name.data(), static_cast<py::ssize_t>(name.size()));
+  if (path == nullptr) throw py::error_already_set();
+  const py::tuple arguments =
+      py::make_tuple(error.code().value(), error.code().message(), py::reinterpret_steal<py::object>(path));
+  PyErr_SetObject(PyExc_OSError, arguments.ptr());
   throw py::error_already_set();
 }
 
@@ -73,7 +76,10 @@ std::unique_ptr<CorpusEncoder> make_encoder(std::optional<int> workers, const st
   return std::make_unique<CorpusEncoder>(std::move(options));
 }
 
-void add_files(CorpusEncoder& encoder, const std::vector<std::string>& paths, const py::object& on_progress) {
+// Paths come as bytes, in the file system's own encoding.
+void add_files(CorpusEncoder& encoder, const std::vector<py::bytes>& paths_as_bytes, const py::object& on_progress) {
+  std::vector<std::string> paths;
+  for (const auto& path : paths_as_bytes) paths.emplace_back(path);
   const auto tick = make_tick(encoder, on_progress);
   without_gil([&] { encoder.add_files(paths, tick); });
 }

@@ -6,11 +6,21 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <span>
 #include <stdexcept>
 #include <system_error>
 
+#include "train/utf8.hpp"
+
 namespace fastembed::train {
 namespace {
+
+std::string quoted(const std::string& path) {
+  std::string text("'");
+  text += repair_utf8({reinterpret_cast<const std::uint8_t*>(path.data()), path.size()}, Utf8Errors::kReplace);
+  text += '\'';
+  return text;
+}
 
 class Descriptor {
  public:
@@ -28,7 +38,7 @@ class Descriptor {
 
 }  // namespace
 
-MappedFile::MappedFile(std::string path) : path_(std::move(path)), label_("'" + path_ + "'") {
+MappedFile::MappedFile(std::string path) : path_(std::move(path)), label_(quoted(path_)) {
   struct stat status{};
   if (stat(path_.c_str(), &status) != 0) throw std::system_error(errno, std::generic_category(), path_);
   if (!S_ISREG(status.st_mode)) throw std::invalid_argument(label_ + " is not a regular file");

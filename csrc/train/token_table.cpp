@@ -24,7 +24,7 @@ TokenKey make_long_key(const std::uint8_t* token, std::size_t size) noexcept {
     state = mix(load_word(token + i) ^ state, load_word(token + i + 8) ^ 0x589965cc75374cc3ULL);
   state = mix(load_word(token + size - 16) ^ state, load_word(token + size - 8) ^ 0xa0761d6478bd642fULL);
   return {static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(token)), TokenKey::kLongToken | size,
-          static_cast<std::uint32_t>(mix(state, 0xe7037ed1a0b428dbULL) >> 32)};
+          mix(state, 0xe7037ed1a0b428dbULL) >> 32};
 }
 
 }  // namespace detail
@@ -36,7 +36,7 @@ std::size_t TokenTable::memory_bytes() const noexcept { return slots_.size() * s
 void TokenTable::resize(std::size_t capacity) {
   support::AlignedBuffer<Slot> old = std::exchange(slots_, support::AlignedBuffer<Slot>(capacity));
   index_mask_ = capacity - 1;
-  index_shift_ = 32 - std::countr_zero(capacity);
+  index_shift_ = 32 - skipped_bits_ - std::countr_zero(capacity);
   size_limit_ = limit_of(capacity);
   for (std::size_t i = 0; i < old.size(); ++i) {
     if (old[i].count == 0) continue;
@@ -75,7 +75,7 @@ std::int32_t TokenTable::insert(Slot& vacant, const TokenKey& key, std::uint64_t
   if (key.is_long()) {
     low = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(keep_bytes(key.long_bytes(), key.size())));
   }
-  vacant = {low, key.high, count, key.hash, id};
+  vacant = {low, key.high, count, static_cast<std::uint32_t>(key.hash), id};
   if (++size_ > size_limit_) resize(slots_.size() * 2);
   return id;
 }

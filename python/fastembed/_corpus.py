@@ -135,10 +135,10 @@ class _Progress:
 
 
 def _add_sources(encoder: _core.CorpusEncoder, sources: list[Source], progress: _Progress) -> None:
-    mapped: list[str] = []
+    mapped: list[bytes] = []
     for source in sources:
         if source.mappable:
-            mapped.append(source.path)
+            mapped.append(os.fsencode(source.path))
             continue
         if mapped:
             encoder.add_files(mapped, progress.callback)

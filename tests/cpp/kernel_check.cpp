@@ -390,6 +390,40 @@ void check_long_loss(const KernelTable& table, Report& report) {
   expected.compare(table, loss, report, "1000 steps");
 }
 
+// Texts of all bytes and of few, in calls of one block and of all: edges and newlines as a loop over bytes finds them.
+void check_token_edges(const KernelTable& table, Report& report) {
+  constexpr std::uint8_t kFew[] = {' ', '\n', '\t', '\r', 8, 14, 'a', 0};
+  Random random(11);
+  for (const std::size_t blocks : {1, 2, 5}) {
+    for (std::size_t trial = 0; trial < 60; ++trial) {
+      std::vector<std::uint8_t> text(trial % 13 + 64 * blocks);
+      for (auto& byte : text) byte = static_cast<std::uint8_t>(random.next());
+      if (trial % 2 == 0) {
+        for (auto& byte : text) byte = kFew[byte % 8];
+      }
+      const std::uint8_t* start = text.data() + trial % 13;
+      std::vector<std::uint32_t> wanted;
+      std::uint32_t wanted_leading = 0, in_token = 0;
+      for (std::uint32_t i = 0; i < 64 * blocks; ++i) {
+        const std::uint32_t is_token = start[i] == ' ' || (start[i] >= 9 && start[i] <= 13) ? 0 : 1;
+        if (is_token != in_token) wanted.push_back(i);
+        in_token = is_token;
+        if (start[i] == '\n') (wanted.empty() ? wanted_leading : wanted.back()) |= wanted.empty() ? 1U : 0x80000000U;
+      }
+      for (const std::size_t step : {std::size_t{1}, blocks}) {
+        std::vector<std::uint32_t> edges(64 * blocks + 8);
+        fastembed::TokenEdges found{edges.data(), 0, 0, 0, 0};
+        for (std::size_t block = 0; block < blocks; block += step) {
+          table.token_edges_u8(start + 64 * block, step, static_cast<std::uint32_t>(64 * block), found);
+        }
+        edges.resize(found.edge_count);
+        report.expect(edges == wanted && found.in_token == in_token && found.leading_newline == wanted_leading,
+                      "token_edges_u8, " + std::to_string(blocks) + " blocks, trial " + std::to_string(trial));
+      }
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -402,6 +436,7 @@ int main() {
     check_sigmoid(table, report);
     check_windows(table, report);
     check_long_loss(table, report);
+    check_token_edges(table, report);
     std::printf("%s: %ld checks passed, %ld failed\n", name.c_str(), report.passed, report.failed);
     passed += report.passed;
     failed += report.failed;
