@@ -142,7 +142,11 @@ void run_workers(int workers, const std::function<void(int, const StopFlag&)>& b
     }
     lock.lock();
   }
-  if (run->error) std::rethrow_exception(run->error);
+  // Taken out of the shared state: a Python exception must die on a thread that may take the GIL, and the last owner of
+  // `run` may be a pool thread, even one that outlives the interpreter.
+  const std::exception_ptr error = std::exchange(run->error, nullptr);
+  lock.unlock();
+  if (error) std::rethrow_exception(error);
 }
 
 int pool_thread_count() {
