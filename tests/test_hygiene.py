@@ -25,7 +25,8 @@ TIERS = native.registry()
 HERE = [tier.name for tier in TIERS if tier.architecture in ("any", "x86_64" if X86 else platform.machine())]
 
 # What a kernel may call: the compiler's memory functions and the logarithm of the loss.
-ALLOWED_UNDEFINED = {"log", "memcpy", "memmove", "memset", "_GLOBAL_OFFSET_TABLE_"}
+# __popcountdi2 is libgcc's, for processors without the instruction.
+ALLOWED_UNDEFINED = {"__popcountdi2", "log", "memcpy", "memmove", "memset", "_GLOBAL_OFFSET_TABLE_"}
 # VEX and EVEX mnemonics begin with v, mask registers' with k. tzcnt is absent: gcc writes it for plain bsf.
 ANY_AVX = re.compile(r"^(v\w+|k\w+|andn|bextr|bls\w+|pdep|pext|mulx|rorx|sarx|shlx|shrx|popcnt)\s|%[yz]mm")
 

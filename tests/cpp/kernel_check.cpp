@@ -390,38 +390,81 @@ void check_long_loss(const KernelTable& table, Report& report) {
   expected.compare(table, loss, report, "1000 steps");
 }
 
-// Texts of all bytes and of few, in calls of one block and of all: edges and newlines as a loop over bytes finds them.
-void check_token_edges(const KernelTable& table, Report& report) {
-  constexpr std::uint8_t kFew[] = {' ', '\n', '\t', '\r', 8, 14, 'a', 0};
-  Random random(11);
-  for (const std::size_t blocks : {1, 2, 5}) {
-    for (std::size_t trial = 0; trial < 60; ++trial) {
-      std::vector<std::uint8_t> text(trial % 13 + 64 * blocks);
-      for (auto& byte : text) byte = static_cast<std::uint8_t>(random.next());
-      if (trial % 2 == 0) {
-        for (auto& byte : text) byte = kFew[byte % 8];
-      }
-      const std::uint8_t* start = text.data() + trial % 13;
-      std::vector<std::uint32_t> wanted;
-      std::uint32_t wanted_leading = 0, in_token = 0;
-      for (std::uint32_t i = 0; i < 64 * blocks; ++i) {
-        const std::uint32_t is_token = start[i] == ' ' || (start[i] >= 9 && start[i] <= 13) ? 0 : 1;
-        if (is_token != in_token) wanted.push_back(i);
-        in_token = is_token;
-        if (start[i] == '\n') (wanted.empty() ? wanted_leading : wanted.back()) |= wanted.empty() ? 1U : 0x80000000U;
-      }
-      for (const std::size_t step : {std::size_t{1}, blocks}) {
-        std::vector<std::uint32_t> edges(64 * blocks + 8);
-        fastembed::TokenEdges found{edges.data(), 0, 0, 0, 0};
-        for (std::size_t block = 0; block < blocks; block += step) {
-          table.token_edges_u8(start + 64 * block, step, static_cast<std::uint32_t>(64 * block), found);
-        }
-        edges.resize(found.edge_count);
-        report.expect(edges == wanted && found.in_token == in_token && found.leading_newline == wanted_leading,
-                      "token_edges_u8, " + std::to_string(blocks) + " blocks, trial " + std::to_string(trial));
-      }
+// With factor and term 1, chain c ends at c + rounds in every lane; the returned count tells the lanes.
+void check_fma_peak(const KernelTable& table, Report& report) {
+  for (const std::size_t rounds : {1, 2, 7, 100}) {
+    float sink[2] = {1.0F, 1.0F};
+    const double operations = table.fma_peak_f32(rounds, sink);
+    const double lanes = operations / (24.0 * static_cast<double>(rounds));
+    report.expect(lanes == 1 || lanes == 4 || lanes == 8 || lanes == 16, "fma_peak_f32: wrong count of operations");
+    report.expect_near(sink[0], lanes * (66.0 + 12.0 * static_cast<double>(rounds)), 0, "fma_peak_f32");
+  }
+}
+
+constexpr std::uint32_t kNewlineFollows = 0x80000000U;
+constexpr std::size_t kBlockBytes = 64;
+
+// The edges of a whole text that starts outside a token, byte by byte.
+std::vector<std::uint32_t> edges_of(const std::vector<std::uint8_t>& bytes, std::uint32_t position, bool& leading) {
+  std::vector<std::uint32_t> edges;
+  bool in_token = false;
+  leading = false;
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    const bool token = bytes[i] != ' ' && (bytes[i] < '\t' || bytes[i] > '\r');
+    if (token != in_token) edges.push_back(position + static_cast<std::uint32_t>(i));
+    in_token = token;
+    if (bytes[i] != '\n') continue;
+    if (edges.empty()) {
+      leading = true;
+    } else {
+      edges.back() |= kNewlineFollows;
     }
   }
+  return edges;
+}
+
+// Texts of several densities of white space, at several alignments, whole and in pieces.
+void check_token_edges(const KernelTable& table, Report& report) {
+  Random random(4);
+  const char white[] = {' ', '\n', '\t', '\v', '\f', '\r', ' ', '\n'};
+  for (int text_number = 0; text_number < 2000; ++text_number) {
+    const std::size_t blocks = 1 + random.next() % 6, shift = random.next() % 4;
+    const std::uint64_t white_of_256 = random.next() % 257;
+    std::vector<std::uint8_t> bytes(blocks * kBlockBytes);
+    for (auto& byte : bytes) {
+      const bool is_white = random.next() % 256 < white_of_256;
+      byte = is_white ? static_cast<std::uint8_t>(white[random.next() % 8]) : static_cast<std::uint8_t>(random.next());
+    }
+    const std::uint32_t position = text_number % 2 == 0 ? 0 : 1'000'000;
+    bool leading = false;
+    const auto wanted = edges_of(bytes, position, leading);
+    std::vector<std::uint8_t> shifted(bytes.size() + shift);
+    std::copy(bytes.begin(), bytes.end(), shifted.begin() + static_cast<std::ptrdiff_t>(shift));
+    const std::size_t pieces = 1 + random.next() % 2, first = pieces == 1 ? blocks : random.next() % (blocks + 1);
+    std::vector<std::uint32_t> edges(bytes.size() + 8 + 1, 77);
+    fastembed::TokenEdges found{edges.data(), 0, 0, 0, 0};
+    table.token_edges_u8(shifted.data() + shift, first, position, found);
+    table.token_edges_u8(shifted.data() + shift + first * kBlockBytes, blocks - first,
+                         position + static_cast<std::uint32_t>(first * kBlockBytes), found);
+    const std::string where = "token_edges_u8" + text("blocks", blocks) + text("first", first) + text("shift", shift);
+    report.expect(edges.back() == 77, where + ": wrote behind the edges");
+    report.expect(found.edge_count == wanted.size(), where + ": wrong count of edges");
+    edges.resize(std::min<std::size_t>(found.edge_count, wanted.size()));
+    report.expect(std::equal(edges.begin(), edges.end(), wanted.begin()), where + ": wrong edges");
+    report.expect((found.leading_newline != 0) == leading, where + ": wrong leading_newline");
+    const bool inside = wanted.size() % 2 == 1;
+    report.expect((found.in_token != 0) == inside, where + ": wrong in_token");
+  }
+}
+
+// Which kernels are checked above; one that is added to the table must be added here, with its check.
+void check_that_all_are_checked(Report& report) {
+  const std::vector<std::string> checked{"dot_f32",    "sigmoid_f32",  "sgns_window_f32", "cbow_window_f32",
+                                         "drain_loss", "fma_peak_f32", "token_edges_u8"};
+#define FASTEMBED_IS_CHECKED(kernel, result, parameters) \
+  report.expect(std::find(checked.begin(), checked.end(), #kernel) != checked.end(), #kernel " has no check");
+  FASTEMBED_KERNELS(FASTEMBED_IS_CHECKED)
+#undef FASTEMBED_IS_CHECKED
 }
 
 }  // namespace
@@ -436,7 +479,9 @@ int main() {
     check_sigmoid(table, report);
     check_windows(table, report);
     check_long_loss(table, report);
+    check_fma_peak(table, report);
     check_token_edges(table, report);
+    check_that_all_are_checked(report);
     std::printf("%s: %ld checks passed, %ld failed\n", name.c_str(), report.passed, report.failed);
     passed += report.passed;
     failed += report.failed;
