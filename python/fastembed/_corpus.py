@@ -307,8 +307,8 @@ def encode_corpus(
     max_vocab_size : int, optional
         Distinct words held in memory while reading, 40 million by default. When there are more at the end of a round of
         64 MiB of text, the rarest are given up with a warning (as in gensim). A word takes 50 to 105 bytes, and its
-        length more when that is above 15 bytes, in each worker that met it, and as much again while the workers'
-        tables are merged; a round can add words before they are counted.
+        length more when that is above 15 bytes, in each worker that met it; half as much again while a table grows, and
+        as much again while the workers' tables are merged. A round can add words before they are counted.
     workers : int, optional
         Threads; by default all cores this process may use. The result does not depend on it.
     errors : {"strict", "replace", "ignore"}
