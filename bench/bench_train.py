@@ -81,7 +81,7 @@ def train_ours(corpus: Any, dim: int, workers: int, cbow: bool, sharing: str) ->
     seconds = time.perf_counter() - started
     # Score, both updates: three multiply-adds per pair, target and dimension (per center for CBOW, plus its sums).
     flops = totals["positive_count"] * 6 * 6 * dim
-    return corpus.stats.token_count / seconds, flops / seconds, dict(totals)
+    return corpus.stats.raw_tokens / seconds, flops / seconds, dict(totals)
 
 
 def compare(path: Path, corpus: Any, args: argparse.Namespace, dim: int, workers: int) -> float:
