@@ -181,6 +181,18 @@ def test_errors_of_training_are_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("chosen_format", ["native", "word2vec-text"])
+def test_interrupted_training_is_saved_beside_the_output(
+    tmp_path: Path, training: FakeTraining, capsys: pytest.CaptureFixture[str], chosen_format: str
+) -> None:
+    training.error = fastembed.TrainingInterrupted(make(), 3)
+    output = tmp_path / "out"
+    assert cli.main(["train", "corpus.txt", "-o", str(output), "--format", chosen_format]) == 130
+    assert f"after 3 whole epochs; the vectors so far are in {output}.interrupted" in capsys.readouterr().err
+    assert not output.exists()
+    assert cli.load_vectors(f"{output}.interrupted").index_to_key == WORDS
+
+
 # word2vec.c's flags
 
 

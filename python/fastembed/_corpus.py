@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import operator
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._corpus_sources import Source, column_batches, describe_source, exists, expand_path, is_column, open_blocks
+from ._validate import check_int
 
 logger = logging.getLogger("fastembed")
 
@@ -85,18 +85,6 @@ class EncodedCorpus:
     ids: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
     stats: CorpusStats
-
-
-def _whole_number(name: str, value: Any, least: int) -> int:
-    if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {type(value).__name__}") from None
-    if number < least:
-        raise ValueError(f"{name} must be at least {least}, got {number}")
-    return number
 
 
 def _default_memory_budget() -> int:
@@ -359,15 +347,15 @@ def encode_corpus(
     >>> corpus.words, corpus.ids.tolist(), corpus.offsets.tolist()
     (['a', 'rose'], [0, 1, 0, 1], [0, 2, 4])
     """
-    min_count = _whole_number("min_count", min_count, 0)
+    min_count = check_int("min_count", min_count, 0)
     if max_final_vocab is not None:
-        max_final_vocab = _whole_number("max_final_vocab", max_final_vocab, 1)
-    max_vocab_size = MAX_VOCAB_SIZE if max_vocab_size is None else _whole_number("max_vocab_size", max_vocab_size, 1)
+        max_final_vocab = check_int("max_final_vocab", max_final_vocab, 1)
+    max_vocab_size = MAX_VOCAB_SIZE if max_vocab_size is None else check_int("max_vocab_size", max_vocab_size, 1)
     if workers is not None:
-        workers = _whole_number("workers", workers, 1)
+        workers = check_int("workers", workers, 1)
     if not isinstance(errors, str):
         raise TypeError(f"errors must be a str, got {type(errors).__name__}")
-    budget = _default_memory_budget() if memory_budget is None else _whole_number("memory_budget", memory_budget, 0)
+    budget = _default_memory_budget() if memory_budget is None else check_int("memory_budget", memory_budget, 0)
     encoder = _core.CorpusEncoder(
         workers=workers,
         errors=errors,

@@ -7,15 +7,17 @@ import operator
 from collections.abc import Sequence
 
 
-def check_int(name: str, value: object, low: int, high: int) -> int:
+def check_int(name: str, value: object, low: int, high: int | None = None) -> int:
     """Return `value` as an int within [low, high]; bools and floats are a TypeError."""
-    if isinstance(value, bool):
+    if type(value).__name__ in ("bool", "bool_"):  # NumPy's has an __index__ too
         raise TypeError(f"{name} must be an int, got bool")
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{name} must be an int, got {type(value).__name__}") from None
-    if not low <= number <= high:
+    if high is None and number < low:
+        raise ValueError(f"{name} must be at least {low}, got {number}")
+    if high is not None and not low <= number <= high:
         raise ValueError(f"{name} must be between {low} and {high}, got {number}")
     return number
 

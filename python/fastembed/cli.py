@@ -98,6 +98,7 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
         "--negative-sharing", choices=("window", "pair"), help="draw negatives per window (the default) or per pair"
     )
     group.add_argument("--errors", choices=("strict", "replace", "ignore"), help="on invalid UTF-8 (strict)")
+    group.add_argument("--memory-budget", type=int, metavar="BYTES", help="encoded corpus held in memory (a quarter)")
     group.add_argument("--no-progress", dest="progress", action="store_false", help="no progress bar")
 
 
@@ -119,6 +120,13 @@ def _check_file_target(path: str) -> None:
     check_parent(path)
     if os.path.isdir(path):
         raise IsADirectoryError(f"cannot write the file {path!r}: it is a directory")
+
+
+def _save(vectors: WordVectors, output: str, chosen_format: str) -> None:
+    if chosen_format == "native":
+        vectors.save(output)
+    else:
+        vectors.save_word2vec_format(output, binary=chosen_format == "word2vec-binary")
 
 
 def _train(arguments: list[str]) -> int:
@@ -148,11 +156,14 @@ def _train(arguments: list[str]) -> int:
 
     import fastembed
 
-    vectors = fastembed.train_word2vec(corpus[0] if len(corpus) == 1 else corpus, **options)
-    if chosen_format == "native":
-        vectors.save(output)
-    else:
-        vectors.save_word2vec_format(output, binary=chosen_format == "word2vec-binary")
+    try:
+        vectors = fastembed.train_word2vec(corpus[0] if len(corpus) == 1 else corpus, **options)
+    except fastembed.TrainingInterrupted as interrupt:
+        partial = output.rstrip(os.sep) + ".interrupted"
+        _save(interrupt.vectors, partial, chosen_format)
+        print(f"\nfastembed: {interrupt}; the vectors so far are in {partial}", file=sys.stderr)
+        return _INTERRUPTED
+    _save(vectors, output, chosen_format)
     if vocabulary is not None:
         from fastembed._word2vec_format import save_vocabulary
 
@@ -252,6 +263,7 @@ def _demo(arguments: list[str]) -> int:
     group.add_argument("--output", "-o", metavar="DIR", help="where to save the vectors (fastembed-demo)")
     group.add_argument("--epochs", type=int, metavar="N", help="passes over the text (20)")
     group.add_argument("--workers", type=int, metavar="N", help="threads (all that may be used)")
+    group.add_argument("--memory-budget", type=int, metavar="BYTES", help="encoded corpus held in memory (a quarter)")
     group.add_argument("--no-progress", dest="progress", action="store_false", help="no progress bar")
     options = vars(parser.parse_args(arguments))
 

@@ -17,9 +17,6 @@ from fastembed.vectors import WordVectors
 
 _log = logging.getLogger("fastembed")
 
-#: Distinct words held while counting before the rarest are pruned; about 50 bytes each plus their text.
-DEFAULT_MAX_VOCAB_SIZE = 40_000_000
-
 
 class TrainingInterrupted(KeyboardInterrupt):
     """Ctrl-C during training. ``vectors`` holds what had been learned when it came.
@@ -236,12 +233,13 @@ def train_word2vec(
     ns_exponent: float = 0.75,
     shrink_windows: bool = True,
     max_final_vocab: int | None = None,
-    max_vocab_size: int | None = DEFAULT_MAX_VOCAB_SIZE,
+    max_vocab_size: int | None = None,
     max_sentence_length: int = 10_000,
     seed: int = 1,
     workers: int | None = None,
     negative_sharing: str = "window",
     errors: str = "strict",
+    memory_budget: int | None = None,
     progress: bool = True,
     callbacks: Iterable[Callback] = (),
 ) -> WordVectors:
@@ -283,8 +281,8 @@ def train_word2vec(
     max_final_vocab : int, optional
         Keep at most so many words, the most frequent ones.
     max_vocab_size : int, optional
-        Bound on the distinct words held while counting (about 50 bytes each plus their text): beyond it the rarest are
-        pruned, with a warning. None is no bound.
+        Bound on the distinct words held while counting, 40 million by default: beyond it the rarest are pruned, with a
+        warning. A word takes 50 to 105 bytes in each worker that met it, plus its length when that is above 15 bytes.
     max_sentence_length : int
         Sentences with more words are cut into pieces of this length; nothing is dropped.
     seed : int
@@ -298,6 +296,9 @@ def train_word2vec(
         algorithm.
     errors : {"strict", "replace", "ignore"}
         What to do about invalid UTF-8 in files.
+    memory_budget : int, optional
+        Bytes of the encoded corpus (4 a word) held in memory; beyond it a temporary file is used, which nothing can
+        leave behind. A quarter of the memory by default.
     progress : bool
         Show a progress bar on stderr.
     callbacks : iterable of Callback
@@ -372,6 +373,8 @@ def train_word2vec(
         max_vocab_size=max_vocab_size,
         workers=options.workers,
         errors=errors,
+        memory_budget=memory_budget,
+        progress=progress,
     )
     _log.info(
         "training %s (%s) on %d words of %d kinds with %d workers on %s",
