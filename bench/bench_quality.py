@@ -15,9 +15,8 @@ import sys
 import time
 from pathlib import Path
 
-from common import machine, shared_path, unpacked_corpus
-
 import fastembed
+from common import machine, shared_path, unpacked_corpus
 
 GATE = {"WS-353": 0.63, "SimLex": 0.27, "analogies": 0.38}
 
@@ -68,7 +67,8 @@ def main() -> None:
             table.append(scores(wv))
             row = table[-1]
             print(
-                f"{name:<20} {seed:>6}  {row['WS-353']:.3f}   {row['SimLex']:.3f}   {row['analogies']:.1%}     {seconds:.0f}",
+                f"{name:<20} {seed:>6}  {row['WS-353']:.3f}   {row['SimLex']:.3f}   {row['analogies']:.1%}"
+                f"     {seconds:.0f}",
                 flush=True,
             )
         means = {key: statistics.fmean(row[key] for row in table) for key in GATE}

@@ -19,9 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import fma_peak, machine, spread, unpacked_corpus
-
 import fastembed
+from common import fma_peak, machine, spread, unpacked_corpus
 from fastembed import _core
 from fastembed._corpus import encode_corpus
 
@@ -99,7 +98,8 @@ def compare(path: Path, corpus: Any, args: argparse.Namespace, dim: int, workers
         ratios.append(words_per_second / theirs[-1])
     share = statistics.median(flops) / (workers * args.peak)
     print(
-        f"{dim:>4} {workers:>7}  {spread([o / 1e6 for o in ours]):>19}  {spread([t / 1e3 for t in theirs], '{:.0f}'):>15}"
+        f"{dim:>4} {workers:>7}  {spread([o / 1e6 for o in ours]):>19}"
+        f"  {spread([t / 1e3 for t in theirs], '{:.0f}'):>15}"
         f"  {spread(ratios, '{:.1f}'):>17}  {statistics.median(flops) / 1e9:>8.1f}  {share:>6.0%}",
         flush=True,
     )
@@ -121,7 +121,10 @@ def main() -> None:
     corpus = encode_corpus(path, min_count=5)
     args.peak = fma_peak(fastembed.isa.active())
     print(f"machine: {machine()}; kernels: {fastembed.isa.active()}")
-    print(f"corpus: {len(corpus.ids):,} words of {len(corpus.words):,} kinds; FMA peak {args.peak / 1e9:.0f} GFLOP/s a core")
+    print(
+        f"corpus: {len(corpus.ids):,} words of {len(corpus.words):,} kinds; "
+        f"FMA peak {args.peak / 1e9:.0f} GFLOP/s a core"
+    )
     print(" dim workers   fastembed Mwords/s   gensim kwords/s              ratio   GFLOP/s  of peak")
     failed = False
     for dim in args.dims:

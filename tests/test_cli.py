@@ -10,9 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fastembed
 import numpy as np
 import pytest
+
+import fastembed
 from fastembed import cli
 from fastembed._word2vec_flags import FlagError, translate
 from fastembed.vectors import WordVectors

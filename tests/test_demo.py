@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import fastembed
 import numpy as np
 import pytest
+
+import fastembed
 from fastembed import demo
 from fastembed.vectors import WordVectors
 

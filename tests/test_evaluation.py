@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import fastembed._evaluation as evaluation
 import numpy as np
 import pytest
-from fastembed.vectors import WordVectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import fastembed._evaluation as evaluation
+from fastembed.vectors import WordVectors
 from reference import evaluation as reference
 from shared_data import shared_path
 

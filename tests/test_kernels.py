@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tolerances import EPSILON, dot_bound
 
 import fastembed
 from fastembed import _core
+from tolerances import EPSILON, dot_bound
 
 ISAS = fastembed.isa.available()
 LENGTHS = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97, 300]

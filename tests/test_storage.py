@@ -11,12 +11,13 @@ import threading
 import time
 from pathlib import Path
 
-import fastembed._storage as storage
 import numpy as np
 import pytest
-from fastembed.vectors import WordVectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import fastembed._storage as storage
+from fastembed.vectors import WordVectors
 
 ODD_WORDS = [
     "\r",

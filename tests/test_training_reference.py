@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reference.sgns import Reference
 
 import fastembed
 from fastembed import _core
+from reference.sgns import Reference
 
 TOLERANCE = 1e-4
 

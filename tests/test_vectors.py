@@ -8,10 +8,11 @@ import threading
 
 import numpy as np
 import pytest
-from fastembed.vectors import WordVectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from fastembed.vectors import WordVectors
 from reference.evaluation import cosine
 
 

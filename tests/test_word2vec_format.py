@@ -8,13 +8,14 @@ import lzma
 import os
 from pathlib import Path
 
-import fastembed._word2vec_format as word2vec_format
 import numpy as np
 import pytest
-from fastembed.vectors import WordVectors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+import fastembed._word2vec_format as word2vec_format
+from fastembed.vectors import WordVectors
 
 
 def make(n_words: int = 30, vector_size: int = 7, seed: int = 0) -> WordVectors:

@@ -90,9 +90,10 @@ double kernel_cbow(const std::string& isa, Rows input, Rows output, const std::v
   support::AlignedBuffer<float> workspace((targets.size() + 2) * inputs.depth + 32 * ((targets.size() + 5) / 6));
   LossSum loss = empty_loss();
   const KernelTable& kernels = cpu::kernels_of(isa);
-  kernels.cbow_window_f32({context_rows.data(), target_rows.data(), nullptr, static_cast<std::uint32_t>(contexts.size()),
-                           static_cast<std::uint32_t>(targets.size()), static_cast<std::uint32_t>(inputs.depth),
-                           learning_rate, hidden_scale, gradient_scale, workspace.data(), &loss});
+  kernels.cbow_window_f32({context_rows.data(), target_rows.data(), nullptr,
+                           static_cast<std::uint32_t>(contexts.size()), static_cast<std::uint32_t>(targets.size()),
+                           static_cast<std::uint32_t>(inputs.depth), learning_rate, hidden_scale, gradient_scale,
+                           workspace.data(), &loss});
   kernels.drain_loss(loss);
   return loss.total;
 }

@@ -63,8 +63,8 @@ class Trainer {
     epochs_ = config.epochs;
     model_ = std::make_unique<Model>(counts_view.size(), vector_size);
     model_->initialise(config.seed, support::default_worker_count(), check_signals);
-    trainer_ = std::make_unique<train::WindowTrainer>(*model_, train::CorpusView{ids_view, offsets_view}, counts_view,
-                                                      config);
+    trainer_ =
+        std::make_unique<train::WindowTrainer>(*model_, train::CorpusView{ids_view, offsets_view}, counts_view, config);
   }
 
   py::dict run_epoch(std::uint32_t epoch, int workers, const py::object& on_tick) {

@@ -37,14 +37,14 @@ struct Tier {
 
 void inherit(Tier& tier, const Tier* below) {
   std::size_t index = 0;
-#define FASTEMBED_INHERIT(kernel, result, parameters)                            \
-  if (tier.own->kernel != nullptr || below == nullptr) {                         \
-    tier.merged.kernel = tier.own->kernel;                                       \
-    tier.served_by[index] = tier.name;                                           \
-  } else {                                                                       \
-    tier.merged.kernel = below->merged.kernel;                                   \
-    tier.served_by[index] = below->served_by[index];                             \
-  }                                                                              \
+#define FASTEMBED_INHERIT(kernel, result, parameters)    \
+  if (tier.own->kernel != nullptr || below == nullptr) { \
+    tier.merged.kernel = tier.own->kernel;               \
+    tier.served_by[index] = tier.name;                   \
+  } else {                                               \
+    tier.merged.kernel = below->merged.kernel;           \
+    tier.served_by[index] = below->served_by[index];     \
+  }                                                      \
   ++index;
   FASTEMBED_KERNELS(FASTEMBED_INHERIT)
 #undef FASTEMBED_INHERIT
@@ -87,11 +87,11 @@ const Tier& find_tier(std::string_view name) {
     if (tier.name != name) continue;
     if (tier.missing() == 0) return tier;
     throw std::runtime_error("instruction set '" + std::string(name) + "' needs the CPU feature '" +
-                             feature_name(tier.missing()) + "', which this machine lacks; available: " +
-                             joined(available_isas()));
+                             feature_name(tier.missing()) +
+                             "', which this machine lacks; available: " + joined(available_isas()));
   }
-  throw std::runtime_error("unknown instruction set '" + std::string(name) + "'; available: " +
-                           joined(available_isas()));
+  throw std::runtime_error("unknown instruction set '" + std::string(name) +
+                           "'; available: " + joined(available_isas()));
 }
 
 std::atomic<const Tier*> active{nullptr};

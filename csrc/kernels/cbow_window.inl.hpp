@@ -21,8 +21,8 @@ void cbow_window_f32(const CbowWindow& step) noexcept {
     Vec::store(delta + i, Vec::zero());
   }
   const float* hidden_row = hidden;
-  const BlockRows rows{&hidden_row, &delta, step.target_rows, target_snapshot, step.depth,
-                       gradients,   step.prefetch_rows};
+  const BlockRows rows{&hidden_row, &delta,    step.target_rows,  target_snapshot,
+                       step.depth,  gradients, step.prefetch_rows};
   score_grid(rows, 1, step.target_count, step.learning_rate, *step.loss);
   update_grid(rows, 1, step.target_count);
 

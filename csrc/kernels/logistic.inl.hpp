@@ -48,7 +48,8 @@ constexpr std::uint32_t kFactorsPerFold = 100;
 
 void drain_loss(LossSum& loss) noexcept {
   for (int lane = 0; lane < 16; ++lane) {
-    loss.total += static_cast<double>(loss.linear_lanes[lane]) + __builtin_log(static_cast<double>(loss.factor_lanes[lane]));
+    loss.total +=
+        static_cast<double>(loss.linear_lanes[lane]) + __builtin_log(static_cast<double>(loss.factor_lanes[lane]));
     loss.linear_lanes[lane] = 0.0F;
     loss.factor_lanes[lane] = 1.0F;
   }

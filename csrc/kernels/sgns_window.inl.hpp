@@ -11,9 +11,8 @@ void sgns_window_f32(const SgnsWindow& step) noexcept {
   float* target_snapshot = step.workspace;
   float* context_snapshot = target_snapshot + std::size_t{step.target_count} * step.depth;
   float* gradients = context_snapshot + std::size_t{step.context_count} * step.depth;
-  const BlockRows rows{step.context_values, step.context_rows, step.target_rows,
-                       target_snapshot,     step.depth,        gradients,
-                       step.prefetch_rows};
+  const BlockRows rows{step.context_values, step.context_rows, step.target_rows,  target_snapshot,
+                       step.depth,          gradients,         step.prefetch_rows};
   score_grid(rows, step.context_count, step.target_count, step.learning_rate, *step.loss);
   if (step.target_count <= kTargetBlock) {
     update_grid(rows, step.context_count, step.target_count);

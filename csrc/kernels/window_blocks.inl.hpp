@@ -86,14 +86,15 @@ inline void score_block(const BlockRows& rows) noexcept {
     for (std::size_t t = 0; t < kTargets; ++t) {
       const Reg row = Vec::load(target[t] + i);
       if constexpr (kTakeSnapshot) Vec::store(snapshot + t * depth + i, row);
-      for (std::size_t c = 0; c < kContexts; ++c) sums[c * kTargets + t] = Vec::fma(value[c], row, sums[c * kTargets + t]);
+      for (std::size_t c = 0; c < kContexts; ++c)
+        sums[c * kTargets + t] = Vec::fma(value[c], row, sums[c * kTargets + t]);
     }
   }
   Vec::store_sums(sums, rows.gradients);
 }
 
-// With kPrefetch, a line of each of kTargets + 1 rows is prefetched in every step of the depth loop: the same prefetches
-// in one burst before the step fill the line buffers and stall.
+// With kPrefetch, a line of each of kTargets + 1 rows is prefetched in every step of the depth loop: the same
+// prefetches in one burst before the step fill the line buffers and stall.
 template <std::size_t kContexts, std::size_t kTargets, bool kPrefetch>
 inline void update_block(const BlockRows& rows) noexcept {
   using Reg = Vec::Reg;

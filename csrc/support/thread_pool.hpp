@@ -14,7 +14,8 @@ using StopFlag = std::atomic<bool>;
 /// when all have ended. The calling thread waits and calls `tick` about every 50 ms (never when the run is shorter).
 ///
 /// When a body throws, `stop` is set and the first exception is thrown here after all workers have ended. When `tick`
-/// throws, the same happens with its exception. After a run that fails no idle thread is left behind. Safe to call from several threads at once and from a forked child.
+/// throws, the same happens with its exception. After a run that fails no idle thread is left behind. Safe to call from
+/// several threads at once and from a forked child.
 void run_workers(int workers, const std::function<void(int worker, const StopFlag& stop)>& body,
                  const std::function<void()>& tick);
 

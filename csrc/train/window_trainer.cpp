@@ -137,9 +137,7 @@ class WindowWorker {
   [[nodiscard]] std::size_t last_context(std::size_t i) const noexcept {
     return std::min(centers_.size() - 1, i + centers_[i].reach);
   }
-  std::int32_t* drawn(std::size_t i) noexcept {
-    return drawn_.data() + (i % (2 * kDrawBatch)) * negatives_per_center_;
-  }
+  std::int32_t* drawn(std::size_t i) noexcept { return drawn_.data() + (i % (2 * kDrawBatch)) * negatives_per_center_; }
 
   [[nodiscard]] std::size_t draw_count(std::size_t i) const noexcept {
     return per_pair() ? (last_context(i) - first_context(i)) * config_.negative : config_.negative;

@@ -59,8 +59,8 @@ def show_config() -> Config:
     -------
     Config
         A dict that prints as a table, with the keys ``version``, ``python``, ``compiler``, ``isa`` (in force),
-        ``isa_available``, ``isa_compiled``, ``workers`` (what ``workers=None`` means), ``usable_cpus``, ``cuda`` (bool),
-        ``cuda_reason`` and ``sanitizers``.
+        ``isa_available``, ``isa_compiled``, ``workers`` (what ``workers=None`` means), ``usable_cpus``, ``cuda``
+        (bool), ``cuda_reason`` and ``sanitizers``.
     """
     return Config(
         version=_core.__version__,

@@ -253,8 +253,8 @@ def train_word2vec(
     corpus : path, list of paths, iterable of token lists, ``(ids, offsets)`` or string column
         A plain text file (one sentence a line, tokens separated by ASCII white space), also .gz, .bz2, .xz and .zst; a
         directory, a glob pattern or a list of paths; any iterable of lists of str, including a generator, which is
-        iterated once; a pair of integer arrays, sentence s being ``ids[offsets[s]:offsets[s + 1]]``; an Arrow, pandas or
-        polars column of strings.
+        iterated once; a pair of integer arrays, sentence s being ``ids[offsets[s]:offsets[s + 1]]``; an Arrow, pandas
+        or polars column of strings.
     sg : bool
         True for skip-gram, False for CBOW.
     vector_size : int
