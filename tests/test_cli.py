@@ -92,7 +92,6 @@ def test_train_every_option(tmp_path: Path, training: FakeTraining, capsys: pyte
 
 
 def test_train_accepts_the_options_of_train_word2vec() -> None:
-    pytest.importorskip("fastembed._core", reason="needs the compiled extension")
     import inspect
 
     group_options = {action.dest for action in cli._train_parser()._actions}

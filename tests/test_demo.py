@@ -94,7 +94,6 @@ def test_output_is_checked_before_training(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_real_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("fastembed._core", reason="needs the compiled extension")
     vectors = demo.run_demo(tmp_path / "out", progress=False)
     # Not a measure of quality: words that mean much the same must have come out close.
     assert {"days", "day", "year", "week", "weekday"} & {word for word, _ in vectors.most_similar("month")}

@@ -95,7 +95,8 @@ class _Options:
     workers: int = field(default=1)
 
     @classmethod
-    def check(cls, workers: int | None, **given: Any) -> _Options:
+    def check(cls, given: dict[str, Any]) -> _Options:
+        """Check the arguments in `given`, by name."""
         alpha = check_float("alpha", given["alpha"], above=0.0)
         min_alpha = check_float("min_alpha", given["min_alpha"], 0.0)
         if min_alpha > alpha:
@@ -115,7 +116,7 @@ class _Options:
             max_sentence_length=check_int("max_sentence_length", given["max_sentence_length"], 2, 10_000_000),
             seed=check_int("seed", given["seed"], 0, 2**64 - 1),
             negative_sharing=check_choice("negative_sharing", given["negative_sharing"], ("window", "pair")),
-            workers=default_workers(workers),
+            workers=default_workers(given["workers"]),
         )
 
     def config(self) -> dict[str, Any]:
@@ -344,23 +345,7 @@ def train_word2vec(
     >>> wv.vectors.shape
     (6, 16)
     """
-    options = _Options.check(
-        workers,
-        sg=sg,
-        vector_size=vector_size,
-        window=window,
-        negative=negative,
-        epochs=epochs,
-        sample=sample,
-        alpha=alpha,
-        min_alpha=min_alpha,
-        cbow_mean=cbow_mean,
-        ns_exponent=ns_exponent,
-        shrink_windows=shrink_windows,
-        max_sentence_length=max_sentence_length,
-        seed=seed,
-        negative_sharing=negative_sharing,
-    )
+    options = _Options.check(locals())
     progress = check_bool("progress", progress)
     checked_callbacks = _check_callbacks(callbacks)
 
