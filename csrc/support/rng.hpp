@@ -7,7 +7,7 @@
 
 namespace fastembed::support {
 
-enum class Stream : std::uint64_t { kInitialVectors = 0, kTokens = 1, kNegatives = 2 };
+enum class Stream : std::uint64_t { kInitialVectors = 0, kTokens = 1, kNegatives = 2, kPools = 3 };
 
 constexpr std::uint64_t kGolden = 0x9e3779b97f4a7c15ULL;
 

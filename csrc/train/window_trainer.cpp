@@ -20,6 +20,11 @@ constexpr std::int64_t kChunkTokens = 16'384;
 // How many centers ahead rows are prefetched: 2 centers take about 500 ns, a DRAM access 100-220.
 constexpr std::size_t kLookahead = 2;
 
+// Window mode picks negatives from a pool of words that all positions of a stretch share. A pool's rows stay in the L2
+// cache of the worker that trains the stretch, where fresh rows would come from L3, DRAM or the other worker's cache.
+constexpr std::int64_t kPoolStretch = 512;  // raw positions
+constexpr std::size_t kPoolWords = 256;     // so that a byte of a random number picks one
+
 // Negatives are drawn for this many centers at a time, so that the cache misses of the alias table overlap. Two batches
 // are kept: the lookahead reaches into the next one.
 constexpr std::size_t kDrawBatch = 32;
@@ -40,6 +45,7 @@ class WindowWorker {
         epoch_(epoch),
         token_key_(stream_key(config_.seed, Stream::kTokens, epoch)),
         negative_key_(stream_key(config_.seed, Stream::kNegatives, epoch)),
+        pool_key_(stream_key(config_.seed, Stream::kPools, epoch)),
         stride_(trainer.model_.row_stride_elements()),
         max_contexts_(2 * std::size_t{config_.window}),
         negatives_per_center_(per_pair() ? max_contexts_ * config_.negative : config_.negative),
@@ -146,11 +152,34 @@ class WindowWorker {
   void draw_batch(std::size_t begin) {
     const std::size_t end = std::min(begin + kDrawBatch, centers_.size());
     for (std::size_t i = begin; i < end; ++i) {
+      if (config_.negative_sharing == NegativeSharing::kWindow) {
+        pick_from_pool(centers_[i].position, drawn(i));
+        continue;
+      }
       const std::uint64_t first = static_cast<std::uint64_t>(centers_[i].position) * negatives_per_center_;
       std::int32_t* words = drawn(i);
       for (std::size_t n = 0, draws = draw_count(i); n < draws; ++n) {
         words[n] = trainer_.negatives_.sample(draw(negative_key_, first + n));
       }
+    }
+  }
+
+  // Eight picks a random number, a byte each, from the lowest.
+  void pick_from_pool(std::int64_t position, std::int32_t* words) {
+    if (position / kPoolStretch != pool_stretch_) fill_pool(position / kPoolStretch);
+    const std::uint64_t draws = (config_.negative + 7) / 8;
+    std::uint64_t random = 0;
+    for (std::uint32_t n = 0; n < config_.negative; ++n, random >>= 8) {
+      if (n % 8 == 0) random = draw(negative_key_, static_cast<std::uint64_t>(position) * draws + n / 8);
+      words[n] = pool_[random & 0xff];
+    }
+  }
+
+  void fill_pool(std::int64_t stretch) {
+    pool_stretch_ = stretch;
+    for (std::size_t slot = 0; slot < kPoolWords; ++slot) {
+      const std::uint64_t random = draw(pool_key_, static_cast<std::uint64_t>(stretch) * kPoolWords + slot);
+      pool_[slot] = trainer_.negatives_.sample(random);
     }
   }
 
@@ -278,6 +307,9 @@ class WindowWorker {
   std::uint32_t epoch_;
   std::uint64_t token_key_;
   std::uint64_t negative_key_;
+  std::uint64_t pool_key_;
+  std::int64_t pool_stretch_ = -1;
+  std::int32_t pool_[kPoolWords] = {};
   std::size_t stride_;
   std::size_t max_contexts_;
   std::size_t negatives_per_center_;

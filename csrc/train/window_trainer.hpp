@@ -16,7 +16,8 @@ namespace fastembed::train {
 
 enum class Architecture { kSkipGram, kCbow };
 
-/// Who shares negatives: the context words of one center, or nobody (word2vec.c; skip-gram only differs).
+/// Who shares negatives: the context words of one center, picked from a pool that a stretch of text shares; or nobody,
+/// as in word2vec.c.
 enum class NegativeSharing { kWindow, kPair };
 
 struct TrainConfig {

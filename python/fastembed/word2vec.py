@@ -292,9 +292,9 @@ def train_word2vec(
     workers : int, optional
         Threads. None: `fastembed.set_num_threads`, else ``FASTEMBED_NUM_THREADS``, else the cores the process may use.
     negative_sharing : {"window", "pair"}
-        Skip-gram only. "window": the context words of one center share its negatives, and the window is one batch step:
-        equal quality, several times faster. "pair": fresh negatives and a step of its own for every pair, word2vec.c's
-        algorithm.
+        "window": the context words of one center share its negatives, picked from a pool of 256 words that is drawn
+        afresh every 512 words of text, and the window is one batch step: equal quality, several times faster. "pair":
+        fresh negatives and a step of its own for every pair (CBOW: for every center), word2vec.c's algorithm.
     errors : {"strict", "replace", "ignore"}
         What to do about invalid UTF-8 in files.
     memory_budget : int, optional

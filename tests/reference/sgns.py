@@ -15,7 +15,8 @@ import numpy as np
 
 MASK = 2**64 - 1
 GOLDEN = 0x9E3779B97F4A7C15
-INITIAL_VECTORS, TOKENS, NEGATIVES = 0, 1, 2
+INITIAL_VECTORS, TOKENS, NEGATIVES, POOLS = 0, 1, 2, 3
+POOL_STRETCH, POOL_WORDS = 512, 256
 
 
 def mix64(z: int) -> int:
@@ -131,17 +132,28 @@ class Reference:
             done = (epoch * len(self.ids) + position) / (self.epochs * len(self.ids))
             rate = max(self.min_alpha, self.alpha - (self.alpha - self.min_alpha) * done)
             if not self.sg:
-                self.cbow_step(contexts, self.targets(epoch, center, position * self.negative), rate)
+                self.cbow_step(contexts, self.targets(center, self.negatives(epoch, position, 0)), rate)
             elif self.negative_sharing == "window":
-                self.skip_gram_step(contexts, self.targets(epoch, center, position * self.negative), rate)
+                self.skip_gram_step(contexts, self.targets(center, self.negatives(epoch, position, 0)), rate)
             else:
                 for slot, context in enumerate(contexts):
-                    first = (position * 2 * self.window + slot) * self.negative
-                    self.skip_gram_step([context], self.targets(epoch, center, first), rate)
+                    self.skip_gram_step([context], self.targets(center, self.negatives(epoch, position, slot)), rate)
 
-    def targets(self, epoch: int, center: int, first_draw: int) -> list[int]:
+    def negatives(self, epoch: int, position: int, slot: int) -> list[int]:
         key = stream_key(self.seed, NEGATIVES, epoch)
-        negatives = [self.table.sample(draw(key, first_draw + n)) for n in range(self.negative)]
+        if self.negative_sharing == "pair":
+            slots = 2 * self.window if self.sg else 1
+            first = (position * slots + slot) * self.negative
+            return [self.table.sample(draw(key, first + n)) for n in range(self.negative)]
+        pool_key = stream_key(self.seed, POOLS, epoch)
+        words = []
+        for n in range(self.negative):
+            random = draw(key, position * ((self.negative + 7) // 8) + n // 8)
+            pick = (random >> (8 * (n % 8))) & 0xFF
+            words.append(self.table.sample(draw(pool_key, position // POOL_STRETCH * POOL_WORDS + pick)))
+        return words
+
+    def targets(self, center: int, negatives: list[int]) -> list[int]:
         return [center] + [word for word in negatives if word != center]
 
     def gradients(self, scores: np.ndarray, rate: float) -> np.ndarray:
