@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 import fastembed
+from fastembed import _core
 
 
 @cache
@@ -210,6 +211,18 @@ def test_an_exception_in_a_callback_stops_training() -> None:
     with pytest.raises(RuntimeError, match="enough"):
         train(callbacks=[Failing()])
     assert len(train()) > 100  # and the next call works
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_an_error_between_epochs_leaves_no_thread_behind(error: type[BaseException]) -> None:
+    class Failing(fastembed.Callback):
+        def on_epoch_end(self, state: fastembed.TrainingState) -> None:
+            assert _core.pool_thread_count() >= 2
+            raise error
+
+    with pytest.raises(error):
+        train(workers=2, callbacks=[Failing()])
+    assert _core.pool_thread_count() == 0
 
 
 def test_an_interrupt_in_a_callback_keeps_the_vectors() -> None:

@@ -26,6 +26,7 @@ void bind_cpu(py::module_& m) {
   m.def("default_worker_count", &support::default_worker_count);
   m.def("set_default_worker_count", &support::set_default_worker_count, py::arg("workers"));
   m.def("pool_thread_count", &support::pool_thread_count);
+  m.def("retire_idle_threads", &support::retire_idle_threads, py::call_guard<py::gil_scoped_release>());
 #if defined(__clang__)
   m.attr("compiler") = "clang " __clang_version__;
 #elif defined(__GNUC__)

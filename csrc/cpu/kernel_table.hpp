@@ -79,7 +79,8 @@ struct TokenEdges {
 #define FASTEMBED_KERNELS(X)                                                                                     \
   /* Inner product of two rows of any length; float32 accumulation; |error| <= depth * 2^-24 * sum |a_i b_i|. */ \
   X(dot_f32, float, (const float* a, const float* b, std::size_t depth))                                         \
-  /* out[i] = 1 / (1 + exp(-x[i])) for any length; |error| <= 4 * 2^-24 relative; in place allowed. */           \
+  /* out[i] = 1 / (1 + exp(-x[i])) for any length, in place allowed; |error| <= 4 * 2^-24 relative, below -87    \
+     1.7e-38 absolute. What NaN gives is not specified. */                                                       \
   X(sigmoid_f32, void, (const float* x, std::size_t count, float* out))                                          \
   /* See SgnsWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                       \
   X(sgns_window_f32, void, (const SgnsWindow& step))                                                             \

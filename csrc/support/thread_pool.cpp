@@ -193,9 +193,11 @@ void run_workers(int workers, const Body& body, const std::function<void()>& tic
   const std::exception_ptr error = std::exchange(run->error, nullptr);
   lock.unlock();
   if (!error) return;
-  current_pool().retire_idle();
+  retire_idle_threads();
   std::rethrow_exception(error);
 }
+
+void retire_idle_threads() { current_pool().retire_idle(); }
 
 int pool_thread_count() {
   Pool* current = nullptr;

@@ -19,6 +19,9 @@ using StopFlag = std::atomic<bool>;
 void run_workers(int workers, const std::function<void(int worker, const StopFlag& stop)>& body,
                  const std::function<void()>& tick);
 
+/// Ends the threads that have nothing to do and waits for their end.
+void retire_idle_threads();
+
 /// Threads the pool holds at present, idle or busy.
 int pool_thread_count();
 

@@ -189,8 +189,11 @@ class _Training:
                         callback.on_epoch_end(state)
                 for callback in callbacks:
                     callback.on_train_end(state)
-        except KeyboardInterrupt as interrupt:
-            raise TrainingInterrupted(self.word_vectors(take=True), len(self.history)) from interrupt
+        except BaseException as error:
+            _core.retire_idle_threads()  # an error between epochs leaves no thread behind either
+            if not isinstance(error, KeyboardInterrupt):
+                raise
+            raise TrainingInterrupted(self.word_vectors(take=True), len(self.history)) from error
         return self.word_vectors(take=True)
 
     def _run_epoch(self, epoch: int, bar: TrainingProgress) -> None:
