@@ -63,7 +63,7 @@ def train_ours(corpus: Any, dim: int, workers: int, cbow: bool, sharing: str) ->
         counts=corpus.counts,
         vector_size=dim,
         sg=not cbow,
-        share_negatives=sharing == "window",
+        negative_sharing=sharing,
         cbow_mean=True,
         shrink_windows=True,
         window=5,
@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--lines", type=int, default=QUARTER_LINES, help="lines of the corpus; 0 is all")
     parser.add_argument("--cbow", action="store_true")
-    parser.add_argument("--sharing", choices=["window", "pair"], default="window")
+    parser.add_argument("--sharing", choices=["tile", "window", "pair"], default="window")
     parser.add_argument("--gate", action="store_true", help="exit 1 below the required ratios")
     args = parser.parse_args()
 

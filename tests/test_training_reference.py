@@ -14,8 +14,18 @@ import pytest
 import fastembed
 from fastembed import _core
 from reference.sgns import Reference
+from reference.tile import TileReference
 
 TOLERANCE = 1e-4
+# Products of bfloat16 operands: a score and then a gradient and a row are rounded to 8 bits, 2^-9 each, so that a
+# step is off by at most 3 * 2^-9 of its length, and errors of many steps do not all point the same way.
+BFLOAT16_TOLERANCE = 3 * 2.0**-9
+
+
+def tolerance(case: str, isa: str) -> float:
+    """The bound for a run: float32 kernels everywhere but in the tile step of some instruction sets."""
+    tile = CASES[case].get("negative_sharing") == "tile"
+    return BFLOAT16_TOLERANCE if tile and isa in ("avx512bf16", "amx") else TOLERANCE
 
 
 @cache
@@ -51,8 +61,7 @@ def train(isa: str, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, li
         **options,
     }
     ids, offsets, counts = small_real_text()
-    share = given.pop("negative_sharing") == "window"
-    trainer = _core.Trainer(ids=ids, offsets=offsets, counts=counts, share_negatives=share, **given)
+    trainer = _core.Trainer(ids=ids, offsets=offsets, counts=counts, **given)
     before = fastembed.isa.active()
     _core.select_isa(isa)
     try:
@@ -72,11 +81,36 @@ def largest_row_error(got: np.ndarray, want: np.ndarray) -> float:
 CASES: dict[str, dict[str, Any]] = {
     "skip-gram, window": {"vector_size": 20, "epochs": 2, "alpha": 0.1},
     "skip-gram, pair": {"vector_size": 20, "epochs": 2, "alpha": 0.1, "negative_sharing": "pair"},
+    "skip-gram, tile": {"vector_size": 20, "epochs": 2, "alpha": 0.05, "negative_sharing": "tile"},
     "CBOW, mean": {"vector_size": 20, "sg": False, "alpha": 0.1},
     "CBOW, sum": {"vector_size": 20, "sg": False, "cbow_mean": False, "alpha": 0.1, "negative_sharing": "pair"},
     "no subsampling, wide fixed windows": {"vector_size": 7, "sample": 0.0, "window": 12, "shrink_windows": False},
     "many negatives": {"vector_size": 33, "negative": 13, "sample": 1e-2, "alpha": 0.05},
     "one negative, short pieces": {"vector_size": 16, "negative": 1, "max_sentence_length": 7, "sample": 0.0},
+    "tile, wide fixed windows": {
+        "vector_size": 17,
+        "window": 20,
+        "shrink_windows": False,
+        "sample": 1e-2,
+        "alpha": 0.01,
+        "negative_sharing": "tile",
+    },
+    "tile, window 1, 1 negative, short pieces": {
+        "vector_size": 40,
+        "window": 1,
+        "negative": 1,
+        "max_sentence_length": 7,
+        "negative_sharing": "tile",
+        "sample": 0.0,
+        "alpha": 0.1,
+    },
+    "tile, window 7, 9 negatives": {
+        "vector_size": 129,
+        "window": 7,
+        "negative": 9,
+        "negative_sharing": "tile",
+        "seed": 3,
+    },
     "another seed and exponent": {"vector_size": 100, "seed": 2**63 + 11, "ns_exponent": -0.5, "min_alpha": 0.02},
 }
 
@@ -84,7 +118,8 @@ CASES: dict[str, dict[str, Any]] = {
 @cache
 def reference(case: str) -> Reference:
     ids, offsets, counts = small_real_text()
-    return Reference(ids, offsets, counts, **CASES[case]).train()
+    kind = TileReference if CASES[case].get("negative_sharing") == "tile" else Reference
+    return kind(ids, offsets, counts, **CASES[case]).train()
 
 
 @pytest.mark.parametrize("isa", fastembed.isa.available())
@@ -94,9 +129,9 @@ def test_a_whole_run_equals_the_reference(case: str, isa: str) -> None:
     vectors, output_vectors, losses = train(isa, CASES[case])
     assert vectors.dtype == np.float32
     assert vectors.flags.c_contiguous
-    assert largest_row_error(vectors, want.input) < TOLERANCE
-    assert largest_row_error(output_vectors, want.output) < TOLERANCE
-    np.testing.assert_allclose(losses, want.losses, rtol=1e-5)
+    assert largest_row_error(vectors, want.input) < tolerance(case, isa)
+    assert largest_row_error(output_vectors, want.output) < tolerance(case, isa)
+    np.testing.assert_allclose(losses, want.losses, rtol=tolerance(case, isa) / 10)
 
 
 def test_the_reference_has_learned_something() -> None:

@@ -35,6 +35,13 @@ void check_corpus(std::span<const std::int32_t> ids, std::span<const std::int64_
   }
 }
 
+NegativeSharing sharing_named(const std::string& name) {
+  if (name == "tile") return NegativeSharing::kTile;
+  if (name == "window") return NegativeSharing::kWindow;
+  if (name == "pair") return NegativeSharing::kPair;
+  throw std::invalid_argument("negative_sharing must be 'tile', 'window' or 'pair', got '" + name + "'");
+}
+
 py::dict to_dict(const EpochTotals& totals, float learning_rate) {
   py::dict result;
   result["token_count"] = totals.token_count;
@@ -60,6 +67,9 @@ class Trainer {
     if (config.window == 0) throw std::invalid_argument("window must be at least 1, got 0");
     if (config.epochs == 0) throw std::invalid_argument("epochs must be at least 1, got 0");
     if (config.max_sentence_length < 1) throw std::invalid_argument("max_sentence_length must be at least 1");
+    if (config.negative_sharing == NegativeSharing::kTile && config.architecture == Architecture::kCbow) {
+      throw std::invalid_argument("negative_sharing='tile' is for skip-gram (sg=True), not for CBOW");
+    }
     epochs_ = config.epochs;
     model_ = std::make_unique<Model>(counts_view.size(), vector_size);
     model_->initialise(config.seed, support::default_worker_count(), check_signals);
@@ -132,13 +142,13 @@ class Trainer {
 void bind_train(py::module_& m) {
   py::class_<Trainer>(m, "Trainer")
       .def(py::init([](ContiguousArray<std::int32_t> ids, ContiguousArray<std::int64_t> offsets,
-                       ContiguousArray<std::int64_t> counts, std::size_t vector_size, bool sg, bool share_negatives,
+                       ContiguousArray<std::int64_t> counts, std::size_t vector_size, bool sg, const std::string& negative_sharing,
                        bool cbow_mean, bool shrink_windows, std::uint32_t window, std::uint32_t negative,
                        std::uint32_t epochs, double alpha, double min_alpha, double sample, double ns_exponent,
                        std::uint64_t seed, std::int64_t max_sentence_length) {
              const TrainConfig config{
                  .architecture = sg ? Architecture::kSkipGram : Architecture::kCbow,
-                 .negative_sharing = share_negatives ? NegativeSharing::kWindow : NegativeSharing::kPair,
+                 .negative_sharing = sharing_named(negative_sharing),
                  .cbow_mean = cbow_mean,
                  .shrink_windows = shrink_windows,
                  .window = window,
@@ -155,7 +165,7 @@ void bind_train(py::module_& m) {
                                               config);
            }),
            py::kw_only(), py::arg("ids").noconvert(), py::arg("offsets").noconvert(), py::arg("counts").noconvert(),
-           py::arg("vector_size"), py::arg("sg"), py::arg("share_negatives"), py::arg("cbow_mean"),
+           py::arg("vector_size"), py::arg("sg"), py::arg("negative_sharing"), py::arg("cbow_mean"),
            py::arg("shrink_windows"), py::arg("window"), py::arg("negative"), py::arg("epochs"), py::arg("alpha"),
            py::arg("min_alpha"), py::arg("sample"), py::arg("ns_exponent"), py::arg("seed"),
            py::arg("max_sentence_length"))

@@ -50,6 +50,7 @@ FeatureMask detect() noexcept {
   add(zmm && bit(ebx, 17), kFeature_avx512dq);
   add(zmm && bit(ebx, 31), kFeature_avx512vl);
   add(zmm && bit(ebx, 28), kFeature_avx512cd);
+  if (eax >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0) add(zmm && bit(eax, 5), kFeature_avx512bf16);
   return mask;
 }
 
@@ -77,7 +78,8 @@ constexpr std::array kNames{
     std::pair{kFeature_fma, "fma"},           std::pair{kFeature_avx2, "avx2"},
     std::pair{kFeature_avx512f, "avx512f"},   std::pair{kFeature_avx512bw, "avx512bw"},
     std::pair{kFeature_avx512dq, "avx512dq"}, std::pair{kFeature_avx512vl, "avx512vl"},
-    std::pair{kFeature_avx512cd, "avx512cd"}, std::pair{kFeature_neon, "neon"},
+    std::pair{kFeature_avx512cd, "avx512cd"}, std::pair{kFeature_avx512bf16, "avx512bf16"},
+    std::pair{kFeature_neon, "neon"},
 };
 
 }  // namespace

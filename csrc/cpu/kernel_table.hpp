@@ -62,6 +62,68 @@ struct CbowWindow {
   LossSum* loss;
 };
 
+/// Input rows of a tile: consecutive positions of the subsampled text.
+constexpr std::uint32_t kTilePositions = 64;
+
+/// Rows of a tile's register blocks: the counts of center rows and negatives are padded to a multiple of it.
+constexpr std::uint32_t kTileRows = 4;
+
+/// Which inputs of a tile are contexts of a center: [begin, end), the center itself excepted; empty when both are 0.
+struct TileRange {
+  std::int16_t begin;
+  std::int16_t end;
+};
+
+/// One skip-gram step for a tile of text: kTilePositions input rows, the output rows of the same positions and of
+/// `window` more on each side (center j is the word of input j - window), and negatives shared by the whole tile.
+/// With x = <in_i, out_r>, all taken before any update:
+///   g = learning_rate * (1 - sigmoid(x)) for a center r and its contexts i, 0 for other inputs;
+///   g = -learning_rate * weight(i, r) * sigmoid(x) for a negative r;
+///   in_i += sum_r g[i][r] * out_r        out_r += sum_i g[i][r] * in_i
+/// The weight is special_weights[r][i] where special_weights[r] is not null, else input_weights[i]. The loss takes the
+/// negatives by the same weights. Rows may repeat and receive every update; a row that must not change (padding)
+/// has no context and no weight. `center_rows` has tile_center_rows(window) entries, `centers` as many.
+/// `negative_count` is a multiple of kTileRows, at least one. `dim` is the number of columns in use, `depth` the same
+/// padded to kRowPadding. `prefetch_rows` names rows that a later tile will need.
+/// `workspace` is 64-byte aligned and holds tile_workspace_floats(window, negative_count, depth) floats.
+struct SgnsTile {
+  float* const* input_rows;
+  float* const* center_rows;
+  float* const* negative_rows;
+  const TileRange* centers;
+  const float* input_weights;
+  const float* const* special_weights;
+  const float* const* prefetch_rows;
+  std::uint32_t prefetch_count;
+  std::uint32_t negative_count;
+  std::uint32_t window;
+  std::uint32_t dim;
+  std::uint32_t depth;
+  float learning_rate;
+  float* workspace;
+  LossSum* loss;
+};
+
+constexpr std::size_t tile_round_up(std::size_t value, std::size_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+constexpr std::size_t tile_center_rows(std::size_t window) {
+  return tile_round_up(kTilePositions + 2 * window, kTileRows);
+}
+
+/// Columns of the tile's transposed inputs: input i is column tile_halo(window) + i, zeros on both sides.
+constexpr std::size_t tile_halo(std::size_t window) { return tile_round_up(2 * window, kTileRows); }
+constexpr std::size_t tile_columns(std::size_t window) {
+  return tile_round_up(tile_center_rows(window) + tile_halo(window) + 16, 16);
+}
+
+constexpr std::size_t tile_workspace_floats(std::size_t window, std::size_t negative_count, std::size_t depth) {
+  const std::size_t rows = tile_center_rows(window) + negative_count;
+  const std::size_t padded = tile_round_up(depth, 32);
+  return 2 * (rows + kTilePositions) * padded + (padded + 2 * rows) * tile_columns(window) + 4 * kTilePositions;
+}
+
 /// Where a text changes between white space and token; filled by token_edges_u8 over consecutive pieces of a text.
 /// Even entries of `edges` are starts of tokens, odd ones their ends (exclusive). The top bit of an end is set when a
 /// newline follows it before the next token starts. `leading_newline` is set when there is a newline before the first
@@ -86,6 +148,8 @@ struct TokenEdges {
   X(sgns_window_f32, void, (const SgnsWindow& step))                                                             \
   /* See CbowWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                       \
   X(cbow_window_f32, void, (const CbowWindow& step))                                                             \
+  /* See SgnsTile. Allocates nothing. Products are rounded as the tier says: float32, or operands in bfloat16. */ \
+  X(sgns_tile_f32, void, (const SgnsTile& tile))                                                                 \
   /* Folds the lanes into loss.total and resets them. */                                                         \
   X(drain_loss, void, (LossSum & loss))                                                                          \
   /* Runs rounds * 12 dependent multiply-adds on sink[0], sink[1] in registers; returns the flops done. */       \

@@ -3,9 +3,10 @@
 
 #include "kernels/cbow_window.inl.hpp"
 #include "kernels/dot.inl.hpp"
-#include "kernels/logistic.inl.hpp"
 #include "kernels/peak.inl.hpp"
+#include "kernels/sgns_tile.inl.hpp"
 #include "kernels/sgns_window.inl.hpp"
+#include "kernels/sigmoid.inl.hpp"
 #include "kernels/whitespace.inl.hpp"
 
 namespace fastembed {
@@ -17,6 +18,7 @@ consteval KernelTable make_table() {
       .sigmoid_f32 = &sigmoid_f32,
       .sgns_window_f32 = &sgns_window_f32,
       .cbow_window_f32 = &cbow_window_f32,
+      .sgns_tile_f32 = &sgns_tile<FloatProduct>,
       .drain_loss = &drain_loss,
       .fma_peak_f32 = &fma_peak_f32,
       .token_edges_u8 = &token_edges_u8,

@@ -12,6 +12,7 @@ struct Vec {
   using Reg = __m256;
   static constexpr int kLanes = 8;
   static constexpr int kContextBlock = 2;
+  static constexpr int kTileColumns = 2;
 
   static Reg zero() noexcept { return _mm256_setzero_ps(); }
   static Reg broadcast(float value) noexcept { return _mm256_set1_ps(value); }
@@ -36,6 +37,29 @@ struct Vec {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     half = _mm_add_ps(half, _mm_movehl_ps(half, half));
     return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+  }
+
+  static Reg exponent(Reg x, Reg& mantissa) noexcept {
+    const __m256i bits = _mm256_castps_si256(x);
+    mantissa = _mm256_or_ps(_mm256_and_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(0x007fffff))), _mm256_set1_ps(1.0F));
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_srli_epi32(bits, 23), _mm256_set1_epi32(127)));
+  }
+
+  // Element j of register i becomes element i of register j.
+  [[gnu::always_inline]] static void transpose(Reg (&r)[kLanes]) noexcept {
+    Reg t[kLanes];
+    for (int i = 0; i < kLanes; i += 4) {
+      const Reg ab_low = _mm256_unpacklo_ps(r[i], r[i + 1]), ab_high = _mm256_unpackhi_ps(r[i], r[i + 1]);
+      const Reg cd_low = _mm256_unpacklo_ps(r[i + 2], r[i + 3]), cd_high = _mm256_unpackhi_ps(r[i + 2], r[i + 3]);
+      t[i] = _mm256_shuffle_ps(ab_low, cd_low, _MM_SHUFFLE(1, 0, 1, 0));
+      t[i + 1] = _mm256_shuffle_ps(ab_low, cd_low, _MM_SHUFFLE(3, 2, 3, 2));
+      t[i + 2] = _mm256_shuffle_ps(ab_high, cd_high, _MM_SHUFFLE(1, 0, 1, 0));
+      t[i + 3] = _mm256_shuffle_ps(ab_high, cd_high, _MM_SHUFFLE(3, 2, 3, 2));
+    }
+    for (int i = 0; i < 4; ++i) {
+      r[i] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x20);
+      r[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
+    }
   }
 
   // Four registers to their four lane sums.

@@ -12,6 +12,7 @@ struct Vec {
   using Reg = __m512;
   static constexpr int kLanes = 16;
   static constexpr int kContextBlock = 4;
+  static constexpr int kTileColumns = 6;
 
   static Reg zero() noexcept { return _mm512_setzero_ps(); }
   static Reg broadcast(float value) noexcept { return _mm512_set1_ps(value); }
@@ -30,6 +31,32 @@ struct Vec {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, zero(), _CMP_GE_OQ), b, a);
   }
   static float sum(Reg a) noexcept { return _mm512_reduce_add_ps(a); }
+  static Reg exponent(Reg x, Reg& mantissa) noexcept {
+    mantissa = _mm512_getmant_ps(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero);
+    return _mm512_getexp_ps(x);
+  }
+
+  // Element j of register i becomes element i of register j.
+  [[gnu::always_inline]] static void transpose(Reg (&r)[kLanes]) noexcept {
+    Reg t[kLanes];
+    for (int i = 0; i < kLanes; i += 4) {
+      const Reg ab_low = _mm512_unpacklo_ps(r[i], r[i + 1]), ab_high = _mm512_unpackhi_ps(r[i], r[i + 1]);
+      const Reg cd_low = _mm512_unpacklo_ps(r[i + 2], r[i + 3]), cd_high = _mm512_unpackhi_ps(r[i + 2], r[i + 3]);
+      t[i] = _mm512_shuffle_ps(ab_low, cd_low, _MM_SHUFFLE(1, 0, 1, 0));
+      t[i + 1] = _mm512_shuffle_ps(ab_low, cd_low, _MM_SHUFFLE(3, 2, 3, 2));
+      t[i + 2] = _mm512_shuffle_ps(ab_high, cd_high, _MM_SHUFFLE(1, 0, 1, 0));
+      t[i + 3] = _mm512_shuffle_ps(ab_high, cd_high, _MM_SHUFFLE(3, 2, 3, 2));
+    }
+    for (int i = 0; i < 4; ++i) {
+      const Reg low = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88), high = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xdd);
+      const Reg low2 = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0x88);
+      const Reg high2 = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0xdd);
+      r[i] = _mm512_shuffle_f32x4(low, low2, 0x88);
+      r[i + 4] = _mm512_shuffle_f32x4(high, high2, 0x88);
+      r[i + 8] = _mm512_shuffle_f32x4(low, low2, 0xdd);
+      r[i + 12] = _mm512_shuffle_f32x4(high, high2, 0xdd);
+    }
+  }
 
   // Four registers to one whose every 128-bit quarter holds partial sums of a, b, c, d in order.
   [[gnu::always_inline]] static Reg quarter_sums(Reg a, Reg b, Reg c, Reg d) noexcept {

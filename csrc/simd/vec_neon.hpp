@@ -12,6 +12,7 @@ struct Vec {
   using Reg = float32x4_t;
   static constexpr int kLanes = 4;
   static constexpr int kContextBlock = 4;
+  static constexpr int kTileColumns = 5;
 
   static Reg zero() noexcept { return vdupq_n_f32(0.0F); }
   static Reg broadcast(float value) noexcept { return vdupq_n_f32(value); }
@@ -30,6 +31,21 @@ struct Vec {
   }
   static Reg select_non_negative(Reg x, Reg a, Reg b) noexcept { return vbslq_f32(vcgeq_f32(x, zero()), a, b); }
   static float sum(Reg a) noexcept { return vaddvq_f32(a); }
+  static Reg exponent(Reg x, Reg& mantissa) noexcept {
+    const int32x4_t bits = vreinterpretq_s32_f32(x);
+    mantissa = vreinterpretq_f32_s32(vorrq_s32(vandq_s32(bits, vdupq_n_s32(0x007fffff)), vdupq_n_s32(0x3f800000)));
+    return vcvtq_f32_s32(vsubq_s32(vshrq_n_s32(bits, 23), vdupq_n_s32(127)));
+  }
+
+  // Element j of register i becomes element i of register j.
+  static void transpose(Reg (&r)[kLanes]) noexcept {
+    const float32x4x2_t ab = vtrnq_f32(r[0], r[1]);
+    const float32x4x2_t cd = vtrnq_f32(r[2], r[3]);
+    r[0] = vcombine_f32(vget_low_f32(ab.val[0]), vget_low_f32(cd.val[0]));
+    r[1] = vcombine_f32(vget_low_f32(ab.val[1]), vget_low_f32(cd.val[1]));
+    r[2] = vcombine_f32(vget_high_f32(ab.val[0]), vget_high_f32(cd.val[0]));
+    r[3] = vcombine_f32(vget_high_f32(ab.val[1]), vget_high_f32(cd.val[1]));
+  }
 
   // Stores the lane sums of kCount registers, padded with any value to a multiple of kLanes floats.
   template <std::size_t kCount>

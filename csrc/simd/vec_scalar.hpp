@@ -11,6 +11,7 @@ struct Vec {
   using Reg = float;
   static constexpr int kLanes = 1;
   static constexpr int kContextBlock = 2;
+  static constexpr int kTileColumns = 4;  // registers of sums a row in the products of a tile
 
   static Reg zero() noexcept { return 0.0F; }
   static Reg broadcast(float value) noexcept { return value; }
@@ -31,6 +32,13 @@ struct Vec {
   // a where x >= 0, else b.
   static Reg select_non_negative(Reg x, Reg a, Reg b) noexcept { return x >= 0.0F ? a : b; }
   static float sum(Reg a) noexcept { return a; }
+  // x = mantissa * 2^exponent with the mantissa in [1, 2), for positive normal x.
+  static Reg exponent(Reg x, Reg& mantissa) noexcept {
+    const auto bits = __builtin_bit_cast(std::int32_t, x);
+    mantissa = __builtin_bit_cast(float, (bits & 0x007fffff) | 0x3f800000);
+    return static_cast<float>((bits >> 23) - 127);
+  }
+  static void transpose(Reg (&)[kLanes]) noexcept {}
 
   // Stores the lane sums of kCount registers, padded with any value to a multiple of kLanes floats.
   template <std::size_t kCount>

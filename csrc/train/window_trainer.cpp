@@ -7,6 +7,7 @@
 #include "cpu/dispatch.hpp"
 #include "support/rng.hpp"
 #include "support/thread_pool.hpp"
+#include "train/tile_worker.hpp"
 
 namespace fastembed::train {
 namespace {
@@ -61,18 +62,24 @@ class WindowWorker {
     std::fill(std::begin(loss_.factor_lanes), std::end(loss_.factor_lanes), 1.0F);
   }
 
-  void run(WindowTrainer::Published& published, const support::StopFlag& stop) {
-    while (!stop.load(std::memory_order_relaxed)) {
-      const std::size_t index = trainer_.next_chunk_.fetch_add(1);
-      if (index >= trainer_.chunks_.size()) break;
-      train_chunk(trainer_.chunks_[index], stop);
-      kernels_.drain_loss(loss_);
-      totals_.token_count += trainer_.chunks_[index].end - trainer_.chunks_[index].begin;
-      published.token_count.store(totals_.token_count, std::memory_order_relaxed);
-      published.center_count.store(totals_.center_count, std::memory_order_relaxed);
-      published.positive_count.store(totals_.positive_count, std::memory_order_relaxed);
-      published.loss.store(loss_.total, std::memory_order_relaxed);
+  void train_chunk(const WindowTrainer::Chunk& chunk, const support::StopFlag& stop) {
+    const auto& offsets = trainer_.corpus_.offsets;
+    std::int64_t begin = chunk.begin;
+    std::int64_t sentence = chunk.sentence;
+    while (begin < chunk.end && !stop.load(std::memory_order_relaxed)) {
+      while (offsets[sentence + 1] <= begin) ++sentence;
+      const std::int64_t end = std::min(offsets[sentence + 1], begin + config_.max_sentence_length);
+      train_piece(begin, end, stop);
+      begin = end;
     }
+    kernels_.drain_loss(loss_);
+    totals_.token_count += chunk.end - chunk.begin;
+  }
+
+  [[nodiscard]] EpochTotals totals() const noexcept {
+    EpochTotals totals = totals_;
+    totals.loss = loss_.total;
+    return totals;
   }
 
  private:
@@ -89,18 +96,6 @@ class WindowWorker {
 
   [[nodiscard]] bool per_pair() const noexcept {
     return config_.negative_sharing == NegativeSharing::kPair && config_.architecture == Architecture::kSkipGram;
-  }
-
-  void train_chunk(const WindowTrainer::Chunk& chunk, const support::StopFlag& stop) {
-    const auto& offsets = trainer_.corpus_.offsets;
-    std::int64_t begin = chunk.begin;
-    std::int64_t sentence = chunk.sentence;
-    while (begin < chunk.end && !stop.load(std::memory_order_relaxed)) {
-      while (offsets[sentence + 1] <= begin) ++sentence;
-      const std::int64_t end = std::min(offsets[sentence + 1], begin + config_.max_sentence_length);
-      train_piece(begin, end, stop);
-      begin = end;
-    }
   }
 
   // Subsampling happens before windows are laid, as in word2vec.c.
@@ -361,14 +356,34 @@ float WindowTrainer::learning_rate_at(std::uint32_t epoch, std::int64_t position
   return static_cast<float>(std::max(config_.min_alpha, config_.alpha - (config_.alpha - config_.min_alpha) * done));
 }
 
+template <class Worker>
+void WindowTrainer::run_worker(Worker& worker, Published& published, const support::StopFlag& stop) {
+  while (!stop.load(std::memory_order_relaxed)) {
+    const std::size_t index = next_chunk_.fetch_add(1);
+    if (index >= chunks_.size()) break;
+    worker.train_chunk(chunks_[index], stop);
+    const EpochTotals totals = worker.totals();
+    published.token_count.store(totals.token_count, std::memory_order_relaxed);
+    published.center_count.store(totals.center_count, std::memory_order_relaxed);
+    published.positive_count.store(totals.positive_count, std::memory_order_relaxed);
+    published.loss.store(totals.loss, std::memory_order_relaxed);
+  }
+}
+
 EpochTotals WindowTrainer::run_epoch(std::uint32_t epoch, int workers, const std::function<void()>& tick) {
   next_chunk_.store(0);
   published_ = std::make_unique<Published[]>(workers);
   published_count_ = workers;
   support::run_workers(
       workers,
-      [this, epoch](int worker, const support::StopFlag& stop) {
-        WindowWorker(*this, epoch).run(published_[worker], stop);
+      [this, epoch](int index, const support::StopFlag& stop) {
+        if (config_.negative_sharing == NegativeSharing::kTile) {
+          TileWorker worker(*this, epoch);
+          run_worker(worker, published_[index], stop);
+        } else {
+          WindowWorker worker(*this, epoch);
+          run_worker(worker, published_[index], stop);
+        }
       },
       tick);
   return progress();

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "support/thread_pool.hpp"
 #include "train/model.hpp"
 #include "train/samplers.hpp"
 
@@ -16,9 +17,9 @@ namespace fastembed::train {
 
 enum class Architecture { kSkipGram, kCbow };
 
-/// Who shares negatives: the context words of one center, picked from a pool that a stretch of text shares; or nobody,
+/// Who shares negatives: the positions of a tile of text (tile_worker.hpp; skip-gram); the context words of one center, picked from a pool that a stretch of text shares; or nobody,
 /// as in word2vec.c.
-enum class NegativeSharing { kWindow, kPair };
+enum class NegativeSharing { kTile, kWindow, kPair };
 
 struct TrainConfig {
   Architecture architecture = Architecture::kSkipGram;
@@ -64,6 +65,7 @@ class WindowTrainer {
 
  private:
   friend class WindowWorker;
+  friend class TileWorker;
 
   // A run of whole pieces (a piece is a sentence, or a part of one longer than max_sentence_length).
   struct Chunk {
@@ -81,6 +83,9 @@ class WindowTrainer {
   };
 
   void make_chunks();
+
+  template <class Worker>
+  void run_worker(Worker& worker, Published& published, const support::StopFlag& stop);
 
   Model& model_;
   CorpusView corpus_;

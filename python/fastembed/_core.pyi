@@ -25,7 +25,7 @@ class Trainer:
         counts: NDArray[np.int64],
         vector_size: int,
         sg: bool,
-        share_negatives: bool,
+        negative_sharing: str,
         cbow_mean: bool,
         shrink_windows: bool,
         window: int,

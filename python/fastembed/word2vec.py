@@ -115,7 +115,7 @@ class _Options:
             shrink_windows=check_bool("shrink_windows", given["shrink_windows"]),
             max_sentence_length=check_int("max_sentence_length", given["max_sentence_length"], 2, 10_000_000),
             seed=check_int("seed", given["seed"], 0, 2**64 - 1),
-            negative_sharing=check_choice("negative_sharing", given["negative_sharing"], ("window", "pair")),
+            negative_sharing=check_choice("negative_sharing", given["negative_sharing"], ("tile", "window", "pair")),
             workers=default_workers(given["workers"]),
         )
 
@@ -145,7 +145,7 @@ class _Training:
             counts=corpus.counts,
             vector_size=options.vector_size,
             sg=options.sg,
-            share_negatives=options.negative_sharing == "window",
+            negative_sharing=options.negative_sharing,
             cbow_mean=options.cbow_mean,
             shrink_windows=options.shrink_windows,
             window=options.window,

@@ -1,0 +1,380 @@
+// Skip-gram with negative sampling for a tile of 64 positions at once: scores, gradients and both updates as banded
+// matrix products. Rows are packed into the workspace first; every product ends in registers and is consumed there.
+// Called by the tile trainer.
+#pragma once
+
+#include "kernels/logistic.inl.hpp"
+#include "kernels/tile_product.inl.hpp"
+
+namespace fastembed {
+namespace {
+
+constexpr std::size_t kLanes = Vec::kLanes;
+constexpr std::size_t kMostColumns = Vec::kTileColumns;
+constexpr std::size_t kPositions = kTilePositions;
+
+// log(x) for x >= 1: exponent and the series of artanh, relative error below 2^-22 for x - 1 not tiny.
+[[gnu::always_inline]] inline Vec::Reg logarithm(Vec::Reg x) noexcept {
+  using Reg = Vec::Reg;
+  Reg mantissa;
+  const Reg exponent = Vec::exponent(x, mantissa);
+  const Reg one = Vec::broadcast(1.0F);
+  const Reg t = Vec::div(Vec::sub(mantissa, one), Vec::add(mantissa, one));
+  const Reg t2 = Vec::mul(t, t);
+  Reg series = Vec::broadcast(1.0F / 13.0F);
+  for (int divisor = 11; divisor > 0; divisor -= 2) {
+    series = Vec::fma(series, t2, Vec::broadcast(1.0F / static_cast<float>(divisor)));
+  }
+  return Vec::fma(exponent, Vec::broadcast(0.693147181F), Vec::mul(Vec::add(t, t), series));
+}
+
+// Spreads the prefetches of a tile evenly over its register blocks: in one burst they would fill the line buffers.
+class Prefetcher {
+ public:
+  Prefetcher(const SgnsTile& tile, std::size_t blocks) noexcept
+      : row_(tile.prefetch_rows),
+        end_(tile.prefetch_rows + tile.prefetch_count),
+        lines_(tile.depth / kFloatsPerLine),
+        quota_((tile.prefetch_count * lines_ + blocks - 1) / blocks) {}
+
+  void advance() noexcept {
+    for (std::size_t n = 0; n < quota_ && row_ != end_; ++n) {
+      __builtin_prefetch(*row_ + line_ * kFloatsPerLine, 1, 2);
+      if (++line_ == lines_) {
+        line_ = 0;
+        ++row_;
+      }
+    }
+  }
+
+ private:
+  static constexpr std::size_t kFloatsPerLine = 16;
+  const float* const* row_;
+  const float* const* end_;
+  std::size_t lines_;
+  std::size_t quota_;
+  std::size_t line_ = 0;
+};
+
+// The workspace, laid out for one tile. Output rows are the centers and then the negatives.
+template <class Product>
+struct TileLayout {
+  static constexpr std::size_t kFactors = Product::kFactors;
+
+  explicit TileLayout(const SgnsTile& step) noexcept
+      : tile(step),
+        depth(tile.depth),
+        centers(tile_center_rows(tile.window)),
+        rows(centers + tile.negative_count),
+        halo(tile_halo(tile.window)),
+        pitch(tile_columns(tile.window)),
+        band(tile_round_up(halo + kTileRows, kLanes)) {
+    float* free = tile.workspace;
+    const auto take = [&free](std::size_t floats) {
+      float* const taken = free;
+      free += tile_round_up(floats, 16);
+      return taken;
+    };
+    input_columns = take(tile_round_up(depth / kFactors, kLanes) * pitch);
+    input_by_depth = take(kPositions * depth / kFactors);
+    input_by_row = kFactors == 1 ? input_by_depth : take(kPositions / kFactors * depth);
+    output_by_depth = take(rows * depth / kFactors);
+    output_by_row = kFactors == 1 ? output_by_depth : take(rows / kFactors * depth);
+    gradient_by_input = take(rows * pitch / kFactors);
+    gradient_by_row = kFactors == 1 ? gradient_by_input : take(rows / kFactors * pitch);
+    linear = take(kPositions);
+    factor = take(kPositions);
+  }
+
+  // Gradients of output row r (a multiple of kTileRows) at input i (a multiple of kFactors).
+  [[nodiscard]] float* by_input(std::size_t r, std::size_t column) const noexcept {
+    return gradient_by_input + (r * pitch + column) / kFactors;
+  }
+  [[nodiscard]] float* by_row(std::size_t r, std::size_t column) const noexcept {
+    return gradient_by_row + r / kFactors * pitch + column;
+  }
+
+  const SgnsTile& tile;
+  std::size_t depth;
+  std::size_t centers;  // rows, padded
+  std::size_t rows;
+  std::size_t halo;
+  std::size_t pitch;
+  std::size_t band;  // columns of inputs that a block of centers is scored against
+  float* input_columns;    // element (step of depth, halo + input)
+  float* input_by_depth;   // element (input, step of depth)
+  float* input_by_row;     // element (step of inputs, column of depth)
+  float* output_by_depth;  // element (row, step of depth)
+  float* output_by_row;    // element (step of rows, column of depth)
+  float* gradient_by_input;  // element (row, step of inputs)
+  float* gradient_by_row;    // element (step of rows, halo + input)
+  float* linear;             // loss of the negatives by input: sum of max(z, 0)
+  float* factor;             // and product of 1 + exp(-|z|)
+};
+
+template <class Product>
+[[gnu::noinline]] void pack_tile(const TileLayout<Product>& layout) noexcept {
+  constexpr std::size_t kFactors = Product::kFactors;
+  const SgnsTile& tile = layout.tile;
+  const std::size_t depth = layout.depth;
+  for (std::size_t i = 0; i < kPositions; i += 2) {
+    Product::pack_rows(tile.input_rows[i], tile.input_rows[i + 1], depth, layout.input_by_depth + i * depth / kFactors,
+                       layout.input_by_row + i / kFactors * depth);
+  }
+  for (std::size_t r = 0; r < layout.rows; r += 2) {
+    float* const* from = r < layout.centers ? tile.center_rows + r : tile.negative_rows + (r - layout.centers);
+    Product::pack_rows(from[0], from[1], depth, layout.output_by_depth + r * depth / kFactors,
+                       layout.output_by_row + r / kFactors * depth);
+  }
+  const std::size_t steps = depth / kFactors;
+  for (std::size_t step = 0; step < steps; step += kLanes) {
+    for (std::size_t i = 0; i < kPositions; i += kLanes) {
+      Vec::Reg block[kLanes];
+      for (std::size_t j = 0; j < kLanes; ++j) block[j] = Vec::load(layout.input_by_depth + (i + j) * steps + step);
+      Vec::transpose(block);
+      for (std::size_t j = 0; j < kLanes; ++j) {
+        Vec::store(layout.input_columns + (step + j) * layout.pitch + layout.halo + i, block[j]);
+      }
+    }
+  }
+}
+
+// Scores of a block of kTileRows output rows against kColumns registers of inputs.
+template <class Product, std::size_t kColumns>
+[[gnu::always_inline]] inline void score(const TileLayout<Product>& layout, std::size_t row, std::size_t column,
+                                         Vec::Reg (&scores)[kTileRows * kColumns]) noexcept {
+  for (auto& sum : scores) sum = Vec::zero();
+  const std::size_t pitch = layout.depth / Product::kFactors;
+  const std::size_t steps = (layout.tile.dim + Product::kFactors - 1) / Product::kFactors;
+  accumulate<Product, kTileRows, kColumns>(scores, layout.output_by_depth + row * pitch, 1, pitch,
+                                           layout.input_columns + column, layout.pitch, steps);
+}
+
+// 1 in the lanes whose input is a context of the center, else 0. `first` is the input of lane 0.
+[[gnu::always_inline]] inline Vec::Reg context_mask(TileRange range, float self, float first) noexcept {
+  using Reg = Vec::Reg;
+  static constexpr float kIndex[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const Reg input = Vec::add(Vec::load(kIndex), Vec::broadcast(first));
+  const Reg one = Vec::broadcast(1.0F);
+  Reg mask = Vec::select_non_negative(Vec::sub(input, Vec::broadcast(range.begin)), one, Vec::zero());
+  mask = Vec::select_non_negative(Vec::sub(Vec::broadcast(static_cast<float>(range.end) - 1.0F), input), mask,
+                                  Vec::zero());
+  // -|input - self| is below -1/2 everywhere but at the center itself.
+  const Reg beside = Vec::sub(Vec::negative_abs(Vec::sub(input, Vec::broadcast(self))), Vec::broadcast(-0.5F));
+  return Vec::select_non_negative(beside, Vec::zero(), mask);
+}
+
+// Scores of kTileRows centers at kLanes inputs: their gradients and their loss.
+template <class Product>
+[[gnu::always_inline]] inline void finish_centers(const TileLayout<Product>& layout, std::size_t row,
+                                                  std::size_t column, const Vec::Reg (&scores)[kTileRows]) noexcept {
+  using Reg = Vec::Reg;
+  const SgnsTile& tile = layout.tile;
+  make_room(*tile.loss, kTileRows);
+  Reg linear = Vec::load(tile.loss->linear_lanes);
+  Reg factors = Vec::load(tile.loss->factor_lanes);
+  const Reg rate = Vec::broadcast(tile.learning_rate);
+  const Reg one = Vec::broadcast(1.0F);
+  const float first_input = static_cast<float>(column) - static_cast<float>(layout.halo);
+  Reg gradients[kTileRows];
+  for (std::size_t r = 0; r < kTileRows; ++r) {
+    const auto self = static_cast<float>(row + r) - static_cast<float>(tile.window);
+    const Reg mask = context_mask(tile.centers[row + r], self, first_input);
+    const Reg z = Vec::sub(Vec::zero(), scores[r]);
+    Reg one_plus_e;
+    const Reg miss = sigmoid(z, one_plus_e);
+    gradients[r] = Vec::mul(Vec::mul(rate, mask), miss);
+    linear = Vec::fma(mask, Vec::max(z, Vec::zero()), linear);
+    factors = Vec::mul(factors, Vec::fma(mask, Vec::sub(one_plus_e, one), one));
+  }
+  Product::store_gradients(gradients, layout.pitch, layout.by_input(row, column), layout.by_row(row, column));
+  Vec::store(tile.loss->linear_lanes, linear);
+  Vec::store(tile.loss->factor_lanes, factors);
+}
+
+// Blocks of centers are scored two at a time: one alone has too few independent sums for the latency of a product.
+template <class Product>
+[[gnu::noinline]] void score_centers(const TileLayout<Product>& layout, Prefetcher& prefetch) noexcept {
+  const std::size_t pitch = layout.depth / Product::kFactors;
+  const std::size_t steps = (layout.tile.dim + Product::kFactors - 1) / Product::kFactors;
+  for (std::size_t row = 0; row < layout.centers; row += 2 * kTileRows) {
+    prefetch.advance();
+    prefetch.advance();
+    const std::size_t other = row + kTileRows < layout.centers ? row + kTileRows : row;
+    // The columns of a block begin at input row - halo, which is column `row`.
+    for (std::size_t lane = 0; lane < layout.band; lane += kLanes) {
+      Vec::Reg first[kTileRows];
+      Vec::Reg second[kTileRows];
+      for (std::size_t r = 0; r < kTileRows; ++r) first[r] = second[r] = Vec::zero();
+      const float* const a = layout.output_by_depth + row * pitch;
+      const float* const b = layout.output_by_depth + other * pitch;
+      const float* a_columns = layout.input_columns + row + lane;
+      const float* b_columns = layout.input_columns + other + lane;
+      for (std::size_t step = 0; step < steps; ++step, a_columns += layout.pitch, b_columns += layout.pitch) {
+        const auto a_inputs = Product::load(a_columns);
+        const auto b_inputs = Product::load(b_columns);
+        for (std::size_t r = 0; r < kTileRows; ++r) {
+          first[r] = Product::multiply_add(Product::broadcast(a + r * pitch + step), a_inputs, first[r]);
+          second[r] = Product::multiply_add(Product::broadcast(b + r * pitch + step), b_inputs, second[r]);
+        }
+      }
+      finish_centers(layout, row, row + lane, first);
+      if (other != row) finish_centers(layout, other, other + lane, second);
+    }
+  }
+}
+
+// Folds the products of the negatives' loss: at most 64 factors of at most 2 fit a float.
+template <class Product>
+inline void fold_negative_loss(const TileLayout<Product>& layout) noexcept {
+  Vec::Reg sum = Vec::zero();
+  for (std::size_t i = 0; i < kPositions; i += kLanes) {
+    const Vec::Reg loss = Vec::add(Vec::load(layout.linear + i), logarithm(Vec::load(layout.factor + i)));
+    sum = Vec::fma(loss, Vec::load(layout.tile.input_weights + i), sum);
+    Vec::store(layout.linear + i, Vec::zero());
+    Vec::store(layout.factor + i, Vec::broadcast(1.0F));
+  }
+  layout.tile.loss->total += static_cast<double>(Vec::sum(sum));
+}
+
+// One register of inputs against kTileRows negatives: the gradients and the loss.
+template <class Product>
+[[gnu::always_inline]] inline void finish_negatives(const TileLayout<Product>& layout, std::size_t negative,
+                                                    std::size_t input, const Vec::Reg (&scores)[kTileRows]) noexcept {
+  using Reg = Vec::Reg;
+  const SgnsTile& tile = layout.tile;
+  const Reg minus_rate = Vec::broadcast(-tile.learning_rate);
+  const Reg shared = Vec::load(tile.input_weights + input);
+  Reg linear = Vec::load(layout.linear + input);
+  Reg factors = Vec::load(layout.factor + input);
+  Reg gradients[kTileRows];
+  for (std::size_t r = 0; r < kTileRows; ++r) {
+    Reg one_plus_e;
+    const Reg probability = sigmoid(scores[r], one_plus_e);
+    const float* const special = tile.special_weights[negative + r];
+    Reg weight = shared;
+    const Reg positive_part = Vec::max(scores[r], Vec::zero());
+    if (special == nullptr) [[likely]] {
+      linear = Vec::add(linear, positive_part);
+      factors = Vec::mul(factors, one_plus_e);
+    } else {
+      weight = Vec::load(special + input);
+      const Reg loss = Vec::mul(weight, Vec::add(positive_part, logarithm(one_plus_e)));
+      tile.loss->total += static_cast<double>(Vec::sum(loss));
+    }
+    gradients[r] = Vec::mul(Vec::mul(minus_rate, weight), probability);
+  }
+  Vec::store(layout.linear + input, linear);
+  Vec::store(layout.factor + input, factors);
+  const std::size_t row = layout.centers + negative;
+  const std::size_t column = layout.halo + input;
+  Product::store_gradients(gradients, layout.pitch, layout.by_input(row, column), layout.by_row(row, column));
+}
+
+template <class Product>
+[[gnu::noinline]] void score_negatives(const TileLayout<Product>& layout, Prefetcher& prefetch) noexcept {
+  constexpr std::size_t kFactorsPerFloat = 64;
+  constexpr std::size_t kColumns = kMostColumns < 4 ? kMostColumns : 4;
+  for (std::size_t i = 0; i < kPositions; i += kLanes) {
+    Vec::store(layout.linear + i, Vec::zero());
+    Vec::store(layout.factor + i, Vec::broadcast(1.0F));
+  }
+  for (std::size_t negative = 0; negative < layout.tile.negative_count; negative += kTileRows) {
+    prefetch.advance();
+    if (negative % kFactorsPerFloat == 0 && negative != 0) fold_negative_loss(layout);
+    for (std::size_t input = 0; input < kPositions; input += kColumns * kLanes) {
+      Vec::Reg scores[kTileRows * kColumns];
+      score<Product, kColumns>(layout, layout.centers + negative, layout.halo + input, scores);
+      for (std::size_t c = 0; c < kColumns; ++c) {
+        Vec::Reg column[kTileRows];
+        for (std::size_t r = 0; r < kTileRows; ++r) column[r] = scores[r * kColumns + c];
+        finish_negatives(layout, negative, input + c * kLanes, column);
+      }
+    }
+  }
+  fold_negative_loss(layout);
+}
+
+// Adds the sums of a block to kTileRows rows of a matrix. A row may repeat, so it is read here and not before.
+template <std::size_t kColumns>
+[[gnu::always_inline]] inline void add_to_rows(float* const* rows, std::size_t at,
+                                               const Vec::Reg (&sums)[kTileRows * kColumns]) noexcept {
+  for (std::size_t r = 0; r < kTileRows; ++r) {
+    for (std::size_t c = 0; c < kColumns; ++c) {
+      float* const to = rows[r] + at + c * kLanes;
+      Vec::store(to, Vec::add(Vec::load(to), sums[r * kColumns + c]));
+    }
+  }
+}
+
+template <class Product>
+[[gnu::noinline]] void update_inputs(const TileLayout<Product>& layout, Prefetcher& prefetch) noexcept {
+  constexpr std::size_t kFactors = Product::kFactors;
+  const SgnsTile& tile = layout.tile;
+  const std::size_t depth = layout.depth;
+  for (std::size_t input = 0; input < kPositions; input += kTileRows) {
+    prefetch.advance();
+    for_runs<kMostColumns>(depth / kLanes, [&](std::size_t vector, auto count) {
+      constexpr std::size_t kColumns = decltype(count)::value;
+      const std::size_t at = vector * kLanes;
+      Vec::Reg sums[kTileRows * kColumns] = {};
+      for (auto& sum : sums) sum = Vec::zero();
+      accumulate<Product, kTileRows, kColumns>(sums, layout.by_row(layout.centers, layout.halo + input), layout.pitch,
+                                               1, layout.output_by_row + layout.centers / kFactors * depth + at, depth,
+                                               tile.negative_count / kFactors);
+      // Center j has contexts j - 2 * window .. j in terms of inputs.
+      accumulate<Product, kTileRows, kColumns>(sums, layout.by_row(input, layout.halo + input), layout.pitch, 1,
+                                               layout.output_by_row + input / kFactors * depth + at, depth,
+                                               (kTileRows + 2 * tile.window) / kFactors);
+      add_to_rows<kColumns>(tile.input_rows + input, at, sums);
+    });
+  }
+}
+
+// Adds to kTileRows output rows the inputs [begin, end) by the gradients of rows row .. row + kTileRows - 1.
+template <class Product>
+inline void update_output_block(const TileLayout<Product>& layout, std::size_t row, float* const* rows,
+                                std::size_t begin, std::size_t end) noexcept {
+  constexpr std::size_t kFactors = Product::kFactors;
+  const std::size_t depth = layout.depth;
+  for_runs<kMostColumns>(depth / kLanes, [&](std::size_t vector, auto count) {
+    constexpr std::size_t kColumns = decltype(count)::value;
+    const std::size_t at = vector * kLanes;
+    Vec::Reg sums[kTileRows * kColumns];
+    for (auto& sum : sums) sum = Vec::zero();
+    accumulate<Product, kTileRows, kColumns>(sums, layout.by_input(row, layout.halo + begin), 1,
+                                             layout.pitch / kFactors, layout.input_by_row + begin / kFactors * depth + at,
+                                             depth, (end - begin) / kFactors);
+    add_to_rows<kColumns>(rows, at, sums);
+  });
+}
+
+template <class Product>
+[[gnu::noinline]] void update_outputs(const TileLayout<Product>& layout, Prefetcher& prefetch) noexcept {
+  const SgnsTile& tile = layout.tile;
+  const std::size_t reach = 2 * std::size_t{tile.window};
+  for (std::size_t row = 0; row < layout.centers; row += kTileRows) {
+    prefetch.advance();
+    const std::size_t begin = row > reach ? row - reach : 0;
+    const std::size_t end = row + kTileRows < kPositions ? row + kTileRows : kPositions;
+    if (begin < end) update_output_block(layout, row, tile.center_rows + row, begin, end);
+  }
+  for (std::size_t negative = 0; negative < tile.negative_count; negative += kTileRows) {
+    prefetch.advance();
+    update_output_block(layout, layout.centers + negative, tile.negative_rows + negative, 0, kPositions);
+  }
+}
+
+template <class Product>
+void sgns_tile(const SgnsTile& tile) noexcept {
+  const TileLayout<Product> layout(tile);
+  Prefetcher prefetch(tile, (2 * layout.rows + kPositions) / kTileRows);
+  pack_tile(layout);
+  score_centers(layout, prefetch);
+  score_negatives(layout, prefetch);
+  update_inputs(layout, prefetch);
+  update_outputs(layout, prefetch);
+}
+
+}  // namespace
+}  // namespace fastembed

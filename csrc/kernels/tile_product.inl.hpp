@@ -1,0 +1,86 @@
+// The products of a tile: sums of rank-one updates held in registers, over operands packed as a Product likes them.
+// A Product names how many factors one 32-bit element holds (kFactors), multiplies, and packs. FloatProduct is here,
+// the bfloat16 one in simd/. Elements travel as float bits whatever they hold.
+#pragma once
+
+#include "cpu/kernel_table.hpp"
+
+namespace fastembed {
+namespace {
+
+// One float32 factor an element.
+struct FloatProduct {
+  using Operand = Vec::Reg;
+  static constexpr std::size_t kFactors = 1;
+
+  static Operand load(const float* from) noexcept { return Vec::load(from); }
+  static Operand broadcast(const float* from) noexcept { return Vec::broadcast(*from); }
+  static Vec::Reg multiply_add(Operand a, Operand b, Vec::Reg sum) noexcept { return Vec::fma(a, b, sum); }
+
+  // Two rows of `depth` floats, for products along the depth (by_depth, row after row of depth / kFactors elements)
+  // and for products along the rows (by_row, depth elements for every kFactors rows).
+  static void pack_rows(const float* row0, const float* row1, std::size_t depth, float* by_depth, float*) noexcept {
+    for (std::size_t i = 0; i < depth; i += Vec::kLanes) {
+      Vec::store(by_depth + i, Vec::load(row0 + i));
+      Vec::store(by_depth + depth + i, Vec::load(row1 + i));
+    }
+  }
+  // Gradients of kTileRows rows at kLanes inputs, for products along the inputs and along the rows.
+  static void store_gradients(const Vec::Reg (&gradients)[kTileRows], std::size_t pitch, float* by_input,
+                              float*) noexcept {
+    for (std::size_t r = 0; r < kTileRows; ++r) Vec::store(by_input + r * pitch, gradients[r]);
+  }
+};
+
+// sums[r][c] += sum over steps of a[step * a_step + r * a_row] * b[step * b_step + c * kLanes ...].
+template <class Product, std::size_t kRows, std::size_t kColumns>
+[[gnu::always_inline]] inline void accumulate(Vec::Reg (&sums)[kRows * kColumns], const float* a, std::size_t a_step,
+                                              std::size_t a_row, const float* b, std::size_t b_step,
+                                              std::size_t steps) noexcept {
+  for (std::size_t step = 0; step < steps; ++step, a += a_step, b += b_step) {
+    typename Product::Operand right[kColumns];
+    for (std::size_t c = 0; c < kColumns; ++c) right[c] = Product::load(b + c * Vec::kLanes);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const typename Product::Operand left = Product::broadcast(a + r * a_row);
+      for (std::size_t c = 0; c < kColumns; ++c) {
+        sums[r * kColumns + c] = Product::multiply_add(left, right[c], sums[r * kColumns + c]);
+      }
+    }
+  }
+}
+
+// A compile-time number as a function argument.
+template <std::size_t kValue>
+struct Count {
+  static constexpr std::size_t value = kValue;
+};
+
+// Calls function(first, Count<n>) for runs of n <= kMost of `vectors` registers, as even as possible.
+template <std::size_t kMost, class Function>
+[[gnu::always_inline]] inline void for_runs(std::size_t vectors, const Function& function) noexcept {
+  static_assert(kMost <= 6);
+  std::size_t runs = (vectors + kMost - 1) / kMost;
+  for (std::size_t first = 0; first < vectors; --runs) {
+    const std::size_t count = (vectors - first + runs - 1) / runs;
+    switch (count) {
+      case 1: function(first, Count<1>{}); break;
+      case 2: function(first, Count<2>{}); break;
+      case 3:
+        if constexpr (kMost >= 3) function(first, Count<3>{});
+        break;
+      case 4:
+        if constexpr (kMost >= 4) function(first, Count<4>{});
+        break;
+      case 5:
+        if constexpr (kMost >= 5) function(first, Count<5>{});
+        break;
+      default:
+        if constexpr (kMost >= 6) function(first, Count<6>{});
+        break;
+    }
+    first += count;
+  }
+}
+
+}  // namespace
+}  // namespace fastembed

@@ -1,0 +1,60 @@
+// Products of bfloat16 pairs with float32 sums (VDPBF16PS), for kernels/tile_product.inl.hpp. An element is a pair:
+// the lower half comes first. Operands are rounded to nearest even; denormals count as zero.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+
+#include "cpu/kernel_table.hpp"
+
+namespace {
+
+struct Bf16Product {
+  using Operand = __m512bh;
+  static constexpr std::size_t kFactors = 2;
+
+  static Operand load(const float* from) noexcept { return reinterpret_cast<__m512bh>(_mm512_loadu_ps(from)); }
+  static Operand broadcast(const float* from) noexcept { return reinterpret_cast<__m512bh>(_mm512_set1_ps(*from)); }
+  static __m512 multiply_add(Operand a, Operand b, __m512 sum) noexcept { return _mm512_dpbf16_ps(sum, a, b); }
+
+  // 32 values, `low` first.
+  static __m512i round_both(__m512 low, __m512 high) noexcept {
+    return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
+  }
+
+  // Two rows: pairs of neighbours within each row to by_depth, pairs of the two rows' values to by_row.
+  static void pack_rows(const float* row0, const float* row1, std::size_t depth, float* by_depth,
+                        float* by_row) noexcept {
+    for (std::size_t i = 0; i < depth; i += 16) {
+      const __m512i both = round_both(_mm512_loadu_ps(row0 + i), _mm512_loadu_ps(row1 + i));
+      store_half(by_depth + i / 2, _mm512_castsi512_si256(both));
+      store_half(by_depth + (depth + i) / 2, _mm512_extracti64x4_epi64(both, 1));
+      _mm512_storeu_si512(by_row + i, interleave_halves(both));
+    }
+  }
+
+  static void store_gradients(const __m512 (&gradients)[fastembed::kTileRows], std::size_t pitch, float* by_input,
+                              float* by_row) noexcept {
+    for (std::size_t r = 0; r < fastembed::kTileRows; r += 2) {
+      const __m512i both = round_both(gradients[r], gradients[r + 1]);
+      store_half(by_input + r * pitch / 2, _mm512_castsi512_si256(both));
+      store_half(by_input + (r + 1) * pitch / 2, _mm512_extracti64x4_epi64(both, 1));
+      _mm512_storeu_si512(by_row + r / 2 * pitch, interleave_halves(both));
+    }
+  }
+
+ private:
+  static void store_half(float* to, __m256i values) noexcept {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), values);
+  }
+
+  // a0 .. a15 b0 .. b15 to a0 b0 a1 b1 ...
+  static __m512i interleave_halves(__m512i both) noexcept {
+    alignas(64) static constexpr short kOrder[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                     8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    return _mm512_permutexvar_epi16(_mm512_load_si512(kOrder), both);
+  }
+};
+
+}  // namespace

@@ -1,0 +1,82 @@
+// Skip-gram a tile of 64 positions at a time: lays out the windows of a chunk, draws the tile's negatives, and calls
+// the tile kernel. Positions are those left by subsampling, pieces one after the other; a halo of `window` centers on
+// each side of a tile keeps every window whole. No SIMD, no Python.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "cpu/kernel_table.hpp"
+#include "support/aligned_buffer.hpp"
+#include "train/window_trainer.hpp"
+
+namespace fastembed::train {
+
+/// Negatives of a tile: about as many as the pairs of one position draw with `"pair"`, so that what an input row sees
+/// is as varied, within 8 and 256.
+std::uint32_t tile_negative_count(const TrainConfig& config) noexcept;
+
+class TileWorker {
+ public:
+  TileWorker(WindowTrainer& trainer, std::uint32_t epoch);
+
+  void train_chunk(const WindowTrainer::Chunk& chunk, const support::StopFlag& stop);
+  [[nodiscard]] EpochTotals totals() const noexcept;
+
+ private:
+  static constexpr std::size_t kStamps = 4096;
+
+  // One position left by subsampling. Bounds are indices into kept_, the context range of this center.
+  struct Kept {
+    std::int64_t position;
+    std::int32_t word;
+    std::int32_t context_begin;
+    std::int32_t context_end;
+  };
+
+  // What the kernel is told about one tile.
+  struct Tile {
+    std::array<float*, kTilePositions> input_rows;
+    std::array<float, kTilePositions> input_weights;
+    std::vector<float*> center_rows;
+    std::vector<TileRange> centers;
+    std::vector<std::int32_t> center_words;
+    std::vector<float*> negative_rows;
+    std::vector<std::int32_t> negatives;
+    std::vector<const float*> special_weights;
+    float learning_rate;
+  };
+
+  void lay_windows(const WindowTrainer::Chunk& chunk);
+  void keep_piece(std::int64_t begin, std::int64_t end);
+  void prepare(Tile& tile, std::size_t first);
+  void leave_out_centers(Tile& tile);
+  void list_prefetches(const Tile& next);
+  void run(const Tile& tile);
+
+  WindowTrainer& trainer_;
+  const TrainConfig& config_;
+  const KernelTable& kernels_;
+  std::uint32_t epoch_;
+  std::uint64_t token_key_;
+  std::uint64_t negative_key_;
+  std::uint32_t negative_count_;
+  std::size_t center_count_;
+  float negative_weight_;  // of one negative for one window
+  std::vector<Kept> kept_;  // the first kept_count_ are in use
+  std::size_t kept_count_ = 0;
+  std::vector<std::int32_t> windows_;  // by kept position: how many windows hold it
+  std::array<Tile, 2> tiles_;
+  // stamps_[word % kStamps] is stamp_ when the tile may have a center of that word.
+  std::vector<std::uint32_t> stamps_ = std::vector<std::uint32_t>(kStamps);
+  std::uint32_t stamp_ = 0;
+  std::vector<float> special_;
+  std::vector<const float*> prefetch_rows_;
+  support::AlignedBuffer<float> padding_row_;
+  support::AlignedBuffer<float> workspace_;
+  LossSum loss_{};
+  EpochTotals totals_;
+};
+
+}  // namespace fastembed::train

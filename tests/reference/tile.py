@@ -1,0 +1,89 @@
+"""Slow, obvious skip-gram with negatives shared by a tile of 64 positions, in float64, one pair at a time.
+
+The pairs and their gradient are those of T. Mikolov et al., NIPS 2013, equation 4. What is a tile's own: all pairs of
+64 consecutive positions are one batch step, and the negatives are drawn once for the tile and weighted so that a
+pair expects `negative` of them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from reference.sgns import NEGATIVES, TOKENS, Reference, draw, stream_key
+
+TILE, CHUNK = 64, 16_384
+
+
+@dataclass
+class TileReference(Reference):
+    def train(self) -> TileReference:
+        for epoch in range(self.epochs):
+            self.loss, self.positives = 0.0, 0
+            for chunk in self.chunks():
+                kept = self.keep_chunk(epoch, chunk)
+                for first in range(0, len(kept), TILE):
+                    self.tile_step(epoch, kept, first)
+            self.losses.append(self.loss / self.positives if self.positives else math.nan)
+        return self
+
+    def chunks(self) -> list[list[tuple[int, int]]]:
+        """Runs of whole pieces (begin, end) of at least CHUNK tokens each."""
+        chunks: list[list[tuple[int, int]]] = [[]]
+        for begin, end in zip(self.offsets[:-1], self.offsets[1:], strict=True):
+            for piece in range(begin, end, self.max_sentence_length):
+                chunks[-1].append((piece, min(end, piece + self.max_sentence_length)))
+                if chunks[-1][-1][1] - chunks[-1][0][0] >= CHUNK:
+                    chunks.append([])
+        return chunks
+
+    def keep_chunk(self, epoch: int, pieces: list[tuple[int, int]]) -> list[tuple[int, int, list[int]]]:
+        """(raw position, word, indices of the context words) of what subsampling leaves."""
+        key = stream_key(self.seed, TOKENS, epoch)
+        result = []
+        for begin, end in pieces:
+            kept = []
+            for position in range(begin, end):
+                random = draw(key, position)
+                if (random >> 32) <= self.keep[self.ids[position]]:
+                    reach = 1 + (((random & 0xFFFFFFFF) * self.window) >> 32) if self.shrink_windows else self.window
+                    kept.append((position, int(self.ids[position]), reach))
+            if len(kept) < 2:
+                continue
+            shift = len(result)
+            for i, (position, word, reach) in enumerate(kept):
+                contexts = [shift + j for j in range(max(0, i - reach), min(len(kept), i + reach + 1)) if j != i]
+                result.append((position, word, contexts))
+        return result
+
+    def negative_count(self) -> int:
+        draws = self.negative * (self.window + 1 if self.shrink_windows else 2 * self.window)
+        return min(max((draws + 3) // 4 * 4, 8), 256)
+
+    def tile_step(self, epoch: int, kept: list[tuple[int, int, list[int]]], first: int) -> None:
+        key, count, start = stream_key(self.seed, NEGATIVES, epoch), self.negative_count(), kept[first][0]
+        negatives = [self.table.sample(draw(key, start * count + k)) for k in range(count)]
+        done = (epoch * len(self.ids) + start) / (self.epochs * len(self.ids))
+        rate = max(self.min_alpha, self.alpha - (self.alpha - self.min_alpha) * done)
+        input_delta, output_delta = np.zeros_like(self.input), np.zeros_like(self.output)
+
+        def pair(word: int, target: int, label: float, weight: float) -> None:
+            x = float(self.input[word] @ self.output[target])
+            self.loss += weight * float(np.logaddexp(0.0, -x if label else x))
+            g = rate * weight * (label - 1.0 / (1.0 + math.exp(-x)))
+            input_delta[word] += g * self.output[target]
+            output_delta[target] += g * self.input[word]
+
+        last = min(first + TILE, len(kept))
+        for _, center, contexts in kept[max(0, first - self.window) : last + self.window]:
+            for i in contexts:
+                if first <= i < last:
+                    self.positives += 1
+                    pair(kept[i][1], center, 1.0, 1.0)
+                    for negative in negatives:
+                        if negative != center:
+                            pair(kept[i][1], negative, 0.0, self.negative / count)
+        self.input += input_delta
+        self.output += output_delta
