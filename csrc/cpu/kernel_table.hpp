@@ -68,12 +68,6 @@ constexpr std::uint32_t kTilePositions = 64;
 /// Rows of a tile's register blocks: the counts of center rows and negatives are padded to a multiple of it.
 constexpr std::uint32_t kTileRows = 4;
 
-/// Which inputs of a tile are contexts of a center: [begin, end), the center itself excepted; empty when both are 0.
-struct TileRange {
-  std::int16_t begin;
-  std::int16_t end;
-};
-
 /// One skip-gram step for a tile of text: kTilePositions input rows, the output rows of the same positions and of
 /// `window` more on each side (center j is the word of input j - window), and negatives shared by the whole tile.
 /// With x = <in_i, out_r>, all taken before any update:
@@ -82,7 +76,8 @@ struct TileRange {
 ///   in_i += sum_r g[i][r] * out_r        out_r += sum_i g[i][r] * in_i
 /// The weight is special_weights[r][i] where special_weights[r] is not null, else input_weights[i]. The loss takes the
 /// negatives by the same weights. Rows may repeat and receive every update; a row that must not change (padding)
-/// has no context and no weight. `center_rows` has tile_center_rows(window) entries, `centers` as many.
+/// has no context and no weight. `center_rows` has tile_center_rows(window) entries, and so has `center_contexts`: bit
+/// i of entry j is set when input i is a context of center j.
 /// `negative_count` is a multiple of kTileRows, at least one. `dim` is the number of columns in use, `depth` the same
 /// padded to kRowPadding. `prefetch_rows` names rows that a later tile will need.
 /// `workspace` is 64-byte aligned and holds tile_workspace_floats(window, negative_count, depth) floats.
@@ -90,7 +85,7 @@ struct SgnsTile {
   float* const* input_rows;
   float* const* center_rows;
   float* const* negative_rows;
-  const TileRange* centers;
+  const std::uint64_t* center_contexts;
   const float* input_weights;
   const float* const* special_weights;
   const float* const* prefetch_rows;

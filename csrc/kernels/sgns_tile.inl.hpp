@@ -34,16 +34,13 @@ class Prefetcher {
   Prefetcher(const SgnsTile& tile, std::size_t blocks) noexcept
       : row_(tile.prefetch_rows),
         end_(tile.prefetch_rows + tile.prefetch_count),
-        lines_(tile.depth / kFloatsPerLine),
-        quota_((tile.prefetch_count * lines_ + blocks - 1) / blocks) {}
+        depth_(tile.depth),
+        quota_((tile.prefetch_count + blocks - 1) / blocks) {}
 
   void advance() noexcept {
-    for (std::size_t n = 0; n < quota_ && row_ != end_; ++n) {
-      __builtin_prefetch(*row_ + line_ * kFloatsPerLine, 1, 2);
-      if (++line_ == lines_) {
-        line_ = 0;
-        ++row_;
-      }
+    const float* const* const until = static_cast<std::size_t>(end_ - row_) < quota_ ? end_ : row_ + quota_;
+    for (; row_ != until; ++row_) {
+      for (std::size_t i = 0; i < depth_; i += kFloatsPerLine) __builtin_prefetch(*row_ + i, 1, 2);
     }
   }
 
@@ -51,9 +48,8 @@ class Prefetcher {
   static constexpr std::size_t kFloatsPerLine = 16;
   const float* const* row_;
   const float* const* end_;
-  std::size_t lines_;
+  std::size_t depth_;
   std::size_t quota_;
-  std::size_t line_ = 0;
 };
 
 // The workspace, laid out for one tile. Output rows are the centers and then the negatives.
@@ -150,18 +146,10 @@ template <class Product, std::size_t kColumns>
                                            layout.input_columns + column, layout.pitch, steps);
 }
 
-// 1 in the lanes whose input is a context of the center, else 0. `first` is the input of lane 0.
-[[gnu::always_inline]] inline Vec::Reg context_mask(TileRange range, float self, float first) noexcept {
-  using Reg = Vec::Reg;
-  static constexpr float kIndex[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  const Reg input = Vec::add(Vec::load(kIndex), Vec::broadcast(first));
-  const Reg one = Vec::broadcast(1.0F);
-  Reg mask = Vec::select_non_negative(Vec::sub(input, Vec::broadcast(range.begin)), one, Vec::zero());
-  mask = Vec::select_non_negative(Vec::sub(Vec::broadcast(static_cast<float>(range.end) - 1.0F), input), mask,
-                                  Vec::zero());
-  // -|input - self| is below -1/2 everywhere but at the center itself.
-  const Reg beside = Vec::sub(Vec::negative_abs(Vec::sub(input, Vec::broadcast(self))), Vec::broadcast(-0.5F));
-  return Vec::select_non_negative(beside, Vec::zero(), mask);
+// Bit n says whether input first + n is a context of the center whose contexts are `contexts`.
+inline std::uint32_t context_bits(std::uint64_t contexts, std::ptrdiff_t first) noexcept {
+  if (first <= -64 || first >= 64) return 0;
+  return static_cast<std::uint32_t>(first < 0 ? contexts << -first : contexts >> first);
 }
 
 // Scores of kTileRows centers at kLanes inputs: their gradients and their loss.
@@ -175,17 +163,16 @@ template <class Product>
   Reg factors = Vec::load(tile.loss->factor_lanes);
   const Reg rate = Vec::broadcast(tile.learning_rate);
   const Reg one = Vec::broadcast(1.0F);
-  const float first_input = static_cast<float>(column) - static_cast<float>(layout.halo);
+  const auto first_input = static_cast<std::ptrdiff_t>(column) - static_cast<std::ptrdiff_t>(layout.halo);
   Reg gradients[kTileRows];
   for (std::size_t r = 0; r < kTileRows; ++r) {
-    const auto self = static_cast<float>(row + r) - static_cast<float>(tile.window);
-    const Reg mask = context_mask(tile.centers[row + r], self, first_input);
+    const std::uint32_t bits = context_bits(tile.center_contexts[row + r], first_input);
     const Reg z = Vec::sub(Vec::zero(), scores[r]);
     Reg one_plus_e;
     const Reg miss = sigmoid(z, one_plus_e);
-    gradients[r] = Vec::mul(Vec::mul(rate, mask), miss);
-    linear = Vec::fma(mask, Vec::max(z, Vec::zero()), linear);
-    factors = Vec::mul(factors, Vec::fma(mask, Vec::sub(one_plus_e, one), one));
+    gradients[r] = Vec::choose(bits, Vec::mul(rate, miss), Vec::zero());
+    linear = Vec::add(linear, Vec::choose(bits, Vec::max(z, Vec::zero()), Vec::zero()));
+    factors = Vec::mul(factors, Vec::choose(bits, one_plus_e, one));
   }
   Product::store_gradients(gradients, layout.pitch, layout.by_input(row, column), layout.by_row(row, column));
   Vec::store(tile.loss->linear_lanes, linear);
@@ -314,7 +301,7 @@ template <class Product>
   const std::size_t depth = layout.depth;
   for (std::size_t input = 0; input < kPositions; input += kTileRows) {
     prefetch.advance();
-    for_runs<kMostColumns>(depth / kLanes, [&](std::size_t vector, auto count) {
+    for_runs<kMostColumns>(depth / kLanes, [&](std::size_t vector, auto count) __attribute__((always_inline)) {
       constexpr std::size_t kColumns = decltype(count)::value;
       const std::size_t at = vector * kLanes;
       Vec::Reg sums[kTileRows * kColumns] = {};
@@ -333,11 +320,11 @@ template <class Product>
 
 // Adds to kTileRows output rows the inputs [begin, end) by the gradients of rows row .. row + kTileRows - 1.
 template <class Product>
-inline void update_output_block(const TileLayout<Product>& layout, std::size_t row, float* const* rows,
+[[gnu::always_inline]] inline void update_output_block(const TileLayout<Product>& layout, std::size_t row, float* const* rows,
                                 std::size_t begin, std::size_t end) noexcept {
   constexpr std::size_t kFactors = Product::kFactors;
   const std::size_t depth = layout.depth;
-  for_runs<kMostColumns>(depth / kLanes, [&](std::size_t vector, auto count) {
+  for_runs<kMostColumns>(depth / kLanes, [&](std::size_t vector, auto count) __attribute__((always_inline)) {
     constexpr std::size_t kColumns = decltype(count)::value;
     const std::size_t at = vector * kLanes;
     Vec::Reg sums[kTileRows * kColumns];

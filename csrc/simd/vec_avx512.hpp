@@ -30,6 +30,9 @@ struct Vec {
   static Reg select_non_negative(Reg x, Reg a, Reg b) noexcept {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, zero(), _CMP_GE_OQ), b, a);
   }
+  static Reg choose(std::uint32_t bits, Reg a, Reg b) noexcept {
+    return _mm512_mask_blend_ps(static_cast<__mmask16>(bits), b, a);
+  }
   static float sum(Reg a) noexcept { return _mm512_reduce_add_ps(a); }
   static Reg exponent(Reg x, Reg& mantissa) noexcept {
     mantissa = _mm512_getmant_ps(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero);

@@ -30,6 +30,10 @@ struct Vec {
     return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)), 23));
   }
   static Reg select_non_negative(Reg x, Reg a, Reg b) noexcept { return vbslq_f32(vcgeq_f32(x, zero()), a, b); }
+  static Reg choose(std::uint32_t bits, Reg a, Reg b) noexcept {
+    static constexpr std::uint32_t kLaneBits[4] = {1, 2, 4, 8};
+    return vbslq_f32(vtstq_u32(vdupq_n_u32(bits), vld1q_u32(kLaneBits)), a, b);
+  }
   static float sum(Reg a) noexcept { return vaddvq_f32(a); }
   static Reg exponent(Reg x, Reg& mantissa) noexcept {
     const int32x4_t bits = vreinterpretq_s32_f32(x);

@@ -31,6 +31,8 @@ struct Vec {
   }
   // a where x >= 0, else b.
   static Reg select_non_negative(Reg x, Reg a, Reg b) noexcept { return x >= 0.0F ? a : b; }
+  // Lane i is from a where bit i is set, else from b.
+  static Reg choose(std::uint32_t bits, Reg a, Reg b) noexcept { return (bits & 1U) != 0 ? a : b; }
   static float sum(Reg a) noexcept { return a; }
   // x = mantissa * 2^exponent with the mantissa in [1, 2), for positive normal x.
   static Reg exponent(Reg x, Reg& mantissa) noexcept {

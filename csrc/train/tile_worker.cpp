@@ -1,6 +1,7 @@
 #include "train/tile_worker.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "cpu/dispatch.hpp"
@@ -33,7 +34,7 @@ TileWorker::TileWorker(WindowTrainer& trainer, std::uint32_t epoch)
       workspace_(tile_workspace_floats(config_.window, negative_count_, trainer.model_.row_stride_elements())) {
   for (Tile& tile : tiles_) {
     tile.center_rows.resize(center_count_);
-    tile.centers.resize(center_count_);
+    tile.center_contexts.resize(center_count_);
     tile.center_words.resize(center_count_);
     tile.negative_rows.resize(negative_count_);
     tile.negatives.resize(negative_count_);
@@ -91,28 +92,44 @@ void TileWorker::lay_windows(const WindowTrainer::Chunk& chunk) {
   totals_.center_count += static_cast<std::int64_t>(kept_count_);
 }
 
+namespace {
+
+// Bits [begin, end) of 64, either of which may lie outside.
+std::uint64_t bit_range(std::int64_t begin, std::int64_t end) noexcept {
+  const auto below = [](std::int64_t bit) {
+    return bit <= 0 ? 0 : bit >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << bit) - 1;
+  };
+  return below(end) & ~below(begin);
+}
+
+}  // namespace
+
 void TileWorker::prepare(Tile& tile, std::size_t first) {
   Model& model = trainer_.model_;
-  const auto count = static_cast<std::int64_t>(kept_count_);
-  for (std::size_t i = 0; i < kTilePositions; ++i) {
-    const std::size_t at = first + i;
-    const bool inside = at < kept_count_;
-    tile.input_rows[i] = inside ? model.input_row(kept_[at].word) : padding_row_.data();
-    tile.input_weights[i] = inside ? negative_weight_ * static_cast<float>(windows_[at]) : 0.0F;
+  const std::size_t inputs = std::min<std::size_t>(kTilePositions, kept_count_ - first);
+  for (std::size_t i = 0; i < inputs; ++i) {
+    tile.input_rows[i] = model.input_row(kept_[first + i].word);
+    tile.input_weights[i] = negative_weight_ * static_cast<float>(windows_[first + i]);
   }
+  for (std::size_t i = inputs; i < kTilePositions; ++i) {
+    tile.input_rows[i] = padding_row_.data();
+    tile.input_weights[i] = 0.0F;
+  }
+  const auto origin = static_cast<std::int64_t>(first);
+  const auto window = static_cast<std::int64_t>(config_.window);
   for (std::size_t j = 0; j < center_count_; ++j) {
-    const auto at = static_cast<std::int64_t>(first + j) - config_.window;
-    const bool inside = at >= 0 && at < count && j < kTilePositions + 2 * config_.window;
-    tile.center_rows[j] = padding_row_.data();
-    tile.centers[j] = {0, 0};
-    tile.center_words[j] = 0;  // with no contexts, any word will do
-    if (!inside) continue;
-    const auto bounded = [first](std::int32_t index) {
-      return static_cast<std::int16_t>(std::clamp<std::int64_t>(index - static_cast<std::int64_t>(first), 0, kTilePositions));
-    };
-    tile.center_rows[j] = model.output_row(kept_[at].word);
-    tile.center_words[j] = kept_[at].word;
-    tile.centers[j] = {bounded(kept_[at].context_begin), bounded(kept_[at].context_end)};
+    const std::int64_t at = origin + static_cast<std::int64_t>(j) - window;
+    if (at < 0 || at >= static_cast<std::int64_t>(kept_count_) || j >= kTilePositions + 2 * config_.window) {
+      tile.center_rows[j] = padding_row_.data();
+      tile.center_contexts[j] = 0;
+      tile.center_words[j] = 0;  // with no contexts, any word will do
+      continue;
+    }
+    const Kept& center = kept_[at];
+    tile.center_rows[j] = model.output_row(center.word);
+    tile.center_words[j] = center.word;
+    tile.center_contexts[j] = bit_range(center.context_begin - origin, center.context_end - origin) &
+                              ~bit_range(at - origin, at - origin + 1);
   }
   const std::uint64_t draws = static_cast<std::uint64_t>(kept_[first].position) * negative_count_;
   for (std::uint32_t k = 0; k < negative_count_; ++k) {
@@ -136,9 +153,8 @@ void TileWorker::leave_out_centers(Tile& tile) {
       if (tile.center_words[j] != negative) continue;
       if (tile.special_weights[k] == nullptr) std::copy(tile.input_weights.begin(), tile.input_weights.end(), weights);
       tile.special_weights[k] = weights;
-      const auto self = static_cast<std::int32_t>(j) - static_cast<std::int32_t>(config_.window);
-      for (std::int32_t i = tile.centers[j].begin; i < tile.centers[j].end; ++i) {
-        if (i != self) weights[i] -= negative_weight_;
+      for (std::uint64_t bits = tile.center_contexts[j]; bits != 0; bits &= bits - 1) {
+        weights[std::countr_zero(bits)] -= negative_weight_;
       }
     }
   }
@@ -156,7 +172,7 @@ void TileWorker::run(const Tile& tile) {
   kernels_.sgns_tile_f32({.input_rows = tile.input_rows.data(),
                           .center_rows = tile.center_rows.data(),
                           .negative_rows = tile.negative_rows.data(),
-                          .centers = tile.centers.data(),
+                          .center_contexts = tile.center_contexts.data(),
                           .input_weights = tile.input_weights.data(),
                           .special_weights = tile.special_weights.data(),
                           .prefetch_rows = prefetch_rows_.data(),

@@ -40,7 +40,7 @@ class TileWorker {
     std::array<float*, kTilePositions> input_rows;
     std::array<float, kTilePositions> input_weights;
     std::vector<float*> center_rows;
-    std::vector<TileRange> centers;
+    std::vector<std::uint64_t> center_contexts;
     std::vector<std::int32_t> center_words;
     std::vector<float*> negative_rows;
     std::vector<std::int32_t> negatives;
