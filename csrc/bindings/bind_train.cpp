@@ -42,6 +42,13 @@ NegativeSharing sharing_named(const std::string& name) {
   throw std::invalid_argument("negative_sharing must be 'tile', 'window' or 'pair', got '" + name + "'");
 }
 
+RowFormat format_named(const std::string& name) {
+  if (name == "float32") return RowFormat::kFloat32;
+  if (name == "bfloat16") return RowFormat::kBfloat16;
+  if (name == "float16") return RowFormat::kFloat16;
+  throw std::invalid_argument("precision must be 'float32', 'bfloat16' or 'float16', got '" + name + "'");
+}
+
 py::dict to_dict(const EpochTotals& totals, float learning_rate) {
   py::dict result;
   result["token_count"] = totals.token_count;
@@ -56,7 +63,7 @@ py::dict to_dict(const EpochTotals& totals, float learning_rate) {
 class Trainer {
  public:
   Trainer(ContiguousArray<std::int32_t> ids, ContiguousArray<std::int64_t> offsets,
-          ContiguousArray<std::int64_t> counts, std::size_t vector_size, const TrainConfig& config)
+          ContiguousArray<std::int64_t> counts, std::size_t vector_size, RowFormat format, const TrainConfig& config)
       : ids_(std::move(ids)), offsets_(std::move(offsets)), counts_(std::move(counts)) {
     const auto ids_view = view_1d(ids_, "ids");
     const auto offsets_view = view_1d(offsets_, "offsets");
@@ -70,8 +77,11 @@ class Trainer {
     if (config.negative_sharing == NegativeSharing::kTile && config.architecture == Architecture::kCbow) {
       throw std::invalid_argument("negative_sharing='tile' is for skip-gram (sg=True), not for CBOW");
     }
+    if (config.negative_sharing != NegativeSharing::kTile && format != RowFormat::kFloat32) {
+      throw std::invalid_argument("16-bit precision needs negative_sharing='tile'");
+    }
     epochs_ = config.epochs;
-    model_ = std::make_unique<Model>(counts_view.size(), vector_size);
+    model_ = std::make_unique<Model>(counts_view.size(), vector_size, format);
     model_->initialise(config.seed, support::default_worker_count(), check_signals);
     trainer_ =
         std::make_unique<train::WindowTrainer>(*model_, train::CorpusView{ids_view, offsets_view}, counts_view, config);
@@ -116,8 +126,15 @@ class Trainer {
                                          static_cast<py::ssize_t>(model_->vector_size())};
     trainer_.reset();
     const auto model = std::move(model_);
-    auto input = adopt(model->release_input(), shape);
-    auto output = adopt(model->release_output(), shape);
+    std::unique_ptr<float, support::FreeDeleter> input_rows;
+    std::unique_ptr<float, support::FreeDeleter> output_rows;
+    {
+      const py::gil_scoped_release release;
+      input_rows.reset(model->release_input());
+      output_rows.reset(model->release_output());
+    }
+    auto input = adopt(input_rows.release(), shape);
+    auto output = adopt(output_rows.release(), shape);
     return py::make_tuple(std::move(input), std::move(output));
   }
 
@@ -145,7 +162,7 @@ void bind_train(py::module_& m) {
                        ContiguousArray<std::int64_t> counts, std::size_t vector_size, bool sg, const std::string& negative_sharing,
                        bool cbow_mean, bool shrink_windows, std::uint32_t window, std::uint32_t negative,
                        std::uint32_t epochs, double alpha, double min_alpha, double sample, double ns_exponent,
-                       std::uint64_t seed, std::int64_t max_sentence_length) {
+                       std::uint64_t seed, std::int64_t max_sentence_length, const std::string& precision) {
              const TrainConfig config{
                  .architecture = sg ? Architecture::kSkipGram : Architecture::kCbow,
                  .negative_sharing = sharing_named(negative_sharing),
@@ -162,13 +179,13 @@ void bind_train(py::module_& m) {
                  .max_sentence_length = max_sentence_length,
              };
              return std::make_unique<Trainer>(std::move(ids), std::move(offsets), std::move(counts), vector_size,
-                                              config);
+                                              format_named(precision), config);
            }),
            py::kw_only(), py::arg("ids").noconvert(), py::arg("offsets").noconvert(), py::arg("counts").noconvert(),
            py::arg("vector_size"), py::arg("sg"), py::arg("negative_sharing"), py::arg("cbow_mean"),
            py::arg("shrink_windows"), py::arg("window"), py::arg("negative"), py::arg("epochs"), py::arg("alpha"),
            py::arg("min_alpha"), py::arg("sample"), py::arg("ns_exponent"), py::arg("seed"),
-           py::arg("max_sentence_length"))
+           py::arg("max_sentence_length"), py::arg("precision") = "float32")
       .def("run_epoch", &Trainer::run_epoch, py::arg("epoch"), py::arg("workers"), py::arg("on_tick") = py::none())
       .def("copy_vectors", &Trainer::copy_vectors)
       .def("take_vectors", &Trainer::take_vectors);

@@ -65,8 +65,12 @@ struct CbowWindow {
 /// Input rows of a tile: consecutive positions of the subsampled text.
 constexpr std::uint32_t kTilePositions = 64;
 
-/// Rows of a tile's register blocks: the counts of center rows and negatives are padded to a multiple of it.
-constexpr std::uint32_t kTileRows = 4;
+/// The counts of a tile's center rows and negatives are padded to a multiple of it.
+constexpr std::uint32_t kTileRows = 16;
+
+/// How the rows of the training matrices are stored. The 16-bit formats are rounded stochastically when updated: to
+/// either neighbour with probabilities that make the expectation exact.
+enum class RowFormat : std::uint32_t { kFloat32, kBfloat16, kFloat16 };
 
 /// One skip-gram step for a tile of text: kTilePositions input rows, the output rows of the same positions and of
 /// `window` more on each side (center j is the word of input j - window), and negatives shared by the whole tile.
@@ -79,22 +83,25 @@ constexpr std::uint32_t kTileRows = 4;
 /// has no context and no weight. `center_rows` has tile_center_rows(window) entries, and so has `center_contexts`: bit
 /// i of entry j is set when input i is a context of center j.
 /// `negative_count` is a multiple of kTileRows, at least one. `dim` is the number of columns in use, `depth` the same
-/// padded to kRowPadding. `prefetch_rows` names rows that a later tile will need.
-/// `workspace` is 64-byte aligned and holds tile_workspace_floats(window, negative_count, depth) floats.
+/// padded to kRowPadding. `prefetch_rows` names rows that a later tile will need. `rounding_seed` seeds the stochastic
+/// rounding of 16-bit rows. `workspace` is 64-byte aligned and holds tile_workspace_floats(...) floats, zeros before
+/// its first use; it serves tiles of the same window, negative_count and depth only.
 struct SgnsTile {
-  float* const* input_rows;
-  float* const* center_rows;
-  float* const* negative_rows;
+  void* const* input_rows;
+  void* const* center_rows;
+  void* const* negative_rows;
   const std::uint64_t* center_contexts;
   const float* input_weights;
   const float* const* special_weights;
-  const float* const* prefetch_rows;
+  const void* const* prefetch_rows;
+  std::uint64_t rounding_seed;
   std::uint32_t prefetch_count;
   std::uint32_t negative_count;
   std::uint32_t window;
   std::uint32_t dim;
   std::uint32_t depth;
   float learning_rate;
+  RowFormat row_format;
   float* workspace;
   LossSum* loss;
 };
@@ -108,15 +115,15 @@ constexpr std::size_t tile_center_rows(std::size_t window) {
 }
 
 /// Columns of the tile's transposed inputs: input i is column tile_halo(window) + i, zeros on both sides.
-constexpr std::size_t tile_halo(std::size_t window) { return tile_round_up(2 * window, kTileRows); }
+constexpr std::size_t tile_halo(std::size_t window) { return tile_round_up(2 * window, 4); }
 constexpr std::size_t tile_columns(std::size_t window) {
-  return tile_round_up(tile_center_rows(window) + tile_halo(window) + 16, 16);
+  return tile_round_up(tile_center_rows(window) + tile_halo(window) + 16, 32);
 }
 
 constexpr std::size_t tile_workspace_floats(std::size_t window, std::size_t negative_count, std::size_t depth) {
   const std::size_t rows = tile_center_rows(window) + negative_count;
   const std::size_t padded = tile_round_up(depth, 32);
-  return 2 * (rows + kTilePositions) * padded + (padded + 2 * rows) * tile_columns(window) + 4 * kTilePositions;
+  return 2 * (rows + tile_columns(window)) * padded + (padded + 2 * rows) * tile_columns(window) + 2048;
 }
 
 /// Where a text changes between white space and token; filled by token_edges_u8 over consecutive pieces of a text.
@@ -144,7 +151,7 @@ struct TokenEdges {
   /* See CbowWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                       \
   X(cbow_window_f32, void, (const CbowWindow& step))                                                             \
   /* See SgnsTile. Allocates nothing. Products are rounded as the tier says: float32, or operands in bfloat16. */ \
-  X(sgns_tile_f32, void, (const SgnsTile& tile))                                                                 \
+  X(sgns_tile, void, (const SgnsTile& tile))                                                                     \
   /* Folds the lanes into loss.total and resets them. */                                                         \
   X(drain_loss, void, (LossSum & loss))                                                                          \
   /* Runs rounds * 12 dependent multiply-adds on sink[0], sink[1] in registers; returns the flops done. */       \

@@ -1,7 +1,7 @@
 // The avx512bf16 tier: the tile's products in bfloat16 with float32 sums; everything else is the avx512 tier's.
 #include "simd/vec_avx512.hpp"
 //
-#include "simd/product_avx512bf16.hpp"
+#include "kernels/bf16_product.inl.hpp"
 //
 #include "kernels/sgns_tile.inl.hpp"
 
@@ -10,7 +10,7 @@ namespace {
 
 consteval KernelTable make_override() {
   KernelTable table{};
-  table.sgns_tile_f32 = &sgns_tile<Bf16Product>;
+  table.sgns_tile = &sgns_tile<Bf16Product>;
   return table;
 }
 

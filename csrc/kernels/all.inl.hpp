@@ -18,7 +18,7 @@ consteval KernelTable make_table() {
       .sigmoid_f32 = &sigmoid_f32,
       .sgns_window_f32 = &sgns_window_f32,
       .cbow_window_f32 = &cbow_window_f32,
-      .sgns_tile_f32 = &sgns_tile<FloatProduct>,
+      .sgns_tile = &sgns_tile<FloatProduct>,
       .drain_loss = &drain_loss,
       .fma_peak_f32 = &fma_peak_f32,
       .token_edges_u8 = &token_edges_u8,

@@ -34,25 +34,27 @@ class Prefetcher {
   Prefetcher(const SgnsTile& tile, std::size_t blocks) noexcept
       : row_(tile.prefetch_rows),
         end_(tile.prefetch_rows + tile.prefetch_count),
-        depth_(tile.depth),
+        bytes_(tile.depth * (tile.row_format == RowFormat::kFloat32 ? 4 : 2)),
         quota_((tile.prefetch_count + blocks - 1) / blocks) {}
 
   void advance() noexcept {
-    const float* const* const until = static_cast<std::size_t>(end_ - row_) < quota_ ? end_ : row_ + quota_;
+    const void* const* const until = static_cast<std::size_t>(end_ - row_) < quota_ ? end_ : row_ + quota_;
     for (; row_ != until; ++row_) {
-      for (std::size_t i = 0; i < depth_; i += kFloatsPerLine) __builtin_prefetch(*row_ + i, 1, 2);
+      const auto* const row = static_cast<const unsigned char*>(*row_);
+      for (std::size_t i = 0; i < bytes_; i += kLineBytes) __builtin_prefetch(row + i, 1, 2);
     }
   }
 
  private:
-  static constexpr std::size_t kFloatsPerLine = 16;
-  const float* const* row_;
-  const float* const* end_;
-  std::size_t depth_;
+  static constexpr std::size_t kLineBytes = 64;
+  const void* const* row_;
+  const void* const* end_;
+  std::size_t bytes_;
   std::size_t quota_;
 };
 
-// The workspace, laid out for one tile. Output rows are the centers and then the negatives.
+// The workspace, laid out for one tile. Output rows are the centers and then the negatives. What no stage writes stays
+// zero: the columns beside the inputs, the gradients outside the band, the padding of the depth.
 template <class Product>
 struct TileLayout {
   static constexpr std::size_t kFactors = Product::kFactors;
@@ -60,29 +62,32 @@ struct TileLayout {
   explicit TileLayout(const SgnsTile& step) noexcept
       : tile(step),
         depth(tile.depth),
+        depth_pitch(kFactors == 1 ? depth : tile_round_up(depth / kFactors, 16)),
         centers(tile_center_rows(tile.window)),
+        used_centers(tile_round_up(kPositions + 2 * tile.window, kBlockRows)),
         rows(centers + tile.negative_count),
         halo(tile_halo(tile.window)),
         pitch(tile_columns(tile.window)),
-        band(tile_round_up(halo + kTileRows, kLanes)) {
+        band(tile_round_up(halo + kBlockRows, kLanes)) {
     float* free = tile.workspace;
     const auto take = [&free](std::size_t floats) {
       float* const taken = free;
       free += tile_round_up(floats, 16);
       return taken;
     };
-    input_columns = take(tile_round_up(depth / kFactors, kLanes) * pitch);
-    input_by_depth = take(kPositions * depth / kFactors);
-    input_by_row = kFactors == 1 ? input_by_depth : take(kPositions / kFactors * depth);
-    output_by_depth = take(rows * depth / kFactors);
+    input_columns = take(tile_round_up(depth_pitch, 16) * pitch);
+    input_by_depth = take(kPositions * depth_pitch);
+    input_by_row = kFactors == 1 ? input_by_depth : take(pitch / kFactors * depth) + halo / kFactors * depth;
+    output_by_depth = take(rows * depth_pitch);
     output_by_row = kFactors == 1 ? output_by_depth : take(rows / kFactors * depth);
     gradient_by_input = take(rows * pitch / kFactors);
     gradient_by_row = kFactors == 1 ? gradient_by_input : take(rows / kFactors * pitch);
     linear = take(kPositions);
     factor = take(kPositions);
+    scratch = take(1024);
   }
 
-  // Gradients of output row r (a multiple of kTileRows) at input i (a multiple of kFactors).
+  // Gradients of output row r at an input's column; r and the column are multiples of kFactors where they count steps.
   [[nodiscard]] float* by_input(std::size_t r, std::size_t column) const noexcept {
     return gradient_by_input + (r * pitch + column) / kFactors;
   }
@@ -92,41 +97,45 @@ struct TileLayout {
 
   const SgnsTile& tile;
   std::size_t depth;
-  std::size_t centers;  // rows, padded
+  std::size_t depth_pitch;  // elements of a row packed by depth
+  std::size_t centers;      // rows, padded
+  std::size_t used_centers;
   std::size_t rows;
   std::size_t halo;
   std::size_t pitch;
-  std::size_t band;  // columns of inputs that a block of centers is scored against
-  float* input_columns;    // element (step of depth, halo + input)
-  float* input_by_depth;   // element (input, step of depth)
-  float* input_by_row;     // element (step of inputs, column of depth)
-  float* output_by_depth;  // element (row, step of depth)
-  float* output_by_row;    // element (step of rows, column of depth)
+  std::size_t band;          // columns of inputs that a block of centers is scored against
+  float* input_columns;      // element (step of depth, halo + input)
+  float* input_by_depth;     // element (input, step of depth)
+  float* input_by_row;       // element (step of inputs, column of depth)
+  float* output_by_depth;    // element (row, step of depth)
+  float* output_by_row;      // element (step of rows, column of depth)
   float* gradient_by_input;  // element (row, step of inputs)
   float* gradient_by_row;    // element (step of rows, halo + input)
   float* linear;             // loss of the negatives by input: sum of max(z, 0)
   float* factor;             // and product of 1 + exp(-|z|)
+  float* scratch;            // sums on their way from matrix tiles to rows
 };
 
-template <class Product>
+template <class Product, class Rows>
 [[gnu::noinline]] void pack_tile(const TileLayout<Product>& layout) noexcept {
   constexpr std::size_t kFactors = Product::kFactors;
   const SgnsTile& tile = layout.tile;
   const std::size_t depth = layout.depth;
+  const std::size_t pitch = layout.depth_pitch;
   for (std::size_t i = 0; i < kPositions; i += 2) {
-    Product::pack_rows(tile.input_rows[i], tile.input_rows[i + 1], depth, layout.input_by_depth + i * depth / kFactors,
-                       layout.input_by_row + i / kFactors * depth);
+    Product::template pack_rows<Rows>(tile.input_rows[i], tile.input_rows[i + 1], depth, pitch,
+                                      layout.input_by_depth + i * pitch, layout.input_by_row + i / kFactors * depth);
   }
   for (std::size_t r = 0; r < layout.rows; r += 2) {
-    float* const* from = r < layout.centers ? tile.center_rows + r : tile.negative_rows + (r - layout.centers);
-    Product::pack_rows(from[0], from[1], depth, layout.output_by_depth + r * depth / kFactors,
-                       layout.output_by_row + r / kFactors * depth);
+    if (r == layout.used_centers) r = layout.centers;
+    void* const* from = r < layout.centers ? tile.center_rows + r : tile.negative_rows + (r - layout.centers);
+    Product::template pack_rows<Rows>(from[0], from[1], depth, pitch, layout.output_by_depth + r * pitch,
+                                      layout.output_by_row + r / kFactors * depth);
   }
-  const std::size_t steps = depth / kFactors;
-  for (std::size_t step = 0; step < steps; step += kLanes) {
+  for (std::size_t step = 0; step < pitch; step += kLanes) {
     for (std::size_t i = 0; i < kPositions; i += kLanes) {
       Vec::Reg block[kLanes];
-      for (std::size_t j = 0; j < kLanes; ++j) block[j] = Vec::load(layout.input_by_depth + (i + j) * steps + step);
+      for (std::size_t j = 0; j < kLanes; ++j) block[j] = Vec::load(layout.input_by_depth + (i + j) * pitch + step);
       Vec::transpose(block);
       for (std::size_t j = 0; j < kLanes; ++j) {
         Vec::store(layout.input_columns + (step + j) * layout.pitch + layout.halo + i, block[j]);
@@ -135,14 +144,14 @@ template <class Product>
   }
 }
 
-// Scores of a block of kTileRows output rows against kColumns registers of inputs.
+// Scores of a block of kBlockRows output rows against kColumns registers of inputs.
 template <class Product, std::size_t kColumns>
 [[gnu::always_inline]] inline void score(const TileLayout<Product>& layout, std::size_t row, std::size_t column,
-                                         Vec::Reg (&scores)[kTileRows * kColumns]) noexcept {
+                                         Vec::Reg (&scores)[kBlockRows * kColumns]) noexcept {
   for (auto& sum : scores) sum = Vec::zero();
-  const std::size_t pitch = layout.depth / Product::kFactors;
+  const std::size_t pitch = layout.depth_pitch;
   const std::size_t steps = (layout.tile.dim + Product::kFactors - 1) / Product::kFactors;
-  accumulate<Product, kTileRows, kColumns>(scores, layout.output_by_depth + row * pitch, 1, pitch,
+  accumulate<Product, kBlockRows, kColumns>(scores, layout.output_by_depth + row * pitch, 1, pitch,
                                            layout.input_columns + column, layout.pitch, steps);
 }
 
@@ -152,20 +161,20 @@ inline std::uint32_t context_bits(std::uint64_t contexts, std::ptrdiff_t first) 
   return static_cast<std::uint32_t>(first < 0 ? contexts << -first : contexts >> first);
 }
 
-// Scores of kTileRows centers at kLanes inputs: their gradients and their loss.
+// Scores of kBlockRows centers at kLanes inputs: their gradients and their loss.
 template <class Product>
 [[gnu::always_inline]] inline void finish_centers(const TileLayout<Product>& layout, std::size_t row,
-                                                  std::size_t column, const Vec::Reg (&scores)[kTileRows]) noexcept {
+                                                  std::size_t column, const Vec::Reg (&scores)[kBlockRows]) noexcept {
   using Reg = Vec::Reg;
   const SgnsTile& tile = layout.tile;
-  make_room(*tile.loss, kTileRows);
+  make_room(*tile.loss, kBlockRows);
   Reg linear = Vec::load(tile.loss->linear_lanes);
   Reg factors = Vec::load(tile.loss->factor_lanes);
   const Reg rate = Vec::broadcast(tile.learning_rate);
   const Reg one = Vec::broadcast(1.0F);
   const auto first_input = static_cast<std::ptrdiff_t>(column) - static_cast<std::ptrdiff_t>(layout.halo);
-  Reg gradients[kTileRows];
-  for (std::size_t r = 0; r < kTileRows; ++r) {
+  Reg gradients[kBlockRows];
+  for (std::size_t r = 0; r < kBlockRows; ++r) {
     const std::uint32_t bits = context_bits(tile.center_contexts[row + r], first_input);
     const Reg z = Vec::sub(Vec::zero(), scores[r]);
     Reg one_plus_e;
@@ -182,17 +191,17 @@ template <class Product>
 // Blocks of centers are scored two at a time: one alone has too few independent sums for the latency of a product.
 template <class Product>
 [[gnu::noinline]] void score_centers(const TileLayout<Product>& layout, Prefetcher& prefetch) noexcept {
-  const std::size_t pitch = layout.depth / Product::kFactors;
+  const std::size_t pitch = layout.depth_pitch;
   const std::size_t steps = (layout.tile.dim + Product::kFactors - 1) / Product::kFactors;
-  for (std::size_t row = 0; row < layout.centers; row += 2 * kTileRows) {
+  for (std::size_t row = 0; row < layout.used_centers; row += 2 * kBlockRows) {
     prefetch.advance();
     prefetch.advance();
-    const std::size_t other = row + kTileRows < layout.centers ? row + kTileRows : row;
+    const std::size_t other = row + kBlockRows < layout.used_centers ? row + kBlockRows : row;
     // The columns of a block begin at input row - halo, which is column `row`.
     for (std::size_t lane = 0; lane < layout.band; lane += kLanes) {
-      Vec::Reg first[kTileRows];
-      Vec::Reg second[kTileRows];
-      for (std::size_t r = 0; r < kTileRows; ++r) first[r] = second[r] = Vec::zero();
+      Vec::Reg first[kBlockRows];
+      Vec::Reg second[kBlockRows];
+      for (std::size_t r = 0; r < kBlockRows; ++r) first[r] = second[r] = Vec::zero();
       const float* const a = layout.output_by_depth + row * pitch;
       const float* const b = layout.output_by_depth + other * pitch;
       const float* a_columns = layout.input_columns + row + lane;
@@ -200,7 +209,7 @@ template <class Product>
       for (std::size_t step = 0; step < steps; ++step, a_columns += layout.pitch, b_columns += layout.pitch) {
         const auto a_inputs = Product::load(a_columns);
         const auto b_inputs = Product::load(b_columns);
-        for (std::size_t r = 0; r < kTileRows; ++r) {
+        for (std::size_t r = 0; r < kBlockRows; ++r) {
           first[r] = Product::multiply_add(Product::broadcast(a + r * pitch + step), a_inputs, first[r]);
           second[r] = Product::multiply_add(Product::broadcast(b + r * pitch + step), b_inputs, second[r]);
         }
@@ -224,18 +233,18 @@ inline void fold_negative_loss(const TileLayout<Product>& layout) noexcept {
   layout.tile.loss->total += static_cast<double>(Vec::sum(sum));
 }
 
-// One register of inputs against kTileRows negatives: the gradients and the loss.
+// One register of inputs against kBlockRows negatives: the gradients and the loss.
 template <class Product>
 [[gnu::always_inline]] inline void finish_negatives(const TileLayout<Product>& layout, std::size_t negative,
-                                                    std::size_t input, const Vec::Reg (&scores)[kTileRows]) noexcept {
+                                                    std::size_t input, const Vec::Reg (&scores)[kBlockRows]) noexcept {
   using Reg = Vec::Reg;
   const SgnsTile& tile = layout.tile;
   const Reg minus_rate = Vec::broadcast(-tile.learning_rate);
   const Reg shared = Vec::load(tile.input_weights + input);
   Reg linear = Vec::load(layout.linear + input);
   Reg factors = Vec::load(layout.factor + input);
-  Reg gradients[kTileRows];
-  for (std::size_t r = 0; r < kTileRows; ++r) {
+  Reg gradients[kBlockRows];
+  for (std::size_t r = 0; r < kBlockRows; ++r) {
     Reg one_plus_e;
     const Reg probability = sigmoid(scores[r], one_plus_e);
     const float* const special = tile.special_weights[negative + r];
@@ -266,15 +275,15 @@ template <class Product>
     Vec::store(layout.linear + i, Vec::zero());
     Vec::store(layout.factor + i, Vec::broadcast(1.0F));
   }
-  for (std::size_t negative = 0; negative < layout.tile.negative_count; negative += kTileRows) {
+  for (std::size_t negative = 0; negative < layout.tile.negative_count; negative += kBlockRows) {
     prefetch.advance();
     if (negative % kFactorsPerFloat == 0 && negative != 0) fold_negative_loss(layout);
     for (std::size_t input = 0; input < kPositions; input += kColumns * kLanes) {
-      Vec::Reg scores[kTileRows * kColumns];
+      Vec::Reg scores[kBlockRows * kColumns];
       score<Product, kColumns>(layout, layout.centers + negative, layout.halo + input, scores);
       for (std::size_t c = 0; c < kColumns; ++c) {
-        Vec::Reg column[kTileRows];
-        for (std::size_t r = 0; r < kTileRows; ++r) column[r] = scores[r * kColumns + c];
+        Vec::Reg column[kBlockRows];
+        for (std::size_t r = 0; r < kBlockRows; ++r) column[r] = scores[r * kColumns + c];
         finish_negatives(layout, negative, input + c * kLanes, column);
       }
     }
@@ -282,85 +291,100 @@ template <class Product>
   fold_negative_loss(layout);
 }
 
-// Adds the sums of a block to kTileRows rows of a matrix. A row may repeat, so it is read here and not before.
-template <std::size_t kColumns>
-[[gnu::always_inline]] inline void add_to_rows(float* const* rows, std::size_t at,
-                                               const Vec::Reg (&sums)[kTileRows * kColumns]) noexcept {
-  for (std::size_t r = 0; r < kTileRows; ++r) {
+// Adds the sums of a block to kBlockRows rows of a matrix. A row may repeat, so it is read here and not before.
+template <class Rows, std::size_t kColumns>
+[[gnu::always_inline]] inline void add_to_rows(void* const* rows, std::size_t at,
+                                               const Vec::Reg (&sums)[kBlockRows * kColumns],
+                                               RoundingBits& random) noexcept {
+  for (std::size_t r = 0; r < kBlockRows; ++r) {
     for (std::size_t c = 0; c < kColumns; ++c) {
-      float* const to = rows[r] + at + c * kLanes;
-      Vec::store(to, Vec::add(Vec::load(to), sums[r * kColumns + c]));
+      Rows::add(static_cast<typename Rows::Element*>(rows[r]) + at + c * kLanes, sums[r * kColumns + c], random);
     }
   }
 }
 
-template <class Product>
-[[gnu::noinline]] void update_inputs(const TileLayout<Product>& layout, Prefetcher& prefetch) noexcept {
+template <class Product, class Rows>
+[[gnu::noinline]] void update_inputs(const TileLayout<Product>& layout, Prefetcher& prefetch,
+                                     RoundingBits& random) noexcept {
   constexpr std::size_t kFactors = Product::kFactors;
   const SgnsTile& tile = layout.tile;
   const std::size_t depth = layout.depth;
-  for (std::size_t input = 0; input < kPositions; input += kTileRows) {
+  for (std::size_t input = 0; input < kPositions; input += kBlockRows) {
     prefetch.advance();
     for_runs<kMostColumns>(depth / kLanes, [&](std::size_t vector, auto count) __attribute__((always_inline)) {
       constexpr std::size_t kColumns = decltype(count)::value;
       const std::size_t at = vector * kLanes;
-      Vec::Reg sums[kTileRows * kColumns] = {};
+      Vec::Reg sums[kBlockRows * kColumns];
       for (auto& sum : sums) sum = Vec::zero();
-      accumulate<Product, kTileRows, kColumns>(sums, layout.by_row(layout.centers, layout.halo + input), layout.pitch,
-                                               1, layout.output_by_row + layout.centers / kFactors * depth + at, depth,
-                                               tile.negative_count / kFactors);
+      accumulate<Product, kBlockRows, kColumns>(sums, layout.by_row(layout.centers, layout.halo + input), layout.pitch,
+                                                1, layout.output_by_row + layout.centers / kFactors * depth + at,
+                                                depth, tile.negative_count / kFactors);
       // Center j has contexts j - 2 * window .. j in terms of inputs.
-      accumulate<Product, kTileRows, kColumns>(sums, layout.by_row(input, layout.halo + input), layout.pitch, 1,
-                                               layout.output_by_row + input / kFactors * depth + at, depth,
-                                               (kTileRows + 2 * tile.window) / kFactors);
-      add_to_rows<kColumns>(tile.input_rows + input, at, sums);
+      accumulate<Product, kBlockRows, kColumns>(sums, layout.by_row(input, layout.halo + input), layout.pitch, 1,
+                                                layout.output_by_row + input / kFactors * depth + at, depth,
+                                                (kBlockRows + 2 * tile.window) / kFactors);
+      add_to_rows<Rows, kColumns>(tile.input_rows + input, at, sums, random);
     });
   }
 }
 
-// Adds to kTileRows output rows the inputs [begin, end) by the gradients of rows row .. row + kTileRows - 1.
-template <class Product>
-[[gnu::always_inline]] inline void update_output_block(const TileLayout<Product>& layout, std::size_t row, float* const* rows,
-                                std::size_t begin, std::size_t end) noexcept {
+// Adds to kBlockRows output rows the inputs [begin, end) by the gradients of rows row .. row + kBlockRows - 1.
+template <class Product, class Rows>
+[[gnu::always_inline]] inline void update_output_block(const TileLayout<Product>& layout, std::size_t row,
+                                                       void* const* rows, std::size_t begin, std::size_t end,
+                                                       RoundingBits& random) noexcept {
   constexpr std::size_t kFactors = Product::kFactors;
   const std::size_t depth = layout.depth;
   for_runs<kMostColumns>(depth / kLanes, [&](std::size_t vector, auto count) __attribute__((always_inline)) {
     constexpr std::size_t kColumns = decltype(count)::value;
     const std::size_t at = vector * kLanes;
-    Vec::Reg sums[kTileRows * kColumns];
+    Vec::Reg sums[kBlockRows * kColumns];
     for (auto& sum : sums) sum = Vec::zero();
-    accumulate<Product, kTileRows, kColumns>(sums, layout.by_input(row, layout.halo + begin), 1,
-                                             layout.pitch / kFactors, layout.input_by_row + begin / kFactors * depth + at,
-                                             depth, (end - begin) / kFactors);
-    add_to_rows<kColumns>(rows, at, sums);
+    accumulate<Product, kBlockRows, kColumns>(sums, layout.by_input(row, layout.halo + begin), 1,
+                                              layout.pitch / kFactors,
+                                              layout.input_by_row + begin / kFactors * depth + at, depth,
+                                              (end - begin) / kFactors);
+    add_to_rows<Rows, kColumns>(rows, at, sums, random);
   });
 }
 
-template <class Product>
-[[gnu::noinline]] void update_outputs(const TileLayout<Product>& layout, Prefetcher& prefetch) noexcept {
+template <class Product, class Rows>
+[[gnu::noinline]] void update_outputs(const TileLayout<Product>& layout, Prefetcher& prefetch,
+                                      RoundingBits& random) noexcept {
   const SgnsTile& tile = layout.tile;
   const std::size_t reach = 2 * std::size_t{tile.window};
-  for (std::size_t row = 0; row < layout.centers; row += kTileRows) {
+  for (std::size_t row = 0; row < layout.used_centers; row += kBlockRows) {
     prefetch.advance();
     const std::size_t begin = row > reach ? row - reach : 0;
-    const std::size_t end = row + kTileRows < kPositions ? row + kTileRows : kPositions;
-    if (begin < end) update_output_block(layout, row, tile.center_rows + row, begin, end);
+    const std::size_t end = row + kBlockRows < kPositions ? row + kBlockRows : kPositions;
+    if (begin < end) update_output_block<Product, Rows>(layout, row, tile.center_rows + row, begin, end, random);
   }
-  for (std::size_t negative = 0; negative < tile.negative_count; negative += kTileRows) {
+  for (std::size_t negative = 0; negative < tile.negative_count; negative += kBlockRows) {
     prefetch.advance();
-    update_output_block(layout, layout.centers + negative, tile.negative_rows + negative, 0, kPositions);
+    update_output_block<Product, Rows>(layout, layout.centers + negative, tile.negative_rows + negative, 0, kPositions,
+                                       random);
   }
+}
+
+template <class Product, class Rows>
+void run_tile(const SgnsTile& tile) noexcept {
+  const TileLayout<Product> layout(tile);
+  Prefetcher prefetch(tile, (2 * (layout.used_centers + tile.negative_count) + kPositions) / kBlockRows);
+  RoundingBits random(tile.rounding_seed);
+  pack_tile<Product, Rows>(layout);
+  score_centers(layout, prefetch);
+  score_negatives(layout, prefetch);
+  update_inputs<Product, Rows>(layout, prefetch, random);
+  update_outputs<Product, Rows>(layout, prefetch, random);
 }
 
 template <class Product>
 void sgns_tile(const SgnsTile& tile) noexcept {
-  const TileLayout<Product> layout(tile);
-  Prefetcher prefetch(tile, (2 * layout.rows + kPositions) / kTileRows);
-  pack_tile(layout);
-  score_centers(layout, prefetch);
-  score_negatives(layout, prefetch);
-  update_inputs(layout, prefetch);
-  update_outputs(layout, prefetch);
+  switch (tile.row_format) {
+    case RowFormat::kFloat32: return run_tile<Product, Float32Rows>(tile);
+    case RowFormat::kBfloat16: return run_tile<Product, Bfloat16Rows>(tile);
+    case RowFormat::kFloat16: return run_tile<Product, Float16Rows>(tile);
+  }
 }
 
 }  // namespace

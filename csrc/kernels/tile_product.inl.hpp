@@ -3,10 +3,12 @@
 // the bfloat16 one in simd/. Elements travel as float bits whatever they hold.
 #pragma once
 
-#include "cpu/kernel_table.hpp"
+#include "kernels/row_format.inl.hpp"
 
 namespace fastembed {
 namespace {
+
+constexpr std::size_t kBlockRows = 4;  // of a register block
 
 // One float32 factor an element.
 struct FloatProduct {
@@ -17,18 +19,23 @@ struct FloatProduct {
   static Operand broadcast(const float* from) noexcept { return Vec::broadcast(*from); }
   static Vec::Reg multiply_add(Operand a, Operand b, Vec::Reg sum) noexcept { return Vec::fma(a, b, sum); }
 
-  // Two rows of `depth` floats, for products along the depth (by_depth, row after row of depth / kFactors elements)
-  // and for products along the rows (by_row, depth elements for every kFactors rows).
-  static void pack_rows(const float* row0, const float* row1, std::size_t depth, float* by_depth, float*) noexcept {
+  // Two rows, for products along the depth (by_depth, `depth_pitch` elements a row) and for products along the rows
+  // (by_row, `depth` elements for every kFactors rows). Float32 needs one copy for both.
+  template <class Rows>
+  static void pack_rows(const void* row0, const void* row1, std::size_t depth, std::size_t depth_pitch, float* by_depth,
+                        float*) noexcept {
+    const auto* const from0 = static_cast<const typename Rows::Element*>(row0);
+    const auto* const from1 = static_cast<const typename Rows::Element*>(row1);
     for (std::size_t i = 0; i < depth; i += Vec::kLanes) {
-      Vec::store(by_depth + i, Vec::load(row0 + i));
-      Vec::store(by_depth + depth + i, Vec::load(row1 + i));
+      Vec::store(by_depth + i, Rows::load(from0 + i));
+      Vec::store(by_depth + depth_pitch + i, Rows::load(from1 + i));
     }
   }
-  // Gradients of kTileRows rows at kLanes inputs, for products along the inputs and along the rows.
-  static void store_gradients(const Vec::Reg (&gradients)[kTileRows], std::size_t pitch, float* by_input,
+
+  // Gradients of kBlockRows rows at kLanes inputs, for products along the inputs and along the rows.
+  static void store_gradients(const Vec::Reg (&gradients)[kBlockRows], std::size_t pitch, float* by_input,
                               float*) noexcept {
-    for (std::size_t r = 0; r < kTileRows; ++r) Vec::store(by_input + r * pitch, gradients[r]);
+    for (std::size_t r = 0; r < kBlockRows; ++r) Vec::store(by_input + r * pitch, gradients[r]);
   }
 };
 

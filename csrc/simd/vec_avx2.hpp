@@ -38,6 +38,44 @@ struct Vec {
     const __m256i chosen = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), lane_bits);
     return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(_mm256_cmpeq_epi32(chosen, lane_bits)));
   }
+  using Bits = __m256i;
+  static Bits load_bits(const std::uint32_t* from) noexcept {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  }
+  static void store_bits(std::uint32_t* to, Bits bits) noexcept {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bits);
+  }
+  static Bits next_random(Bits x) noexcept {
+    x = _mm256_xor_si256(x, _mm256_slli_epi32(x, 13));
+    x = _mm256_xor_si256(x, _mm256_srli_epi32(x, 17));
+    return _mm256_xor_si256(x, _mm256_slli_epi32(x, 5));
+  }
+  static Bits low_half(Bits x) noexcept { return _mm256_and_si256(x, _mm256_set1_epi32(0xffff)); }
+  static Bits high_half(Bits x) noexcept { return _mm256_srli_epi32(x, 16); }
+
+  static Reg load_bf16(const std::uint16_t* from) noexcept {
+    const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+  }
+  static void store_bf16(std::uint16_t* to, Reg a, Bits random) noexcept {
+    const __m256i bits = _mm256_srli_epi32(_mm256_add_epi32(_mm256_castps_si256(a), random), 16);
+    const __m128i packed = _mm_packus_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), packed);
+  }
+  static Reg load_f16(const std::uint16_t* from) noexcept {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  }
+  // Adds a random part of a step and cuts off: a step is 13 bits, below 2^-14 it is 2^-24. At most 65504.
+  static void store_f16(std::uint16_t* to, Reg a, Bits random) noexcept {
+    const Reg sign = _mm256_and_ps(a, _mm256_set1_ps(-0.0F));
+    const Reg magnitude = _mm256_min_ps(_mm256_andnot_ps(_mm256_set1_ps(-0.0F), a), broadcast(65504.0F));
+    const Reg small = _mm256_cmp_ps(magnitude, broadcast(0x1p-14F), _CMP_LT_OQ);
+    const Reg raised = fma(_mm256_cvtepi32_ps(random), broadcast(0x1p-40F), magnitude);
+    const __m256i sum = _mm256_add_epi32(_mm256_castps_si256(magnitude), _mm256_srli_epi32(random, 3));
+    const Reg moved = _mm256_blendv_ps(_mm256_castsi256_ps(sum), raised, small);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
+                     _mm256_cvtps_ph(_mm256_or_ps(moved, sign), _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC));
+  }
   static float sum(Reg a) noexcept {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     half = _mm_add_ps(half, _mm_movehl_ps(half, half));

@@ -33,6 +33,40 @@ struct Vec {
   static Reg choose(std::uint32_t bits, Reg a, Reg b) noexcept {
     return _mm512_mask_blend_ps(static_cast<__mmask16>(bits), b, a);
   }
+  using Bits = __m512i;
+  static Bits load_bits(const std::uint32_t* from) noexcept { return _mm512_loadu_si512(from); }
+  static void store_bits(std::uint32_t* to, Bits bits) noexcept { _mm512_storeu_si512(to, bits); }
+  static Bits next_random(Bits x) noexcept {
+    x = _mm512_xor_si512(x, _mm512_slli_epi32(x, 13));
+    x = _mm512_xor_si512(x, _mm512_srli_epi32(x, 17));
+    return _mm512_xor_si512(x, _mm512_slli_epi32(x, 5));
+  }
+  static Bits low_half(Bits x) noexcept { return _mm512_and_si512(x, _mm512_set1_epi32(0xffff)); }
+  static Bits high_half(Bits x) noexcept { return _mm512_srli_epi32(x, 16); }
+
+  static Reg load_bf16(const std::uint16_t* from) noexcept {
+    const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+  }
+  static void store_bf16(std::uint16_t* to, Reg a, Bits random) noexcept {
+    const __m512i bits = _mm512_srli_epi32(_mm512_add_epi32(_mm512_castps_si512(a), random), 16);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(bits));
+  }
+  static Reg load_f16(const std::uint16_t* from) noexcept {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  }
+  // Adds a random part of a step and cuts off: a step is 13 bits, below 2^-14 it is 2^-24. At most 65504.
+  static void store_f16(std::uint16_t* to, Reg a, Bits random) noexcept {
+    const __m512i sign = _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(INT32_MIN));
+    const Reg magnitude = _mm512_min_ps(_mm512_abs_ps(a), broadcast(65504.0F));
+    const __mmask16 small = _mm512_cmp_ps_mask(magnitude, broadcast(0x1p-14F), _CMP_LT_OQ);
+    const Reg raised = fma(_mm512_cvtepi32_ps(random), broadcast(0x1p-40F), magnitude);
+    const __m512i sum = _mm512_add_epi32(_mm512_castps_si512(magnitude), _mm512_srli_epi32(random, 3));
+    const Reg moved = _mm512_mask_blend_ps(small, _mm512_castsi512_ps(sum), raised);
+    const Reg result = _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(moved), sign));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                        _mm512_cvtps_ph(result, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC));
+  }
   static float sum(Reg a) noexcept { return _mm512_reduce_add_ps(a); }
   static Reg exponent(Reg x, Reg& mantissa) noexcept {
     mantissa = _mm512_getmant_ps(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero);

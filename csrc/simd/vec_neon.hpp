@@ -34,6 +34,38 @@ struct Vec {
     static constexpr std::uint32_t kLaneBits[4] = {1, 2, 4, 8};
     return vbslq_f32(vtstq_u32(vdupq_n_u32(bits), vld1q_u32(kLaneBits)), a, b);
   }
+  using Bits = uint32x4_t;
+  static Bits load_bits(const std::uint32_t* from) noexcept { return vld1q_u32(from); }
+  static void store_bits(std::uint32_t* to, Bits bits) noexcept { vst1q_u32(to, bits); }
+  static Bits next_random(Bits x) noexcept {
+    x = veorq_u32(x, vshlq_n_u32(x, 13));
+    x = veorq_u32(x, vshrq_n_u32(x, 17));
+    return veorq_u32(x, vshlq_n_u32(x, 5));
+  }
+  static Bits low_half(Bits x) noexcept { return vandq_u32(x, vdupq_n_u32(0xffffU)); }
+  static Bits high_half(Bits x) noexcept { return vshrq_n_u32(x, 16); }
+
+  static Reg load_bf16(const std::uint16_t* from) noexcept {
+    return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(from), 16));
+  }
+  static void store_bf16(std::uint16_t* to, Reg a, Bits random) noexcept {
+    vst1_u16(to, vshrn_n_u32(vaddq_u32(vreinterpretq_u32_f32(a), random), 16));
+  }
+  static Reg load_f16(const std::uint16_t* from) noexcept {
+    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from)));
+  }
+  // Adds a random part of a step and cuts off: a step is 13 bits, below 2^-14 it is 2^-24. At most 65504.
+  static void store_f16(std::uint16_t* to, Reg a, Bits random) noexcept {
+    const uint32x4_t sign = vandq_u32(vreinterpretq_u32_f32(a), vdupq_n_u32(0x80000000U));
+    const Reg magnitude = vminq_f32(vabsq_f32(a), broadcast(65504.0F));
+    const uint32x4_t exponent_bias = vdupq_n_u32(112U << 23);
+    const uint32x4_t moved = vaddq_u32(vreinterpretq_u32_f32(magnitude), vshrq_n_u32(random, 3));
+    const uint32x4_t normal = vshrq_n_u32(vsubq_u32(moved, exponent_bias), 13);
+    const Reg steps = fma(vcvtq_f32_u32(random), broadcast(0x1p-16F), mul(magnitude, broadcast(0x1p24F)));
+    const uint32x4_t small = vcvtq_u32_f32(steps);
+    const uint32x4_t chosen = vbslq_u32(vcltq_f32(magnitude, broadcast(0x1p-14F)), small, normal);
+    vst1_u16(to, vmovn_u32(vorrq_u32(chosen, vshrq_n_u32(sign, 16))));
+  }
   static float sum(Reg a) noexcept { return vaddvq_f32(a); }
   static Reg exponent(Reg x, Reg& mantissa) noexcept {
     const int32x4_t bits = vreinterpretq_s32_f32(x);

@@ -33,6 +33,43 @@ struct Vec {
   static Reg select_non_negative(Reg x, Reg a, Reg b) noexcept { return x >= 0.0F ? a : b; }
   // Lane i is from a where bit i is set, else from b.
   static Reg choose(std::uint32_t bits, Reg a, Reg b) noexcept { return (bits & 1U) != 0 ? a : b; }
+  // Random bits, one 32-bit xorshift generator a lane (Marsaglia, 2003).
+  using Bits = std::uint32_t;
+  static Bits load_bits(const std::uint32_t* from) noexcept { return *from; }
+  static void store_bits(std::uint32_t* to, Bits bits) noexcept { *to = bits; }
+  static Bits next_random(Bits x) noexcept {
+    x ^= x << 13;
+    x ^= x >> 17;
+    return x ^ (x << 5);
+  }
+  static Bits low_half(Bits x) noexcept { return x & 0xffffU; }
+  static Bits high_half(Bits x) noexcept { return x >> 16; }
+
+  // 16-bit rows. Stores round to either neighbour as 16 random bits say.
+  static Reg load_bf16(const std::uint16_t* from) noexcept {
+    return __builtin_bit_cast(float, static_cast<std::uint32_t>(*from) << 16);
+  }
+  static void store_bf16(std::uint16_t* to, Reg a, Bits random) noexcept {
+    *to = static_cast<std::uint16_t>((__builtin_bit_cast(std::uint32_t, a) + random) >> 16);
+  }
+  static Reg load_f16(const std::uint16_t* from) noexcept {
+    const std::uint32_t sign = (*from & 0x8000U) << 16;
+    const std::uint32_t magnitude = *from & 0x7fffU;
+    // Subnormals and zero count steps of 2^-24; the rest shifts into place with 112 more of exponent.
+    const float value = magnitude < 0x400U ? static_cast<float>(magnitude) * 0x1p-24F
+                                           : __builtin_bit_cast(float, (magnitude << 13) + (112U << 23));
+    return __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, value) | sign);
+  }
+  // At most 65504, the largest float16.
+  static void store_f16(std::uint16_t* to, Reg a, Bits random) noexcept {
+    const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, a);
+    float magnitude = __builtin_fabsf(a);
+    magnitude = magnitude < 65504.0F ? magnitude : 65504.0F;
+    const std::uint32_t normal = (__builtin_bit_cast(std::uint32_t, magnitude) - (112U << 23) + (random >> 3)) >> 13;
+    const auto small =
+        static_cast<std::uint32_t>(magnitude * 0x1p24F + static_cast<float>(random & 0xffffU) * 0x1p-16F);
+    *to = static_cast<std::uint16_t>((magnitude < 0x1p-14F ? small : normal) | ((bits >> 16) & 0x8000U));
+  }
   static float sum(Reg a) noexcept { return a; }
   // x = mantissa * 2^exponent with the mantissa in [1, 2), for positive normal x.
   static Reg exponent(Reg x, Reg& mantissa) noexcept {

@@ -1,56 +1,101 @@
 #include "train/model.hpp"
 
 #include <cstring>
+#include <vector>
 
-#include "cpu/kernel_table.hpp"
 #include "support/rng.hpp"
 #include "support/thread_pool.hpp"
+#include "train/half_precision.hpp"
 
 namespace fastembed::train {
+namespace {
 
-Model::Model(std::size_t word_count, std::size_t vector_size)
+constexpr std::size_t kLineBytes = 64;
+
+// A row begins at a cache line, so that it touches as few as it can.
+std::size_t padded_row_bytes(std::size_t depth, RowFormat format) noexcept {
+  const std::size_t bytes = depth * (format == RowFormat::kFloat32 ? sizeof(float) : sizeof(std::uint16_t));
+  return (bytes + kLineBytes - 1) / kLineBytes * kLineBytes;
+}
+
+}  // namespace
+
+Model::Model(std::size_t word_count, std::size_t vector_size, RowFormat format)
     : word_count_(word_count),
       vector_size_(vector_size),
-      stride_((vector_size + kRowPadding - 1) / kRowPadding * kRowPadding),
-      input_(word_count * stride_),
-      output_(word_count * stride_) {}
+      format_(format),
+      depth_((vector_size + kRowPadding - 1) / kRowPadding * kRowPadding),
+      row_bytes_(padded_row_bytes(depth_, format)),
+      input_(word_count * row_bytes_),
+      output_(word_count * row_bytes_) {}
 
 void Model::initialise(std::uint64_t seed, int workers, const std::function<void()>& tick) {
   const std::uint64_t key = support::stream_key(seed, support::Stream::kInitialVectors, 0);
-  std::memset(output_.data(), 0, output_.size() * sizeof(float));
+  std::memset(output_.data(), 0, output_.size());
   const auto share = [&](int worker) { return word_count_ * static_cast<std::size_t>(worker) / workers; };
   const float scale = 1.0F / static_cast<float>(vector_size_);
   support::run_workers(
       workers,
       [&](int worker, const support::StopFlag& stop) {
+        std::vector<float> row(vector_size_);
         for (std::size_t word = share(worker); word < share(worker + 1) && !stop.load(); ++word) {
-          float* row = input_row(word);
           for (std::size_t i = 0; i < vector_size_; ++i) {
             const std::uint64_t random = support::draw(key, word * vector_size_ + i);
             row[i] = (static_cast<float>(random >> 40) * 0x1p-24F - 0.5F) * scale;
           }
+          write_row(row.data(), input_.data() + word * row_bytes_);
         }
       },
       tick);
 }
 
-void Model::copy_rows(const support::AlignedBuffer<float>& matrix, float* to) const noexcept {
-  for (std::size_t word = 0; word < word_count_; ++word) {
-    std::memcpy(to + word * vector_size_, matrix.data() + word * stride_, vector_size_ * sizeof(float));
+void Model::read_row(const unsigned char* row, float* to) const noexcept {
+  if (format_ == RowFormat::kFloat32) {
+    std::memcpy(to, row, vector_size_ * sizeof(float));
+    return;
+  }
+  const auto* const halves = reinterpret_cast<const std::uint16_t*>(row);
+  for (std::size_t i = 0; i < vector_size_; ++i) {
+    to[i] = format_ == RowFormat::kBfloat16 ? from_bfloat16(halves[i]) : from_float16(halves[i]);
   }
 }
 
-void Model::set_rows(support::AlignedBuffer<float>& matrix, const float* from) noexcept {
-  for (std::size_t word = 0; word < word_count_; ++word) {
-    std::memcpy(matrix.data() + word * stride_, from + word * vector_size_, vector_size_ * sizeof(float));
+void Model::write_row(const float* from, unsigned char* row) const noexcept {
+  if (format_ == RowFormat::kFloat32) {
+    std::memcpy(row, from, vector_size_ * sizeof(float));
+    return;
+  }
+  auto* const halves = reinterpret_cast<std::uint16_t*>(row);
+  for (std::size_t i = 0; i < vector_size_; ++i) {
+    halves[i] = format_ == RowFormat::kBfloat16 ? to_bfloat16(from[i]) : to_float16(from[i]);
   }
 }
 
-float* Model::release_rows(support::AlignedBuffer<float>& matrix) noexcept {
+void Model::copy_rows(const Bytes& matrix, float* to) const noexcept {
+  for (std::size_t word = 0; word < word_count_; ++word) {
+    read_row(matrix.data() + word * row_bytes_, to + word * vector_size_);
+  }
+}
+
+void Model::set_rows(Bytes& matrix, const float* from) noexcept {
+  for (std::size_t word = 0; word < word_count_; ++word) {
+    write_row(from + word * vector_size_, matrix.data() + word * row_bytes_);
+  }
+}
+
+float* Model::release_rows(Bytes& matrix) {
+  if (format_ != RowFormat::kFloat32) {
+    support::AlignedBuffer<float> floats(word_count_ * vector_size_);
+    copy_rows(matrix, floats.data());
+    matrix = Bytes();
+    return floats.release();
+  }
+  // In place: the rows close up over their padding.
+  const std::size_t bytes = vector_size_ * sizeof(float);
   for (std::size_t word = 1; word < word_count_; ++word) {
-    std::memmove(matrix.data() + word * vector_size_, matrix.data() + word * stride_, vector_size_ * sizeof(float));
+    std::memmove(matrix.data() + word * bytes, matrix.data() + word * row_bytes_, bytes);
   }
-  return matrix.release();
+  return reinterpret_cast<float*>(matrix.release());
 }
 
 }  // namespace fastembed::train

@@ -5,46 +5,57 @@
 #include <cstdint>
 #include <functional>
 
+#include "cpu/kernel_table.hpp"
 #include "support/aligned_buffer.hpp"
 
 namespace fastembed::train {
 
-/// `input_vectors` (word2vec.c: syn0) and `output_vectors` (syn1neg), row-major float32.
+/// `input_vectors` (word2vec.c: syn0) and `output_vectors` (syn1neg), row-major; in float32, or in 16 bits for training
+/// alone: what goes out is always float32.
 class Model {
  public:
-  Model(std::size_t word_count, std::size_t vector_size);
+  Model(std::size_t word_count, std::size_t vector_size, RowFormat format = RowFormat::kFloat32);
 
   /// input_vectors uniform in +-0.5 / vector_size from the initial-vectors stream; output_vectors zero.
   void initialise(std::uint64_t seed, int workers, const std::function<void()>& tick);
 
-  [[nodiscard]] float* input_row(std::size_t word) noexcept { return input_.data() + word * stride_; }
-  [[nodiscard]] float* output_row(std::size_t word) noexcept { return output_.data() + word * stride_; }
+  [[nodiscard]] void* input_row(std::size_t word) noexcept { return input_.data() + word * row_bytes_; }
+  [[nodiscard]] void* output_row(std::size_t word) noexcept { return output_.data() + word * row_bytes_; }
   [[nodiscard]] std::size_t word_count() const noexcept { return word_count_; }
   [[nodiscard]] std::size_t vector_size() const noexcept { return vector_size_; }
-  [[nodiscard]] std::size_t row_stride_elements() const noexcept { return stride_; }
+  [[nodiscard]] RowFormat format() const noexcept { return format_; }
+  /// Columns of a row with its padding, a multiple of kRowPadding.
+  [[nodiscard]] std::size_t depth() const noexcept { return depth_; }
+  [[nodiscard]] std::size_t row_bytes() const noexcept { return row_bytes_; }
 
   /// Copies the rows without padding to `to`, word_count * vector_size floats.
   void copy_input(float* to) const noexcept { copy_rows(input_, to); }
   void copy_output(float* to) const noexcept { copy_rows(output_, to); }
 
-  /// Sets one matrix from unpadded rows.
+  /// Sets one matrix from unpadded rows. To 16 bits rounds to nearest even.
   void set_input(const float* from) noexcept { set_rows(input_, from); }
   void set_output(const float* from) noexcept { set_rows(output_, from); }
 
-  /// Closes the rows up in place and gives the memory away (free it with std::free); the model is empty afterwards.
-  float* release_input() noexcept { return release_rows(input_); }
-  float* release_output() noexcept { return release_rows(output_); }
+  /// Gives one matrix away as unpadded float32 rows (free it with std::free); it is empty afterwards.
+  float* release_input() { return release_rows(input_); }
+  float* release_output() { return release_rows(output_); }
 
  private:
-  void copy_rows(const support::AlignedBuffer<float>& matrix, float* to) const noexcept;
-  void set_rows(support::AlignedBuffer<float>& matrix, const float* from) noexcept;
-  float* release_rows(support::AlignedBuffer<float>& matrix) noexcept;
+  using Bytes = support::AlignedBuffer<unsigned char>;
+
+  void read_row(const unsigned char* row, float* to) const noexcept;
+  void write_row(const float* from, unsigned char* row) const noexcept;
+  void copy_rows(const Bytes& matrix, float* to) const noexcept;
+  void set_rows(Bytes& matrix, const float* from) noexcept;
+  float* release_rows(Bytes& matrix);
 
   std::size_t word_count_;
   std::size_t vector_size_;
-  std::size_t stride_;
-  support::AlignedBuffer<float> input_;
-  support::AlignedBuffer<float> output_;
+  RowFormat format_;
+  std::size_t depth_;
+  std::size_t row_bytes_;
+  Bytes input_;
+  Bytes output_;
 };
 
 }  // namespace fastembed::train

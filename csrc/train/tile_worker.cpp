@@ -15,8 +15,8 @@ using support::stream_key;
 
 std::uint32_t tile_negative_count(const TrainConfig& config) noexcept {
   const std::uint64_t windows = config.shrink_windows ? config.window + 1 : 2 * config.window;
-  const std::uint64_t draws = (config.negative * windows + kTileRows - 1) / kTileRows * kTileRows;
-  return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(draws, 8, 256));
+  const std::uint64_t draws = tile_round_up(config.negative * windows, kTileRows);
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(draws, 256));
 }
 
 TileWorker::TileWorker(WindowTrainer& trainer, std::uint32_t epoch)
@@ -26,12 +26,13 @@ TileWorker::TileWorker(WindowTrainer& trainer, std::uint32_t epoch)
       epoch_(epoch),
       token_key_(stream_key(config_.seed, Stream::kTokens, epoch)),
       negative_key_(stream_key(config_.seed, Stream::kNegatives, epoch)),
+      rounding_key_(stream_key(config_.seed, Stream::kPools, epoch)),
       negative_count_(tile_negative_count(config_)),
       center_count_(tile_center_rows(config_.window)),
       negative_weight_(static_cast<float>(config_.negative) / static_cast<float>(negative_count_)),
       special_(std::size_t{negative_count_} * kTilePositions),
-      padding_row_(trainer.model_.row_stride_elements()),
-      workspace_(tile_workspace_floats(config_.window, negative_count_, trainer.model_.row_stride_elements())) {
+      padding_row_(trainer.model_.row_bytes()),
+      workspace_(tile_workspace_floats(config_.window, negative_count_, trainer.model_.depth())) {
   for (Tile& tile : tiles_) {
     tile.center_rows.resize(center_count_);
     tile.center_contexts.resize(center_count_);
@@ -136,6 +137,7 @@ void TileWorker::prepare(Tile& tile, std::size_t first) {
     tile.negatives[k] = trainer_.negatives_.sample(draw(negative_key_, draws + k));
     tile.negative_rows[k] = model.output_row(tile.negatives[k]);
   }
+  tile.rounding_seed = draw(rounding_key_, static_cast<std::uint64_t>(kept_[first].position));
   tile.learning_rate = trainer_.learning_rate_at(epoch_, kept_[first].position);
 }
 
@@ -169,19 +171,21 @@ void TileWorker::list_prefetches(const Tile& next) {
 }
 
 void TileWorker::run(const Tile& tile) {
-  kernels_.sgns_tile_f32({.input_rows = tile.input_rows.data(),
+  kernels_.sgns_tile({.input_rows = tile.input_rows.data(),
                           .center_rows = tile.center_rows.data(),
                           .negative_rows = tile.negative_rows.data(),
                           .center_contexts = tile.center_contexts.data(),
                           .input_weights = tile.input_weights.data(),
                           .special_weights = tile.special_weights.data(),
                           .prefetch_rows = prefetch_rows_.data(),
+                          .rounding_seed = tile.rounding_seed,
                           .prefetch_count = static_cast<std::uint32_t>(prefetch_rows_.size()),
                           .negative_count = negative_count_,
                           .window = config_.window,
                           .dim = static_cast<std::uint32_t>(trainer_.model_.vector_size()),
-                          .depth = static_cast<std::uint32_t>(trainer_.model_.row_stride_elements()),
+                          .depth = static_cast<std::uint32_t>(trainer_.model_.depth()),
                           .learning_rate = tile.learning_rate,
+                          .row_format = trainer_.model_.format(),
                           .workspace = workspace_.data(),
                           .loss = &loss_});
 }

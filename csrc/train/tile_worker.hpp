@@ -14,7 +14,7 @@
 namespace fastembed::train {
 
 /// Negatives of a tile: about as many as the pairs of one position draw with `"pair"`, so that what an input row sees
-/// is as varied, within 8 and 256.
+/// is as varied; a multiple of kTileRows, at most 256.
 std::uint32_t tile_negative_count(const TrainConfig& config) noexcept;
 
 class TileWorker {
@@ -37,14 +37,15 @@ class TileWorker {
 
   // What the kernel is told about one tile.
   struct Tile {
-    std::array<float*, kTilePositions> input_rows;
+    std::array<void*, kTilePositions> input_rows;
     std::array<float, kTilePositions> input_weights;
-    std::vector<float*> center_rows;
+    std::vector<void*> center_rows;
     std::vector<std::uint64_t> center_contexts;
     std::vector<std::int32_t> center_words;
-    std::vector<float*> negative_rows;
+    std::vector<void*> negative_rows;
     std::vector<std::int32_t> negatives;
     std::vector<const float*> special_weights;
+    std::uint64_t rounding_seed;
     float learning_rate;
   };
 
@@ -61,6 +62,7 @@ class TileWorker {
   std::uint32_t epoch_;
   std::uint64_t token_key_;
   std::uint64_t negative_key_;
+  std::uint64_t rounding_key_;
   std::uint32_t negative_count_;
   std::size_t center_count_;
   float negative_weight_;  // of one negative for one window
@@ -72,8 +74,8 @@ class TileWorker {
   std::vector<std::uint32_t> stamps_ = std::vector<std::uint32_t>(kStamps);
   std::uint32_t stamp_ = 0;
   std::vector<float> special_;
-  std::vector<const float*> prefetch_rows_;
-  support::AlignedBuffer<float> padding_row_;
+  std::vector<const void*> prefetch_rows_;
+  support::AlignedBuffer<unsigned char> padding_row_;
   support::AlignedBuffer<float> workspace_;
   LossSum loss_{};
   EpochTotals totals_;

@@ -47,7 +47,7 @@ class WindowWorker {
         token_key_(stream_key(config_.seed, Stream::kTokens, epoch)),
         negative_key_(stream_key(config_.seed, Stream::kNegatives, epoch)),
         pool_key_(stream_key(config_.seed, Stream::kPools, epoch)),
-        stride_(trainer.model_.row_stride_elements()),
+        stride_(trainer.model_.depth()),
         max_contexts_(2 * std::size_t{config_.window}),
         negatives_per_center_(per_pair() ? max_contexts_ * config_.negative : config_.negative),
         drawn_(2 * kDrawBatch * negatives_per_center_),
@@ -89,6 +89,14 @@ class WindowWorker {
     std::uint32_t reach;          // effective window
     std::int32_t previous_alike;  // the last center before this one whose word may be the same, -1 if none
   };
+
+  // The window kernels work on float32 rows.
+  [[nodiscard]] float* input_row(std::int32_t word) const noexcept {
+    return static_cast<float*>(trainer_.model_.input_row(static_cast<std::size_t>(word)));
+  }
+  [[nodiscard]] float* output_row(std::int32_t word) const noexcept {
+    return static_cast<float*>(trainer_.model_.output_row(static_cast<std::size_t>(word)));
+  }
 
   // Finds repeated words without comparing all pairs of a window: the last center per slot of word % kSlots. Two words
   // in one slot only cost a look.
@@ -185,19 +193,19 @@ class WindowWorker {
     if (kernel_prefetches_) return list_prefetches(i);
     const std::int32_t* words = drawn(i);
     for (std::size_t n = 0, draws = draw_count(i); n < draws; ++n) {
-      prefetch_row(trainer_.model_.output_row(words[n]), stride_);
+      prefetch_row(output_row(words[n]), stride_);
     }
-    prefetch_row(trainer_.model_.output_row(centers_[i].word), stride_);
+    prefetch_row(output_row(centers_[i].word), stride_);
     const std::size_t entering = i + config_.window;
-    if (entering < centers_.size()) prefetch_row(trainer_.model_.input_row(centers_[entering].word), stride_);
+    if (entering < centers_.size()) prefetch_row(input_row(centers_[entering].word), stride_);
   }
 
   void list_prefetches(std::size_t i) {
     const std::int32_t* words = drawn(i);
-    for (std::uint32_t n = 0; n < config_.negative; ++n) prefetch_rows_[n] = trainer_.model_.output_row(words[n]);
-    prefetch_rows_[config_.negative] = trainer_.model_.output_row(centers_[i].word);
+    for (std::uint32_t n = 0; n < config_.negative; ++n) prefetch_rows_[n] = output_row(words[n]);
+    prefetch_rows_[config_.negative] = output_row(centers_[i].word);
     const std::size_t entering = std::min(i + config_.window, centers_.size() - 1);
-    prefetch_rows_[config_.negative + 1] = trainer_.model_.input_row(centers_[entering].word);
+    prefetch_rows_[config_.negative + 1] = input_row(centers_[entering].word);
   }
 
   // Rows of the window in text order; returns how many.
@@ -208,7 +216,7 @@ class WindowWorker {
     bool may_repeat = false;
     for (std::size_t j = first; j <= last; ++j) {
       may_repeat |= centers_[j].previous_alike >= static_cast<std::int32_t>(first);
-      context_rows_[count] = trainer_.model_.input_row(centers_[j].word);
+      context_rows_[count] = input_row(centers_[j].word);
       count += j != i;
     }
     std::copy_n(context_rows_.data(), count, context_values_.data());
@@ -231,10 +239,10 @@ class WindowWorker {
 
   // The center's output row, then its negatives; a negative equal to the center is left out, as in word2vec.c.
   std::uint32_t gather_targets(std::int32_t center, const std::int32_t* negatives) {
-    target_rows_[0] = trainer_.model_.output_row(center);
+    target_rows_[0] = output_row(center);
     std::uint32_t count = 1;
     for (std::uint32_t n = 0; n < config_.negative; ++n) {
-      if (negatives[n] != center) target_rows_[count++] = trainer_.model_.output_row(negatives[n]);
+      if (negatives[n] != center) target_rows_[count++] = output_row(negatives[n]);
     }
     return count;
   }

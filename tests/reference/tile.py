@@ -60,7 +60,7 @@ class TileReference(Reference):
 
     def negative_count(self) -> int:
         draws = self.negative * (self.window + 1 if self.shrink_windows else 2 * self.window)
-        return min(max((draws + 3) // 4 * 4, 8), 256)
+        return min((draws + 15) // 16 * 16, 256)
 
     def tile_step(self, epoch: int, kept: list[tuple[int, int, list[int]]], first: int) -> None:
         key, count, start = stream_key(self.seed, NEGATIVES, epoch), self.negative_count(), kept[first][0]

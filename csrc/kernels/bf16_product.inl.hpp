@@ -6,8 +6,9 @@
 
 #include <cstddef>
 
-#include "cpu/kernel_table.hpp"
+#include "kernels/tile_product.inl.hpp"
 
+namespace fastembed {
 namespace {
 
 struct Bf16Product {
@@ -24,19 +25,22 @@ struct Bf16Product {
   }
 
   // Two rows: pairs of neighbours within each row to by_depth, pairs of the two rows' values to by_row.
-  static void pack_rows(const float* row0, const float* row1, std::size_t depth, float* by_depth,
+  template <class Rows>
+  static void pack_rows(const void* row0, const void* row1, std::size_t depth, std::size_t depth_pitch, float* by_depth,
                         float* by_row) noexcept {
+    const auto* const from0 = static_cast<const typename Rows::Element*>(row0);
+    const auto* const from1 = static_cast<const typename Rows::Element*>(row1);
     for (std::size_t i = 0; i < depth; i += 16) {
-      const __m512i both = round_both(_mm512_loadu_ps(row0 + i), _mm512_loadu_ps(row1 + i));
+      const __m512i both = round_both(Rows::load(from0 + i), Rows::load(from1 + i));
       store_half(by_depth + i / 2, _mm512_castsi512_si256(both));
-      store_half(by_depth + (depth + i) / 2, _mm512_extracti64x4_epi64(both, 1));
+      store_half(by_depth + depth_pitch + i / 2, _mm512_extracti64x4_epi64(both, 1));
       _mm512_storeu_si512(by_row + i, interleave_halves(both));
     }
   }
 
-  static void store_gradients(const __m512 (&gradients)[fastembed::kTileRows], std::size_t pitch, float* by_input,
+  static void store_gradients(const __m512 (&gradients)[kBlockRows], std::size_t pitch, float* by_input,
                               float* by_row) noexcept {
-    for (std::size_t r = 0; r < fastembed::kTileRows; r += 2) {
+    for (std::size_t r = 0; r < kBlockRows; r += 2) {
       const __m512i both = round_both(gradients[r], gradients[r + 1]);
       store_half(by_input + r * pitch / 2, _mm512_castsi512_si256(both));
       store_half(by_input + (r + 1) * pitch / 2, _mm512_extracti64x4_epi64(both, 1));
@@ -58,3 +62,4 @@ struct Bf16Product {
 };
 
 }  // namespace
+}  // namespace fastembed
