@@ -5,6 +5,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
@@ -20,6 +24,17 @@ std::uint64_t read_xcr0() noexcept {
   std::uint32_t high = 0;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return (static_cast<std::uint64_t>(high) << 32) | low;
+}
+
+// Linux gives a process the state of AMX tiles on request only; threads made later inherit the permission.
+bool request_tile_state() noexcept {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;               // XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
 }
 
 FeatureMask detect() noexcept {
@@ -50,6 +65,10 @@ FeatureMask detect() noexcept {
   add(zmm && bit(ebx, 17), kFeature_avx512dq);
   add(zmm && bit(ebx, 31), kFeature_avx512vl);
   add(zmm && bit(ebx, 28), kFeature_avx512cd);
+  constexpr std::uint64_t kTileState = 0x60000;
+  const bool tiles = bit(edx, 24) && (xcr0 & kTileState) == kTileState && request_tile_state();
+  add(tiles, kFeature_amx_tile);
+  add(tiles && bit(edx, 22), kFeature_amx_bf16);
   if (eax >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0) add(zmm && bit(eax, 5), kFeature_avx512bf16);
   return mask;
 }
@@ -79,6 +98,8 @@ constexpr std::array kNames{
     std::pair{kFeature_avx512f, "avx512f"},   std::pair{kFeature_avx512bw, "avx512bw"},
     std::pair{kFeature_avx512dq, "avx512dq"}, std::pair{kFeature_avx512vl, "avx512vl"},
     std::pair{kFeature_avx512cd, "avx512cd"}, std::pair{kFeature_avx512bf16, "avx512bf16"},
+    std::pair{kFeature_amx_tile, "amx_tile"},
+    std::pair{kFeature_amx_bf16, "amx_bf16"},
     std::pair{kFeature_neon, "neon"},
 };
 

@@ -114,16 +114,23 @@ constexpr std::size_t tile_center_rows(std::size_t window) {
   return tile_round_up(kTilePositions + 2 * window, kTileRows);
 }
 
-/// Columns of the tile's transposed inputs: input i is column tile_halo(window) + i, zeros on both sides.
+/// The rest lays out the workspace. Columns of the tile's transposed inputs: input i is column tile_halo(window) + i.
 constexpr std::size_t tile_halo(std::size_t window) { return tile_round_up(2 * window, 4); }
 constexpr std::size_t tile_columns(std::size_t window) {
-  return tile_round_up(tile_center_rows(window) + tile_halo(window) + 16, 32);
+  return tile_round_up(tile_center_rows(window) + tile_halo(window) + 32, 32);
+}
+
+/// Packed output rows: centers, then zeros enough for a matrix tile that begins at the last block of centers, then
+/// the negatives.
+constexpr std::size_t tile_first_negative(std::size_t window) {
+  return kTilePositions - kTileRows + tile_round_up(kTileRows + 2 * window, 32);
 }
 
 constexpr std::size_t tile_workspace_floats(std::size_t window, std::size_t negative_count, std::size_t depth) {
-  const std::size_t rows = tile_center_rows(window) + negative_count;
+  const std::size_t rows = tile_first_negative(window) + tile_round_up(negative_count, 32);
   const std::size_t padded = tile_round_up(depth, 32);
-  return 2 * (rows + tile_columns(window)) * padded + (padded + 2 * rows) * tile_columns(window) + 2048;
+  const std::size_t columns = tile_columns(window);
+  return (2 * rows + 3 * columns + 16) * padded + (2 * rows + 16) * columns + 16 * rows + 2048;
 }
 
 /// Where a text changes between white space and token; filled by token_edges_u8 over consecutive pieces of a text.

@@ -63,9 +63,9 @@ struct TileLayout {
       : tile(step),
         depth(tile.depth),
         depth_pitch(kFactors == 1 ? depth : tile_round_up(depth / kFactors, 16)),
-        centers(tile_center_rows(tile.window)),
+        first_negative(tile_first_negative(tile.window)),
         used_centers(tile_round_up(kPositions + 2 * tile.window, kBlockRows)),
-        rows(centers + tile.negative_count),
+        rows(first_negative + tile_round_up(tile.negative_count, 32)),
         halo(tile_halo(tile.window)),
         pitch(tile_columns(tile.window)),
         band(tile_round_up(halo + kBlockRows, kLanes)) {
@@ -84,7 +84,8 @@ struct TileLayout {
     gradient_by_row = kFactors == 1 ? gradient_by_input : take(rows / kFactors * pitch);
     linear = take(kPositions);
     factor = take(kPositions);
-    scratch = take(1024);
+    scratch = take(16 * (pitch > depth ? pitch : depth));
+    turned = take((rows + 32) / 2 * 16);
   }
 
   // Gradients of output row r at an input's column; r and the column are multiples of kFactors where they count steps.
@@ -98,7 +99,7 @@ struct TileLayout {
   const SgnsTile& tile;
   std::size_t depth;
   std::size_t depth_pitch;  // elements of a row packed by depth
-  std::size_t centers;      // rows, padded
+  std::size_t first_negative;  // output row
   std::size_t used_centers;
   std::size_t rows;
   std::size_t halo;
@@ -113,7 +114,8 @@ struct TileLayout {
   float* gradient_by_row;    // element (step of rows, halo + input)
   float* linear;             // loss of the negatives by input: sum of max(z, 0)
   float* factor;             // and product of 1 + exp(-|z|)
-  float* scratch;            // sums on their way from matrix tiles to rows
+  float* scratch;            // 16 rows of sums on their way from matrix tiles
+  float* turned;             // gradients of 16 inputs, for matrix tiles
 };
 
 template <class Product, class Rows>
@@ -126,12 +128,14 @@ template <class Product, class Rows>
     Product::template pack_rows<Rows>(tile.input_rows[i], tile.input_rows[i + 1], depth, pitch,
                                       layout.input_by_depth + i * pitch, layout.input_by_row + i / kFactors * depth);
   }
-  for (std::size_t r = 0; r < layout.rows; r += 2) {
-    if (r == layout.used_centers) r = layout.centers;
-    void* const* from = r < layout.centers ? tile.center_rows + r : tile.negative_rows + (r - layout.centers);
-    Product::template pack_rows<Rows>(from[0], from[1], depth, pitch, layout.output_by_depth + r * pitch,
-                                      layout.output_by_row + r / kFactors * depth);
-  }
+  const auto pack_outputs = [&](void* const* from, std::size_t count, std::size_t row) {
+    for (std::size_t r = 0; r < count; r += 2, row += 2) {
+      Product::template pack_rows<Rows>(from[r], from[r + 1], depth, pitch, layout.output_by_depth + row * pitch,
+                                        layout.output_by_row + row / kFactors * depth);
+    }
+  };
+  pack_outputs(tile.center_rows, layout.used_centers, 0);
+  pack_outputs(tile.negative_rows, tile.negative_count, layout.first_negative);
   for (std::size_t step = 0; step < pitch; step += kLanes) {
     for (std::size_t i = 0; i < kPositions; i += kLanes) {
       Vec::Reg block[kLanes];
@@ -220,7 +224,9 @@ template <class Product>
   }
 }
 
-// Folds the products of the negatives' loss: at most 64 factors of at most 2 fit a float.
+constexpr std::size_t kFactorsPerFloat = 64;  // at most 64 factors of at most 2 fit a float
+
+// Folds the products of the negatives' loss.
 template <class Product>
 inline void fold_negative_loss(const TileLayout<Product>& layout) noexcept {
   Vec::Reg sum = Vec::zero();
@@ -262,25 +268,29 @@ template <class Product>
   }
   Vec::store(layout.linear + input, linear);
   Vec::store(layout.factor + input, factors);
-  const std::size_t row = layout.centers + negative;
+  const std::size_t row = layout.first_negative + negative;
   const std::size_t column = layout.halo + input;
   Product::store_gradients(gradients, layout.pitch, layout.by_input(row, column), layout.by_row(row, column));
 }
 
 template <class Product>
-[[gnu::noinline]] void score_negatives(const TileLayout<Product>& layout, Prefetcher& prefetch) noexcept {
-  constexpr std::size_t kFactorsPerFloat = 64;
-  constexpr std::size_t kColumns = kMostColumns < 4 ? kMostColumns : 4;
+inline void clear_negative_loss(const TileLayout<Product>& layout) noexcept {
   for (std::size_t i = 0; i < kPositions; i += kLanes) {
     Vec::store(layout.linear + i, Vec::zero());
     Vec::store(layout.factor + i, Vec::broadcast(1.0F));
   }
+}
+
+template <class Product>
+[[gnu::noinline]] void score_negatives(const TileLayout<Product>& layout, Prefetcher& prefetch) noexcept {
+  constexpr std::size_t kColumns = kMostColumns < 4 ? kMostColumns : 4;
+  clear_negative_loss(layout);
   for (std::size_t negative = 0; negative < layout.tile.negative_count; negative += kBlockRows) {
     prefetch.advance();
     if (negative % kFactorsPerFloat == 0 && negative != 0) fold_negative_loss(layout);
     for (std::size_t input = 0; input < kPositions; input += kColumns * kLanes) {
       Vec::Reg scores[kBlockRows * kColumns];
-      score<Product, kColumns>(layout, layout.centers + negative, layout.halo + input, scores);
+      score<Product, kColumns>(layout, layout.first_negative + negative, layout.halo + input, scores);
       for (std::size_t c = 0; c < kColumns; ++c) {
         Vec::Reg column[kBlockRows];
         for (std::size_t r = 0; r < kBlockRows; ++r) column[r] = scores[r * kColumns + c];
@@ -316,8 +326,8 @@ template <class Product, class Rows>
       const std::size_t at = vector * kLanes;
       Vec::Reg sums[kBlockRows * kColumns];
       for (auto& sum : sums) sum = Vec::zero();
-      accumulate<Product, kBlockRows, kColumns>(sums, layout.by_row(layout.centers, layout.halo + input), layout.pitch,
-                                                1, layout.output_by_row + layout.centers / kFactors * depth + at,
+      accumulate<Product, kBlockRows, kColumns>(sums, layout.by_row(layout.first_negative, layout.halo + input), layout.pitch,
+                                                1, layout.output_by_row + layout.first_negative / kFactors * depth + at,
                                                 depth, tile.negative_count / kFactors);
       // Center j has contexts j - 2 * window .. j in terms of inputs.
       accumulate<Product, kBlockRows, kColumns>(sums, layout.by_row(input, layout.halo + input), layout.pitch, 1,
@@ -361,7 +371,7 @@ template <class Product, class Rows>
   }
   for (std::size_t negative = 0; negative < tile.negative_count; negative += kBlockRows) {
     prefetch.advance();
-    update_output_block<Product, Rows>(layout, layout.centers + negative, tile.negative_rows + negative, 0, kPositions,
+    update_output_block<Product, Rows>(layout, layout.first_negative + negative, tile.negative_rows + negative, 0, kPositions,
                                        random);
   }
 }

@@ -9,73 +9,26 @@
 #include <string>
 #include <vector>
 
+#include "check_support.hpp"
 #include "cpu/dispatch.hpp"
 #include "cpu/kernel_table.hpp"
 #include "support/aligned_buffer.hpp"
 
+#if defined(FASTEMBED_AMX_EMULATED)
+namespace fastembed {
+extern const KernelTable kTable_amx_emulated;
+}
+#endif
+
 namespace {
+
+using namespace fastembed::check;
 
 using fastembed::CbowWindow;
 using fastembed::KernelTable;
 using fastembed::LossSum;
 using fastembed::SgnsWindow;
 using fastembed::support::AlignedBuffer;
-
-constexpr double kUnit = 1.0 / (1 << 24);  // half of float32's machine epsilon
-constexpr std::size_t kLengths[] = {0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97, 300};
-constexpr std::size_t kMisalignments[] = {0, 1, 3};  // in floats: 0, 4 and 12 bytes
-constexpr std::size_t kContextCounts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 40};
-constexpr std::size_t kTargetCounts[] = {1, 2, 3, 4, 5, 6, 7, 11, 21};
-constexpr std::size_t kDepths[] = {16, 32, 112, 304};
-constexpr std::size_t kGuard = 64;  // floats beyond a buffer's end that nothing may touch
-constexpr float kGuardValue = -12345.5F;
-
-struct Report {
-  std::string tier;
-  long passed = 0;
-  long failed = 0;
-
-  void expect(bool good, const std::string& what) {
-    if (good) {
-      ++passed;
-      return;
-    }
-    if (++failed <= 20) std::fprintf(stderr, "FAILED [%s] %s\n", tier.c_str(), what.c_str());
-  }
-
-  void expect_near(double got, double wanted, double bound, const std::string& what) {
-    // Not `error <= bound` alone: a NaN must fail.
-    const bool good = std::fabs(got - wanted) <= bound;
-    expect(good, good ? std::string()
-                      : what + ": got " + std::to_string(got) + ", wanted " + std::to_string(wanted) + " within " +
-                            std::to_string(bound / kUnit) + " * 2^-24");
-  }
-};
-
-// SplitMix64, reduced to floats in [-1, 1).
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : state_(seed) {}
-  std::uint64_t next() {
-    state_ += 0x9e3779b97f4a7c15ULL;
-    std::uint64_t z = state_;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-    return z ^ (z >> 31);
-  }
-  float signed_unit() { return static_cast<float>(next() >> 40) / static_cast<float>(1 << 23) - 1.0F; }
-  void fill(float* to, std::size_t count, float scale) {
-    for (std::size_t i = 0; i < count; ++i) to[i] = scale * signed_unit();
-  }
-
- private:
-  std::uint64_t state_;
-};
-
-double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
-double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }
-
-std::string text(const char* name, std::size_t value) { return std::string(" ") + name + "=" + std::to_string(value); }
 
 void check_dot(const KernelTable& table, Report& report) {
   Random random(1);
@@ -460,7 +413,7 @@ void check_token_edges(const KernelTable& table, Report& report) {
 // Which kernels are checked above; one that is added to the table must be added here, with its check.
 void check_that_all_are_checked(Report& report) {
   const std::vector<std::string> checked{"dot_f32",    "sigmoid_f32",  "sgns_window_f32", "cbow_window_f32",
-                                         "drain_loss", "fma_peak_f32", "token_edges_u8"};
+                                         "drain_loss", "fma_peak_f32", "token_edges_u8",  "sgns_tile"};
 #define FASTEMBED_IS_CHECKED(kernel, result, parameters) \
   report.expect(std::find(checked.begin(), checked.end(), #kernel) != checked.end(), #kernel " has no check");
   FASTEMBED_KERNELS(FASTEMBED_IS_CHECKED)
@@ -471,6 +424,11 @@ void check_that_all_are_checked(Report& report) {
 
 int main() {
   long passed = 0, failed = 0;
+  const auto print = [&](const Report& report) {
+    std::printf("%s: %ld checks passed, %ld failed\n", report.tier.c_str(), report.passed, report.failed);
+    passed += report.passed;
+    failed += report.failed;
+  };
   for (const std::string& name : fastembed::cpu::available_isas()) {
     const KernelTable& table = fastembed::cpu::kernels_of(name);
     Report report{name};
@@ -481,10 +439,16 @@ int main() {
     check_long_loss(table, report);
     check_fma_peak(table, report);
     check_token_edges(table, report);
+    check_tiles(table, report, name == "avx512bf16" || name == "amx");
     check_that_all_are_checked(report);
-    std::printf("%s: %ld checks passed, %ld failed\n", name.c_str(), report.passed, report.failed);
-    passed += report.passed;
-    failed += report.failed;
+    print(report);
+#if defined(FASTEMBED_AMX_EMULATED)
+    if (name == "avx512bf16") {
+      Report emulated{"amx, emulated"};
+      check_tiles(fastembed::kTable_amx_emulated, emulated, true);
+      print(emulated);
+    }
+#endif
   }
   std::printf("%ld checks passed\n", passed);
   return failed == 0 && passed > 0 ? 0 : 1;

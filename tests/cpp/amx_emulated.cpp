@@ -1,0 +1,59 @@
+// The amx tier's kernel with the tile registers emulated in memory, so that it can be checked on a machine without them.
+#include <cstddef>
+#include <cstdint>
+
+#include "simd/vec_avx512.hpp"
+//
+
+namespace {
+
+struct MatrixUnit {
+  static inline thread_local std::uint32_t tiles[8][16][16];
+
+  MatrixUnit() noexcept { __builtin_memset(tiles, 0xff, sizeof tiles); }
+
+  template <int kTile>
+  static void zero() noexcept {
+    __builtin_memset(tiles[kTile], 0, sizeof tiles[kTile]);
+  }
+  template <int kTile>
+  static void load(const float* from, std::size_t stride) noexcept {
+    for (int r = 0; r < 16; ++r) __builtin_memcpy(tiles[kTile][r], from + static_cast<std::size_t>(r) * stride, 64);
+  }
+  template <int kTile>
+  static void store(float* to, std::size_t stride) noexcept {
+    for (int r = 0; r < 16; ++r) __builtin_memcpy(to + static_cast<std::size_t>(r) * stride, tiles[kTile][r], 64);
+  }
+  // Intel's description of TDPBF16PS, but for denormals.
+  template <int kSum, int kLeft, int kRight>
+  static void multiply_add() noexcept {
+    const auto low = [](std::uint32_t pair) { return __builtin_bit_cast(float, pair << 16); };
+    const auto high = [](std::uint32_t pair) { return __builtin_bit_cast(float, pair & 0xffff0000U); };
+    for (int r = 0; r < 16; ++r) {
+      for (int c = 0; c < 16; ++c) {
+        float sum = __builtin_bit_cast(float, tiles[kSum][r][c]);
+        for (int k = 0; k < 16; ++k) {
+          const std::uint32_t a = tiles[kLeft][r][k];
+          const std::uint32_t b = tiles[kRight][k][c];
+          sum += low(a) * low(b);
+          sum += high(a) * high(b);
+        }
+        tiles[kSum][r][c] = __builtin_bit_cast(std::uint32_t, sum);
+      }
+    }
+  }
+};
+
+}  // namespace
+
+#include "kernels/amx_tile.inl.hpp"
+
+namespace fastembed {
+
+extern constinit const KernelTable kTable_amx_emulated = [] {
+  KernelTable table{};
+  table.sgns_tile = &amx_sgns_tile;
+  return table;
+}();
+
+}  // namespace fastembed

@@ -1,0 +1,330 @@
+// Checks the tile step of a tier against float64 loops over its pairs, within bounds derived from the rounding of its
+// operands and sums, for every format of the rows.
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "check_support.hpp"
+#include "support/aligned_buffer.hpp"
+#include "train/half_precision.hpp"
+
+namespace fastembed::check {
+namespace {
+
+using support::AlignedBuffer;
+
+constexpr std::size_t kWords = 40;  // few, so that rows repeat within a tile
+
+struct Shape {
+  std::uint32_t window;
+  std::uint32_t negatives;
+  std::uint32_t dim;
+};
+constexpr Shape kShapes[] = {{5, 32, 100}, {1, 16, 7}, {5, 48, 16}, {7, 144, 129}, {20, 32, 300}, {9, 64, 45}};
+
+std::uint16_t to_half(float value, RowFormat format) {
+  return format == RowFormat::kBfloat16 ? train::to_bfloat16(value) : train::to_float16(value);
+}
+float from_half(std::uint16_t value, RowFormat format) {
+  return format == RowFormat::kBfloat16 ? train::from_bfloat16(value) : train::from_float16(value);
+}
+
+// Rows in a format, with guards around every row's padding.
+class Matrix {
+ public:
+  Matrix(Random& random, std::size_t dim, std::size_t depth, RowFormat format, float scale)
+      : dim_(dim), depth_(depth), format_(format), bytes_(kWords * depth * width()) {
+    std::vector<float> row(dim);
+    for (std::size_t word = 0; word < kWords; ++word) {
+      random.fill(row.data(), dim, scale);
+      for (std::size_t i = 0; i < dim; ++i) set(word, i, row[i]);
+    }
+  }
+  [[nodiscard]] std::size_t width() const { return format_ == RowFormat::kFloat32 ? 4 : 2; }
+  void* row(std::size_t word) { return bytes_.data() + word * depth_ * width(); }
+  [[nodiscard]] double get(std::size_t word, std::size_t i) const {
+    const unsigned char* at = bytes_.data() + (word * depth_ + i) * width();
+    if (format_ == RowFormat::kFloat32) {
+      float value;
+      std::memcpy(&value, at, 4);
+      return value;
+    }
+    std::uint16_t half;
+    std::memcpy(&half, at, 2);
+    return from_half(half, format_);
+  }
+  [[nodiscard]] bool padding_is_zero() const {
+    for (std::size_t word = 0; word < kWords; ++word) {
+      for (std::size_t i = dim_; i < depth_; ++i) {
+        if (get(word, i) != 0) return false;
+      }
+    }
+    return true;
+  }
+
+ private:
+  void set(std::size_t word, std::size_t i, float value) {
+    unsigned char* at = bytes_.data() + (word * depth_ + i) * width();
+    if (format_ == RowFormat::kFloat32) {
+      std::memcpy(at, &value, 4);
+      return;
+    }
+    const std::uint16_t half = to_half(value, format_);
+    std::memcpy(at, &half, 2);
+  }
+
+  std::size_t dim_;
+  std::size_t depth_;
+  RowFormat format_;
+  AlignedBuffer<unsigned char> bytes_;
+};
+
+// A tile over random words, and what it must do in float64.
+struct Case {
+  Case(Random& random, const Shape& tile_shape, RowFormat row_format, float scale)
+      : shape(tile_shape),
+        format(row_format),
+        depth((shape.dim + kRowPadding - 1) / kRowPadding * kRowPadding),
+        centers(tile_center_rows(shape.window)),
+        input(random, shape.dim, depth, format, scale),
+        output(random, shape.dim, depth, format, scale),
+        padding(depth * 4),
+        contexts(centers),
+        weights(kTilePositions),
+        special(shape.negatives * kTilePositions),
+        special_rows(shape.negatives) {
+    for (std::size_t i = 0; i < kTilePositions; ++i) {
+      inputs.push_back(random.next() % kWords);
+      weights[i] = static_cast<float>(random.next() % 11) * 0.15625F;
+    }
+    for (std::size_t j = 0; j < centers; ++j) {
+      words.push_back(random.next() % kWords);
+      for (std::size_t i = 0; i < kTilePositions; ++i) {
+        const std::size_t self = i + shape.window;
+        const bool near = j + shape.window >= self && j <= self + shape.window && j != self;
+        const bool real = j < kTilePositions + 2 * shape.window && j % 13 != 5;
+        if (near && real && random.next() % 4 != 0) contexts[j] |= std::uint64_t{1} << i;
+      }
+    }
+    for (std::size_t k = 0; k < shape.negatives; ++k) {
+      words.push_back(random.next() % kWords);
+      if (random.next() % 5 != 0) continue;
+      for (std::size_t i = 0; i < kTilePositions; ++i) {
+        special[k * kTilePositions + i] = weights[i] * static_cast<float>(random.next() % 3) * 0.5F;
+      }
+      special_rows[k] = special.data() + k * kTilePositions;
+    }
+  }
+
+  // The rows' way to the kernel; a center without contexts is padding, which must not change.
+  void run(const KernelTable& table, float rate, LossSum& loss, float* workspace, std::uint64_t seed) {
+    std::vector<void*> input_rows, center_rows, negative_rows;
+    for (const std::size_t word : inputs) input_rows.push_back(input.row(word));
+    for (std::size_t j = 0; j < centers; ++j) {
+      center_rows.push_back(contexts[j] == 0 ? padding.data() : output.row(words[j]));
+    }
+    for (std::size_t k = 0; k < shape.negatives; ++k) negative_rows.push_back(output.row(words[centers + k]));
+    table.sgns_tile({.input_rows = input_rows.data(),
+                     .center_rows = center_rows.data(),
+                     .negative_rows = negative_rows.data(),
+                     .center_contexts = contexts.data(),
+                     .input_weights = weights.data(),
+                     .special_weights = special_rows.data(),
+                     .prefetch_rows = input_rows.data(),
+                     .rounding_seed = seed,
+                     .prefetch_count = kTilePositions,
+                     .negative_count = shape.negatives,
+                     .window = shape.window,
+                     .dim = shape.dim,
+                     .depth = static_cast<std::uint32_t>(depth),
+                     .learning_rate = rate,
+                     .row_format = format,
+                     .workspace = workspace,
+                     .loss = &loss});
+  }
+
+  Shape shape;
+  RowFormat format;
+  std::size_t depth;
+  std::size_t centers;
+  Matrix input;
+  Matrix output;
+  AlignedBuffer<unsigned char> padding;
+  std::vector<std::size_t> inputs;  // words
+  std::vector<std::size_t> words;   // of the centers, then of the negatives
+  std::vector<std::uint64_t> contexts;
+  std::vector<float> weights;
+  std::vector<float> special;
+  std::vector<const float*> special_rows;
+};
+
+// Values and bounds of one matrix after the step.
+struct Wanted {
+  explicit Wanted(std::size_t dim) : value(kWords * dim), bound(kWords * dim), moved(kWords * dim) {}
+  std::vector<double> value;
+  std::vector<double> bound;
+  std::vector<double> moved;  // the sum of all updates' magnitudes
+};
+
+struct Step {
+  Wanted input;
+  Wanted output;
+  double loss = 0;
+  double loss_bound = 0;
+};
+
+// `operand` is the relative error of an operand of a product: 2^-8 for bfloat16 (8 bits of significand), else 0.
+Step expected(const Case& c, float rate, double operand) {
+  const std::size_t dim = c.shape.dim;
+  Step step{Wanted(dim), Wanted(dim)};
+  const auto start = [&](const Matrix& matrix, Wanted& wanted) {
+    for (std::size_t word = 0; word < kWords; ++word) {
+      for (std::size_t i = 0; i < dim; ++i) wanted.value[word * dim + i] = matrix.get(word, i);
+    }
+  };
+  start(c.input, step.input);
+  start(c.output, step.output);
+  const double product = 2 * operand + operand * operand;  // of two rounded operands
+  const double terms = static_cast<double>(c.words.size() + kTilePositions);
+  for (std::size_t i = 0; i < kTilePositions; ++i) {
+    for (std::size_t r = 0; r < c.words.size(); ++r) {
+      const bool positive = r < c.centers;
+      const std::size_t k = r - c.centers;
+      double weight = 1;
+      if (positive && ((c.contexts[r] >> i) & 1) == 0) continue;
+      if (!positive) weight = c.special_rows[k] != nullptr ? c.special_rows[k][i] : c.weights[i];
+      double x = 0, magnitude = 0;
+      for (std::size_t d = 0; d < dim; ++d) {
+        const double term = c.input.get(c.inputs[i], d) * c.output.get(c.words[r], d);
+        x += term;
+        magnitude += std::fabs(term);
+      }
+      const double x_error = magnitude * (product + static_cast<double>(dim) * kUnit);
+      const double miss = positive ? sigmoid(-x) : -sigmoid(x);
+      const double g = rate * weight * miss;
+      // The logistic function's slope is at most 1/4; its own error and the two factors' are 8 units.
+      const double g_error = rate * weight * (0.25 * x_error) + std::fabs(g) * 8 * kUnit;
+      step.loss += weight * softplus(positive ? -x : x);
+      step.loss_bound += weight * (x_error + 16 * kUnit * (1 + softplus(positive ? -x : x)));
+      for (std::size_t d = 0; d < dim; ++d) {
+        const auto add = [&](Wanted& to, std::size_t word, double other) {
+          to.value[word * dim + d] += g * other;
+          to.moved[word * dim + d] += std::fabs(g * other);
+          to.bound[word * dim + d] +=
+              std::fabs(other) * (g_error * (1 + product) + std::fabs(g) * (product + terms * kUnit));
+        };
+        add(step.input, c.inputs[i], c.output.get(c.words[r], d));
+        add(step.output, c.words[r], c.input.get(c.inputs[i], d));
+      }
+    }
+  }
+  return step;
+}
+
+// Half a unit of float32 for each of at most `updates` additions to a row, or a whole step of the 16-bit format.
+double storage_error(RowFormat format, double value, std::size_t updates) {
+  const double unit = format == RowFormat::kFloat32    ? kUnit * std::fabs(value)
+                      : format == RowFormat::kBfloat16 ? std::ldexp(std::fabs(value), -7) + 1e-38
+                                                       : std::ldexp(std::fabs(value), -10) + 0x1p-24;
+  return 1.01 * static_cast<double>(updates) * unit;
+}
+
+void compare(const Case& c, const Matrix& got, const Wanted& wanted, const std::vector<std::size_t>& words,
+             Report& report, const std::string& where) {
+  std::vector<std::size_t> updates(kWords);
+  for (const std::size_t word : words) ++updates[word];
+  for (std::size_t word = 0; word < kWords; ++word) {
+    for (std::size_t i = 0; i < c.shape.dim; ++i) {
+      const std::size_t at = word * c.shape.dim + i;
+      // Between the updates of a repeated row its value may exceed the last one by what all of them move.
+      const double largest = std::fabs(wanted.value[at]) + wanted.moved[at];
+      report.expect_near(got.get(word, i), wanted.value[at],
+                         wanted.bound[at] + storage_error(c.format, largest, updates[word]),
+                         where + text("word", word) + text("i", i));
+    }
+  }
+  report.expect(got.padding_is_zero(), where + ": the padding has changed");
+}
+
+LossSum empty_loss() {
+  LossSum loss{};
+  std::fill(std::begin(loss.factor_lanes), std::end(loss.factor_lanes), 1.0F);
+  return loss;
+}
+
+// What drain_loss does, which an override tier lacks.
+void drain(LossSum& loss) {
+  for (int lane = 0; lane < 16; ++lane) {
+    loss.total += static_cast<double>(loss.linear_lanes[lane]) + std::log(static_cast<double>(loss.factor_lanes[lane]));
+  }
+}
+
+void check_tile(const KernelTable& table, Report& report, bool bfloat16, const Shape& shape, RowFormat format) {
+  Random random(shape.window * 1000 + shape.dim);
+  const std::size_t depth = (shape.dim + kRowPadding - 1) / kRowPadding * kRowPadding;
+  const std::size_t floats = tile_workspace_floats(shape.window, shape.negatives, depth);
+  AlignedBuffer<float> workspace(floats + kGuard);
+  std::fill(workspace.data() + floats, workspace.data() + floats + kGuard, kGuardValue);
+  const auto cell = static_cast<std::size_t>(format);
+  const std::string where = "sgns_tile" + text("window", shape.window) + text("negatives", shape.negatives) +
+                            text("dim", shape.dim) + text("format", cell);
+  // The same workspace serves three tiles: what one leaves must not disturb the next.
+  for (const float scale : {0.5F, 0.05F, 0.3F}) {
+    Case c(random, shape, format, scale);
+    const float rate = 0.025F;
+    const Step wanted = expected(c, rate, bfloat16 ? 0x1p-8 : 0.0);
+    LossSum loss = empty_loss();
+    c.run(table, rate, loss, workspace.data(), random.next());
+    drain(loss);
+    report.expect_near(loss.total, wanted.loss, wanted.loss_bound, where + " loss");
+    compare(c, c.input, wanted.input, c.inputs, report, where + " input");
+    compare(c, c.output, wanted.output, c.words, report, where + " output");
+    bool clean = true;
+    for (const unsigned char byte : std::vector<unsigned char>(c.padding.data(), c.padding.data() + c.padding.size())) {
+      clean = clean && byte == 0;
+    }
+    report.expect(clean, where + ": the padding row has changed");
+  }
+  for (std::size_t i = 0; i < kGuard; ++i) {
+    report.expect(workspace[floats + i] == kGuardValue, where + ": wrote behind the workspace");
+  }
+}
+
+// Stochastic rounding must be right in expectation: the mean of many runs from the same start is the float64 result
+// within five standard errors (a rounding's variance is at most a quarter of a squared step).
+void check_expectation(const KernelTable& table, Report& report, bool bfloat16, RowFormat format) {
+  const Shape shape{2, 16, 16};
+  constexpr int kRuns = 400;
+  AlignedBuffer<float> workspace(tile_workspace_floats(shape.window, shape.negatives, 16));
+  std::vector<double> mean(kWords * shape.dim);
+  Random seeds(77);
+  Wanted wanted(shape.dim);
+  for (int run = 0; run < kRuns; ++run) {
+    Random random(5);
+    Case c(random, shape, format, 0.4F);
+    if (run == 0) wanted = expected(c, 1e-3F, bfloat16 ? 0x1p-8 : 0.0).input;
+    LossSum loss = empty_loss();
+    c.run(table, 1e-3F, loss, workspace.data(), seeds.next());
+    for (std::size_t at = 0; at < mean.size(); ++at) mean[at] += c.input.get(at / shape.dim, at % shape.dim) / kRuns;
+  }
+  for (std::size_t at = 0; at < mean.size(); ++at) {
+    const double step = std::ldexp(0.5, format == RowFormat::kBfloat16 ? -7 : -10);
+    report.expect_near(mean[at], wanted.value[at], wanted.bound[at] + 5 * step / std::sqrt(kRuns) + 1e-7,
+                       "sgns_tile mean of stochastic rounding" + text("at", at));
+  }
+}
+
+}  // namespace
+
+void check_tiles(const KernelTable& table, Report& report, bool bfloat16) {
+  for (const Shape& shape : kShapes) {
+    for (const RowFormat format : {RowFormat::kFloat32, RowFormat::kBfloat16, RowFormat::kFloat16}) {
+      check_tile(table, report, bfloat16, shape, format);
+    }
+  }
+  check_expectation(table, report, bfloat16, RowFormat::kBfloat16);
+  check_expectation(table, report, bfloat16, RowFormat::kFloat16);
+}
+
+}  // namespace fastembed::check
