@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 #include "cpu/dispatch.hpp"
@@ -61,21 +63,34 @@ class WindowWorker {
     std::fill(std::begin(loss_.factor_lanes), std::end(loss_.factor_lanes), 1.0F);
   }
 
-  void run(WindowTrainer::Published& published, const support::StopFlag& stop) {
-    while (!stop.load(std::memory_order_relaxed)) {
+  // The totals of earlier parts of the epoch, so that sums are the same as without a pause.
+  void start_from(const EpochTotals& totals) noexcept {
+    totals_ = totals;
+    loss_.total = totals.loss;
+  }
+
+  void run(WindowTrainer::Published& published, const support::StopFlag& stop,
+           std::chrono::steady_clock::time_point deadline) {
+    publish(published);
+    while (!stop.load(std::memory_order_relaxed) && !trainer_.pausing_.load(std::memory_order_relaxed)) {
       const std::size_t index = trainer_.next_chunk_.fetch_add(1);
       if (index >= trainer_.chunks_.size()) break;
       train_chunk(trainer_.chunks_[index], stop);
       kernels_.drain_loss(loss_);
       totals_.token_count += trainer_.chunks_[index].end - trainer_.chunks_[index].begin;
-      published.token_count.store(totals_.token_count, std::memory_order_relaxed);
-      published.center_count.store(totals_.center_count, std::memory_order_relaxed);
-      published.positive_count.store(totals_.positive_count, std::memory_order_relaxed);
-      published.loss.store(loss_.total, std::memory_order_relaxed);
+      publish(published);
+      if (std::chrono::steady_clock::now() >= deadline) trainer_.pause();
     }
   }
 
  private:
+  void publish(WindowTrainer::Published& published) const noexcept {
+    published.token_count.store(totals_.token_count, std::memory_order_relaxed);
+    published.center_count.store(totals_.center_count, std::memory_order_relaxed);
+    published.positive_count.store(totals_.positive_count, std::memory_order_relaxed);
+    published.loss.store(loss_.total, std::memory_order_relaxed);
+  }
+
   struct Center {
     std::int64_t position;  // raw token index in the corpus: names the random draws
     std::int32_t word;
@@ -333,7 +348,7 @@ WindowTrainer::WindowTrainer(Model& model, CorpusView corpus, std::span<const st
       corpus_(corpus),
       config_(config),
       negatives_(counts, config.ns_exponent),
-      keep_thresholds_(keep_thresholds(counts, config.sample)) {
+      keep_thresholds_(keep_thresholds(corpus.counts, config.sample)) {
   make_chunks();
 }
 
@@ -361,14 +376,29 @@ float WindowTrainer::learning_rate_at(std::uint32_t epoch, std::int64_t position
   return static_cast<float>(std::max(config_.min_alpha, config_.alpha - (config_.alpha - config_.min_alpha) * done));
 }
 
-EpochTotals WindowTrainer::run_epoch(std::uint32_t epoch, int workers, const std::function<void()>& tick) {
-  next_chunk_.store(0);
+std::size_t WindowTrainer::chunk_at(std::int64_t position) const {
+  const auto found = std::lower_bound(chunks_.begin(), chunks_.end(), position,
+                                      [](const Chunk& chunk, std::int64_t begin) { return chunk.begin < begin; });
+  const std::int64_t begin = found == chunks_.end() ? static_cast<std::int64_t>(corpus_.ids.size()) : found->begin;
+  if (begin != position) {
+    throw std::invalid_argument("an epoch does not pause at token " + std::to_string(position) + " of " +
+                                std::to_string(corpus_.ids.size()));
+  }
+  return static_cast<std::size_t>(found - chunks_.begin());
+}
+
+EpochTotals WindowTrainer::run_epoch(std::uint32_t epoch, int workers, const std::function<void()>& tick,
+                                     const EpochPart& part) {
+  next_chunk_.store(chunk_at(part.start.token_count));
+  pausing_.store(false);
   published_ = std::make_unique<Published[]>(workers);
   published_count_ = workers;
   support::run_workers(
       workers,
-      [this, epoch](int worker, const support::StopFlag& stop) {
-        WindowWorker(*this, epoch).run(published_[worker], stop);
+      [this, epoch, &part](int number, const support::StopFlag& stop) {
+        WindowWorker worker(*this, epoch);
+        if (number == 0) worker.start_from(part.start);
+        worker.run(published_[number], stop, part.deadline);
       },
       tick);
   return progress();
