@@ -35,6 +35,17 @@ std::span<T> writable_view_1d(ContiguousArray<T>& array, const char* name) {
   return {array.mutable_data(), static_cast<std::size_t>(array.size())};
 }
 
+/// The memory of a matrix that must have this shape.
+template <class T>
+const T* view_rows(const ContiguousArray<T>& array, const char* name, std::size_t rows, std::size_t columns) {
+  if (array.ndim() != 2 || static_cast<std::size_t>(array.shape(0)) != rows ||
+      static_cast<std::size_t>(array.shape(1)) != columns) {
+    throw std::invalid_argument(std::string(name) + " must have shape (" + std::to_string(rows) + ", " +
+                                std::to_string(columns) + ")");
+  }
+  return array.data();
+}
+
 /// An array over memory obtained from malloc or aligned_alloc; the array frees it.
 template <class T>
 py::array_t<T> adopt(T* memory, std::vector<py::ssize_t> shape) {

@@ -179,7 +179,9 @@ py::list words_of(const train::EncodedCorpus& corpus) {
   std::size_t begin = 0;
   for (std::size_t i = 0; i < corpus.word_ends.size(); ++i) {
     const std::size_t end = corpus.word_ends[i];
-    PyObject* word = PyUnicode_DecodeUTF8(corpus.words.data() + begin, static_cast<py::ssize_t>(end - begin), nullptr);
+    // Known words may hold lone surrogates, tokens cannot.
+    PyObject* word =
+        PyUnicode_DecodeUTF8(corpus.words.data() + begin, static_cast<py::ssize_t>(end - begin), "surrogatepass");
     if (word == nullptr) throw py::error_already_set();
     PyList_SET_ITEM(words.ptr(), static_cast<py::ssize_t>(i), word);
     begin = end;
@@ -187,9 +189,26 @@ py::list words_of(const train::EncodedCorpus& corpus) {
   return words;
 }
 
-py::tuple finish(CorpusEncoder& encoder, std::uint64_t min_count, std::optional<std::uint64_t> max_final_vocab) {
+train::KnownWords make_known_words(const py::list& words, const ContiguousArray<std::int64_t>& counts) {
+  std::string bytes;
+  std::vector<std::size_t> ends;
+  ends.reserve(words.size());
+  for (const py::handle word : words) {
+    const auto encoded =
+        py::reinterpret_steal<py::object>(PyUnicode_AsEncodedString(word.ptr(), "utf-8", "surrogatepass"));
+    if (!encoded) throw py::error_already_set();
+    bytes.append(PyBytes_AS_STRING(encoded.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(encoded.ptr())));
+    ends.push_back(bytes.size());
+  }
+  const auto view = view_1d(counts, "known_counts");
+  return {std::move(bytes), std::move(ends), {view.begin(), view.end()}};
+}
+
+py::tuple finish(CorpusEncoder& encoder, std::uint64_t min_count, std::optional<std::uint64_t> max_final_vocab,
+                 const py::list& known_words, const std::optional<ContiguousArray<std::int64_t>>& known_counts) {
   const std::uint64_t limit = max_final_vocab.value_or(std::numeric_limits<std::uint64_t>::max());
-  auto corpus = without_gil([&] { return encoder.finish(min_count, limit, &check_signals); });
+  const auto known = make_known_words(known_words, known_counts.value_or(ContiguousArray<std::int64_t>(0)));
+  auto corpus = without_gil([&] { return encoder.finish(min_count, limit, known, &check_signals); });
   py::dict stats;
   stats["raw_tokens"] = corpus.stats.raw_tokens;
   stats["kept_tokens"] = corpus.stats.kept_tokens;
@@ -243,7 +262,8 @@ void bind_corpus(py::module_& m) {
       .def("add_integers", &add_integers<std::int64_t>, py::arg("ids").noconvert(), py::arg("offsets").noconvert())
       .def("add_integers", &add_integers<std::uint32_t>, py::arg("ids").noconvert(), py::arg("offsets").noconvert())
       .def("add_integers", &add_integers<std::uint64_t>, py::arg("ids").noconvert(), py::arg("offsets").noconvert())
-      .def("finish", &finish, py::arg("min_count"), py::arg("max_final_vocab") = py::none())
+      .def("finish", &finish, py::arg("min_count"), py::arg("max_final_vocab") = py::none(),
+           py::arg("known_words") = py::list(), py::arg("known_counts").noconvert() = py::none())
       .def_property_readonly("bytes_done", &CorpusEncoder::bytes_done)
       .def_property_readonly("sentences_given", &CorpusEncoder::sentences_given);
   m.def("kernel_token_edges_u8", &kernel_token_edges, py::arg("isa"), py::arg("text"), py::arg("piece_blocks"));

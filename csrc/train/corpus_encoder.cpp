@@ -243,11 +243,12 @@ template void CorpusEncoder::add_integers(std::span<const std::int64_t>, std::sp
 template void CorpusEncoder::add_integers(std::span<const std::uint32_t>, std::span<const std::int64_t>, const Tick&);
 template void CorpusEncoder::add_integers(std::span<const std::uint64_t>, std::span<const std::int64_t>, const Tick&);
 
-EncodedCorpus CorpusEncoder::finish(std::uint64_t min_count, std::uint64_t max_final_vocab, const Tick& tick) {
+EncodedCorpus CorpusEncoder::finish(std::uint64_t min_count, std::uint64_t max_final_vocab, const KnownWords& known,
+                                    const Tick& tick) {
   Call call(*this);
   if (in_stream_) throw std::logic_error("the last source of the corpus is not complete");
   if (has_integers_ && has_texts_) throw std::invalid_argument("a corpus is either of integers or of text, not both");
-  EncodedCorpus result = build(min_count, max_final_vocab, tick);
+  EncodedCorpus result = build(min_count, max_final_vocab, known, tick);
   call.succeed(State::kFinished);
   return result;
 }

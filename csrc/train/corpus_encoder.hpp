@@ -74,8 +74,9 @@ class CorpusEncoder {
   void add_integers(std::span<const Integer> ids, std::span<const std::int64_t> offsets, const Tick& tick);
 
   /// Drops words with a count below min_count, and then, if more than max_final_vocab are left, all words that are as
-  /// rare as the first one beyond them. Ends the encoder's life.
-  EncodedCorpus finish(std::uint64_t min_count, std::uint64_t max_final_vocab, const Tick& tick);
+  /// rare as the first one beyond them. Known words are never dropped; their counts are added. Ends the encoder's life.
+  EncodedCorpus finish(std::uint64_t min_count, std::uint64_t max_final_vocab, const KnownWords& known,
+                       const Tick& tick);
 
   /// Bytes of text encoded so far; from any thread.
   [[nodiscard]] std::uint64_t bytes_done() const noexcept { return bytes_done_.load(std::memory_order_relaxed); }
@@ -98,7 +99,8 @@ class CorpusEncoder {
   std::vector<SharedVocabulary::IdMap> merge_tables(const Tick& tick);
   void rename_segments(const std::vector<SharedVocabulary::IdMap>& new_ids, const Tick& tick);
   void bound_vocabulary(const Tick& tick);
-  EncodedCorpus build(std::uint64_t min_count, std::uint64_t max_final_vocab, const Tick& tick);
+  EncodedCorpus build(std::uint64_t min_count, std::uint64_t max_final_vocab, const KnownWords& known,
+                      const Tick& tick);
   void gather(EncodedCorpus& result, const Tick& tick);
 
   CorpusOptions options_;

@@ -129,10 +129,11 @@ void CorpusEncoder::bound_vocabulary(const Tick& tick) {
   rename_segments(new_ids, tick);
 }
 
-EncodedCorpus CorpusEncoder::build(std::uint64_t min_count, std::uint64_t max_final_vocab, const Tick& tick) {
+EncodedCorpus CorpusEncoder::build(std::uint64_t min_count, std::uint64_t max_final_vocab, const KnownWords& known,
+                                   const Tick& tick) {
   EncodedCorpus result;
   auto new_ids = merge_tables(tick);
-  auto selection = vocabulary_.select(min_count, max_final_vocab, has_integers_, tick);
+  auto selection = vocabulary_.select(min_count, max_final_vocab, has_integers_, known, tick);
   stats_.distinct_tokens = vocabulary_.size() + stats_.pruned_words;
   stats_.effective_min_count = selection.effective_min_count;
   for (const auto word : selection.words) {

@@ -1,6 +1,8 @@
 #include "train/model.hpp"
 
 #include <cstring>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "support/rng.hpp"
@@ -33,20 +35,52 @@ void Model::initialise(std::uint64_t seed, int workers, const std::function<void
   const std::uint64_t key = support::stream_key(seed, support::Stream::kInitialVectors, 0);
   std::memset(output_.data(), 0, output_.size());
   const auto share = [&](int worker) { return word_count_ * static_cast<std::size_t>(worker) / workers; };
-  const float scale = 1.0F / static_cast<float>(vector_size_);
   support::run_workers(
       workers,
       [&](int worker, const support::StopFlag& stop) {
         std::vector<float> row(vector_size_);
         for (std::size_t word = share(worker); word < share(worker + 1) && !stop.load(); ++word) {
-          for (std::size_t i = 0; i < vector_size_; ++i) {
-            const std::uint64_t random = support::draw(key, word * vector_size_ + i);
-            row[i] = (static_cast<float>(random >> 40) * 0x1p-24F - 0.5F) * scale;
-          }
+          initialise_row(row.data(), key, word);
           write_row(row.data(), input_.data() + word * row_bytes_);
         }
       },
       tick);
+}
+
+void Model::initialise_row(float* row, std::uint64_t key, std::size_t word) const noexcept {
+  const float scale = 1.0F / static_cast<float>(vector_size_);
+  for (std::size_t i = 0; i < vector_size_; ++i) {
+    const std::uint64_t random = support::draw(key, word * vector_size_ + i);
+    row[i] = (static_cast<float>(random >> 40) * 0x1p-24F - 0.5F) * scale;
+  }
+}
+
+void Model::continue_from(std::uint64_t seed, std::span<const std::int32_t> rows, const float* input,
+                          const float* output) {
+  std::vector<bool> given(word_count_);
+  for (const std::int32_t row : rows) {
+    if (row < 0 || static_cast<std::size_t>(row) >= word_count_ || given[static_cast<std::size_t>(row)]) {
+      throw std::invalid_argument("row " + std::to_string(row) + " is given twice or outside the vocabulary of " +
+                                  std::to_string(word_count_) + " words");
+    }
+    given[static_cast<std::size_t>(row)] = true;
+  }
+  const auto at = [this](Bytes& matrix, std::size_t word) { return matrix.data() + word * row_bytes_; };
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto word = static_cast<std::size_t>(rows[i]);
+    write_row(input + i * vector_size_, at(input_, word));
+    if (output != nullptr) write_row(output + i * vector_size_, at(output_, word));
+    if (output == nullptr) std::memset(at(output_, word), 0, row_bytes_);
+  }
+  const std::uint64_t key = support::stream_key(seed, support::Stream::kInitialVectors, 0);
+  std::size_t new_word = rows.size();
+  std::vector<float> row(vector_size_);
+  for (std::size_t word = 0; word < word_count_; ++word) {
+    if (given[word]) continue;
+    initialise_row(row.data(), key, new_word++);
+    write_row(row.data(), at(input_, word));
+    std::memset(at(output_, word), 0, row_bytes_);
+  }
 }
 
 void Model::read_row(const unsigned char* row, float* to) const noexcept {
@@ -71,22 +105,16 @@ void Model::write_row(const float* from, unsigned char* row) const noexcept {
   }
 }
 
-void Model::copy_rows(const Bytes& matrix, float* to) const noexcept {
-  for (std::size_t word = 0; word < word_count_; ++word) {
-    read_row(matrix.data() + word * row_bytes_, to + word * vector_size_);
-  }
-}
-
-void Model::set_rows(Bytes& matrix, const float* from) noexcept {
-  for (std::size_t word = 0; word < word_count_; ++word) {
-    write_row(from + word * vector_size_, matrix.data() + word * row_bytes_);
+void Model::copy_rows(const Bytes& matrix, std::size_t begin, std::size_t end, float* to) const noexcept {
+  for (std::size_t word = begin; word < end; ++word, to += vector_size_) {
+    read_row(matrix.data() + word * row_bytes_, to);
   }
 }
 
 float* Model::release_rows(Bytes& matrix) {
   if (format_ != RowFormat::kFloat32) {
     support::AlignedBuffer<float> floats(word_count_ * vector_size_);
-    copy_rows(matrix, floats.data());
+    copy_rows(matrix, 0, word_count_, floats.data());
     matrix = Bytes();
     return floats.release();
   }

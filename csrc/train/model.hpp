@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <span>
 
 #include "cpu/kernel_table.hpp"
 #include "support/aligned_buffer.hpp"
@@ -19,6 +20,12 @@ class Model {
   /// input_vectors uniform in +-0.5 / vector_size from the initial-vectors stream; output_vectors zero.
   void initialise(std::uint64_t seed, int workers, const std::function<void()>& tick);
 
+  /// Row rows[i] gets the i-th of the given rows (word_count x vector_size floats; no `output`: zeros). The other rows
+  /// are those of new words: the k-th gets the initial values that belong to word rows.size() + k, so that no two words
+  /// of a vocabulary that grew with one seed ever start from the same values. Throws std::invalid_argument, with
+  /// nothing changed, when a row is out of range or given twice.
+  void continue_from(std::uint64_t seed, std::span<const std::int32_t> rows, const float* input, const float* output);
+
   [[nodiscard]] void* input_row(std::size_t word) noexcept { return input_.data() + word * row_bytes_; }
   [[nodiscard]] void* output_row(std::size_t word) noexcept { return output_.data() + word * row_bytes_; }
   [[nodiscard]] std::size_t word_count() const noexcept { return word_count_; }
@@ -28,13 +35,9 @@ class Model {
   [[nodiscard]] std::size_t depth() const noexcept { return depth_; }
   [[nodiscard]] std::size_t row_bytes() const noexcept { return row_bytes_; }
 
-  /// Copies the rows without padding to `to`, word_count * vector_size floats.
-  void copy_input(float* to) const noexcept { copy_rows(input_, to); }
-  void copy_output(float* to) const noexcept { copy_rows(output_, to); }
-
-  /// Sets one matrix from unpadded rows. To 16 bits rounds to nearest even.
-  void set_input(const float* from) noexcept { set_rows(input_, from); }
-  void set_output(const float* from) noexcept { set_rows(output_, from); }
+  /// Copies the rows begin .. end-1 without padding to `to`, (end - begin) * vector_size floats.
+  void copy_input(std::size_t begin, std::size_t end, float* to) const noexcept { copy_rows(input_, begin, end, to); }
+  void copy_output(std::size_t begin, std::size_t end, float* to) const noexcept { copy_rows(output_, begin, end, to); }
 
   /// Gives one matrix away as unpadded float32 rows (free it with std::free); it is empty afterwards.
   float* release_input() { return release_rows(input_); }
@@ -43,10 +46,10 @@ class Model {
  private:
   using Bytes = support::AlignedBuffer<unsigned char>;
 
+  void initialise_row(float* row, std::uint64_t key, std::size_t word) const noexcept;
   void read_row(const unsigned char* row, float* to) const noexcept;
   void write_row(const float* from, unsigned char* row) const noexcept;
-  void copy_rows(const Bytes& matrix, float* to) const noexcept;
-  void set_rows(Bytes& matrix, const float* from) noexcept;
+  void copy_rows(const Bytes& matrix, std::size_t begin, std::size_t end, float* to) const noexcept;
   float* release_rows(Bytes& matrix);
 
   std::size_t word_count_;

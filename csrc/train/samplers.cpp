@@ -19,7 +19,7 @@ AliasTable::AliasTable(std::span<const std::int64_t> counts, double exponent) : 
   std::vector<double> scaled(counts.size());
   double total = 0;
   for (std::size_t i = 0; i < counts.size(); ++i) {
-    scaled[i] = std::pow(static_cast<double>(counts[i]), exponent);
+    scaled[i] = counts[i] > 0 ? std::pow(static_cast<double>(counts[i]), exponent) : 0;
     total += scaled[i];
   }
   if (!(total > 0) || !std::isfinite(total)) {

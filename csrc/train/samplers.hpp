@@ -11,6 +11,7 @@ namespace fastembed::train {
 /// algorithm (IEEE TSE 17(9), 1991) in float64 with the columns below average handled last in, first out.
 class AliasTable {
  public:
+  /// A count of 0 has no weight, whatever the exponent (but for 2^-32 of its column: thresholds have 32 bits).
   /// Throws std::invalid_argument when `counts` is empty or no weight is positive and finite.
   AliasTable(std::span<const std::int64_t> counts, double exponent);
 

@@ -85,40 +85,62 @@ SharedVocabulary::IdMap SharedVocabulary::prune(std::uint64_t max_count, const T
   return new_ids;
 }
 
-// The least count that survives. Like gensim's: words as frequent as the first one beyond max_final_vocab go too.
-std::uint64_t SharedVocabulary::count_limit(std::uint64_t min_count, std::uint64_t max_final_vocab,
-                                            const Tick& tick) const {
+// The least count that survives of words that are not known. Like gensim's: words as frequent as the first one beyond
+// max_new_words go too.
+std::uint64_t SharedVocabulary::count_limit(std::uint64_t min_count, std::uint64_t max_new_words, bool integers,
+                                            const KnownWords& known, const Tick& tick) const {
   std::vector<std::vector<std::uint64_t>> counts(kPartitions);
   for_each_partition(
       [&](int partition, const support::StopFlag&) {
         partitions_[static_cast<std::size_t>(partition)].for_each([&](const TokenTable::Slot& slot) {
-          if (slot.count >= min_count) counts[static_cast<std::size_t>(partition)].push_back(slot.count);
+          if (slot.count < min_count || known.find(slot, integers) >= 0) return;
+          counts[static_cast<std::size_t>(partition)].push_back(slot.count);
         });
       },
       tick);
   std::vector<std::uint64_t> all;
   for (const auto& part : counts) all.insert(all.end(), part.begin(), part.end());
-  if (all.size() <= max_final_vocab) return min_count;
-  const auto first_beyond = all.begin() + static_cast<std::ptrdiff_t>(max_final_vocab);
+  if (all.size() <= max_new_words) return min_count;
+  const auto first_beyond = all.begin() + static_cast<std::ptrdiff_t>(max_new_words);
   std::nth_element(all.begin(), first_beyond, all.end(), std::greater<>());
   return std::max(min_count, *first_beyond + 1);
 }
 
-SharedVocabulary::Selection SharedVocabulary::select(std::uint64_t min_count, std::uint64_t max_final_vocab,
-                                                     bool integers, const Tick& tick) const {
-  Selection selection;
-  selection.effective_min_count = std::max<std::uint64_t>(min_count, 1);
-  if (partitions_.empty()) return selection;
-  if (max_final_vocab < size()) selection.effective_min_count = count_limit(min_count, max_final_vocab, tick);
-  std::vector<std::vector<const TokenTable::Slot*>> kept(kPartitions);
+std::vector<std::vector<SharedVocabulary::Kept>> SharedVocabulary::keep(std::uint64_t min_count, bool integers,
+                                                                        const KnownWords& known,
+                                                                        std::vector<std::uint8_t>& seen,
+                                                                        const Tick& tick) const {
+  std::vector<std::vector<Kept>> kept(kPartitions);
+  seen.assign(known.size(), 0);
   for_each_partition(
       [&](int partition, const support::StopFlag&) {
+        auto& part = kept[static_cast<std::size_t>(partition)];
         partitions_[static_cast<std::size_t>(partition)].for_each([&](const TokenTable::Slot& slot) {
-          if (slot.count >= selection.effective_min_count) kept[static_cast<std::size_t>(partition)].push_back(&slot);
+          const std::int64_t found = known.find(slot, integers);
+          if (found >= 0) {
+            seen[static_cast<std::size_t>(found)] = 1;
+            part.push_back({&slot, known.count(static_cast<std::size_t>(found))});
+          } else if (slot.count >= min_count) {
+            part.push_back({&slot, 0});
+          }
         });
       },
       tick);
-  std::size_t total = 0;
+  return kept;
+}
+
+SharedVocabulary::Selection SharedVocabulary::select(std::uint64_t min_count, std::uint64_t max_final_vocab,
+                                                     bool integers, const KnownWords& known, const Tick& tick) const {
+  Selection selection;
+  selection.effective_min_count = std::max<std::uint64_t>(min_count, 1);
+  if (partitions_.empty()) return selection;
+  const std::uint64_t max_new_words = max_final_vocab - std::min<std::uint64_t>(max_final_vocab, known.size());
+  if (max_new_words < size()) {
+    selection.effective_min_count = count_limit(min_count, max_new_words, integers, known, tick);
+  }
+  std::vector<std::uint8_t> seen;
+  const auto kept = keep(selection.effective_min_count, integers, known, seen, tick);
+  std::size_t total = known.size();
   for (const auto& part : kept) total += part.size();
 
   constexpr std::size_t kDigits = 20;  // of 2^64 - 1
@@ -126,14 +148,17 @@ SharedVocabulary::Selection SharedVocabulary::select(std::uint64_t min_count, st
   std::vector<SortedWord> words;
   words.reserve(total);
   for (int partition = 0; partition < kPartitions; ++partition) {
-    for (const TokenTable::Slot* slot : kept[static_cast<std::size_t>(partition)]) {
+    for (const auto& [slot, known_count] : kept[static_cast<std::size_t>(partition)]) {
       std::string_view word = slot->token();
       if (integers) {
         char* digits = selection.numbers.get() + words.size() * kDigits;
         word = {digits, static_cast<std::size_t>(std::to_chars(digits, digits + kDigits, slot->low).ptr - digits)};
       }
-      words.emplace_back(word, slot->count, shared_id(slot->id, partition));
+      words.emplace_back(word, slot->count + known_count, shared_id(slot->id, partition));
     }
+  }
+  for (std::size_t i = 0; i < known.size(); ++i) {
+    if (seen[i] == 0) words.emplace_back(known.word(i), known.count(i), -1);
   }
   sort_words(words, workers_, tick);
 
@@ -141,7 +166,8 @@ SharedVocabulary::Selection SharedVocabulary::select(std::uint64_t min_count, st
   for (std::size_t rank = 0; rank < words.size(); ++rank) {
     selection.words.push_back(words[rank].word());
     selection.counts.push_back(static_cast<std::int64_t>(words[rank].count()));
-    selection.final_ids[static_cast<std::size_t>(words[rank].id())] = static_cast<std::int32_t>(rank);
+    const std::int32_t id = words[rank].id();
+    if (id >= 0) selection.final_ids[static_cast<std::size_t>(id)] = static_cast<std::int32_t>(rank);
   }
   return selection;
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "support/thread_pool.hpp"
+#include "train/known_words.hpp"
 #include "train/token_table.hpp"
 
 namespace fastembed::train {
@@ -34,13 +35,15 @@ class SharedVocabulary {
 
   /// Words to be kept, in their final order.
   struct Selection {
-    std::vector<std::string_view> words;  // into the vocabulary, or into `numbers`
-    std::vector<std::int64_t> counts;
+    std::vector<std::string_view> words;  // into the vocabulary, the known words, or `numbers`
+    std::vector<std::int64_t> counts;     // of known words: what they brought along included
     IdMap final_ids;
     std::uint64_t effective_min_count = 0;
     std::unique_ptr<char[]> numbers;  // the decimal forms, when tokens are integers
   };
-  Selection select(std::uint64_t min_count, std::uint64_t max_final_vocab, bool integers, const Tick& tick) const;
+  /// All known words are kept, seen or not, and others as far as min_count and max_final_vocab allow.
+  Selection select(std::uint64_t min_count, std::uint64_t max_final_vocab, bool integers, const KnownWords& known,
+                   const Tick& tick) const;
 
  private:
   static constexpr int kPartitionBits = 6;
@@ -49,7 +52,16 @@ class SharedVocabulary {
   static std::int32_t shared_id(std::int32_t id, int partition) noexcept { return id * kPartitions + partition; }
   /// Runs task(partition) for all partitions on all workers.
   void for_each_partition(const std::function<void(int, const support::StopFlag&)>& task, const Tick& tick) const;
-  std::uint64_t count_limit(std::uint64_t min_count, std::uint64_t max_final_vocab, const Tick& tick) const;
+  std::uint64_t count_limit(std::uint64_t min_count, std::uint64_t max_new_words, bool integers,
+                            const KnownWords& known, const Tick& tick) const;
+  // A word to be kept, and the count that it brought along.
+  struct Kept {
+    const TokenTable::Slot* slot;
+    std::uint64_t known_count;
+  };
+  /// Marks the known words that occur in `seen`.
+  std::vector<std::vector<Kept>> keep(std::uint64_t min_count, bool integers, const KnownWords& known,
+                                      std::vector<std::uint8_t>& seen, const Tick& tick) const;
 
   int workers_;
   std::vector<TokenTable> partitions_;  // none before the first absorb

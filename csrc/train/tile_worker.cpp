@@ -208,6 +208,11 @@ void TileWorker::train_chunk(const WindowTrainer::Chunk& chunk, const support::S
   totals_.token_count += chunk.end - chunk.begin;
 }
 
+void TileWorker::start_from(const EpochTotals& totals) noexcept {
+  totals_ = totals;
+  loss_.total = totals.loss;
+}
+
 EpochTotals TileWorker::totals() const noexcept {
   EpochTotals totals = totals_;
   totals.loss = loss_.total;

@@ -21,6 +21,9 @@ class TileWorker {
  public:
   TileWorker(WindowTrainer& trainer, std::uint32_t epoch);
 
+  /// The totals of earlier parts of the epoch.
+  void start_from(const EpochTotals& totals) noexcept;
+
   void train_chunk(const WindowTrainer::Chunk& chunk, const support::StopFlag& stop);
   [[nodiscard]] EpochTotals totals() const noexcept;
 

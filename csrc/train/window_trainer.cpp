@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 #include "cpu/dispatch.hpp"
@@ -60,6 +62,12 @@ class WindowWorker {
         workspace_((max_contexts_ + target_rows_.size() + 2) * stride_ +
                    32 * config_.window * ((target_rows_.size() + 5) / 6)) {
     std::fill(std::begin(loss_.factor_lanes), std::end(loss_.factor_lanes), 1.0F);
+  }
+
+  // The totals of earlier parts of the epoch, so that sums are the same as without a pause.
+  void start_from(const EpochTotals& totals) noexcept {
+    totals_ = totals;
+    loss_.total = totals.loss;
   }
 
   void train_chunk(const WindowTrainer::Chunk& chunk, const support::StopFlag& stop) {
@@ -336,7 +344,7 @@ WindowTrainer::WindowTrainer(Model& model, CorpusView corpus, std::span<const st
       corpus_(corpus),
       config_(config),
       negatives_(counts, config.ns_exponent),
-      keep_thresholds_(keep_thresholds(counts, config.sample)) {
+      keep_thresholds_(keep_thresholds(corpus.counts, config.sample)) {
   make_chunks();
 }
 
@@ -365,32 +373,53 @@ float WindowTrainer::learning_rate_at(std::uint32_t epoch, std::int64_t position
 }
 
 template <class Worker>
-void WindowTrainer::run_worker(Worker& worker, Published& published, const support::StopFlag& stop) {
-  while (!stop.load(std::memory_order_relaxed)) {
-    const std::size_t index = next_chunk_.fetch_add(1);
-    if (index >= chunks_.size()) break;
-    worker.train_chunk(chunks_[index], stop);
+void WindowTrainer::run_worker(Worker& worker, Published& published, const support::StopFlag& stop,
+                               std::chrono::steady_clock::time_point deadline) {
+  const auto publish = [&] {
     const EpochTotals totals = worker.totals();
     published.token_count.store(totals.token_count, std::memory_order_relaxed);
     published.center_count.store(totals.center_count, std::memory_order_relaxed);
     published.positive_count.store(totals.positive_count, std::memory_order_relaxed);
     published.loss.store(totals.loss, std::memory_order_relaxed);
+  };
+  publish();
+  while (!stop.load(std::memory_order_relaxed) && !pausing_.load(std::memory_order_relaxed)) {
+    const std::size_t index = next_chunk_.fetch_add(1);
+    if (index >= chunks_.size()) break;
+    worker.train_chunk(chunks_[index], stop);
+    publish();
+    if (std::chrono::steady_clock::now() >= deadline) pause();
   }
 }
 
-EpochTotals WindowTrainer::run_epoch(std::uint32_t epoch, int workers, const std::function<void()>& tick) {
-  next_chunk_.store(0);
+std::size_t WindowTrainer::chunk_at(std::int64_t position) const {
+  const auto found = std::lower_bound(chunks_.begin(), chunks_.end(), position,
+                                      [](const Chunk& chunk, std::int64_t begin) { return chunk.begin < begin; });
+  const std::int64_t begin = found == chunks_.end() ? static_cast<std::int64_t>(corpus_.ids.size()) : found->begin;
+  if (begin != position) {
+    throw std::invalid_argument("an epoch does not pause at token " + std::to_string(position) + " of " +
+                                std::to_string(corpus_.ids.size()));
+  }
+  return static_cast<std::size_t>(found - chunks_.begin());
+}
+
+EpochTotals WindowTrainer::run_epoch(std::uint32_t epoch, int workers, const std::function<void()>& tick,
+                                     const EpochPart& part) {
+  next_chunk_.store(chunk_at(part.start.token_count));
+  pausing_.store(false);
   published_ = std::make_unique<Published[]>(workers);
   published_count_ = workers;
   support::run_workers(
       workers,
-      [this, epoch](int index, const support::StopFlag& stop) {
+      [this, epoch, &part](int number, const support::StopFlag& stop) {
+        const auto run = [&](auto worker) {
+          if (number == 0) worker.start_from(part.start);
+          run_worker(worker, published_[number], stop, part.deadline);
+        };
         if (config_.negative_sharing == NegativeSharing::kTile) {
-          TileWorker worker(*this, epoch);
-          run_worker(worker, published_[index], stop);
+          run(TileWorker(*this, epoch));
         } else {
-          WindowWorker worker(*this, epoch);
-          run_worker(worker, published_[index], stop);
+          run(WindowWorker(*this, epoch));
         }
       },
       tick);

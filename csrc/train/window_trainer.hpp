@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -41,6 +42,7 @@ struct TrainConfig {
 struct CorpusView {
   std::span<const std::int32_t> ids;
   std::span<const std::int64_t> offsets;
+  std::span<const std::int64_t> counts;  // how often each word occurs in `ids`: decides subsampling
 };
 
 struct EpochTotals {
@@ -50,12 +52,26 @@ struct EpochTotals {
   double loss = 0;                  // summed negative log-likelihood of the positive pairs and their negatives
 };
 
+/// From where to where a call of run_epoch goes. An epoch pauses between chunks of text only, with every chunk before
+/// the pause whole: totals.token_count is then the position at which it goes on.
+struct EpochPart {
+  EpochTotals start;  // of what earlier parts have trained
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+};
+
 class WindowTrainer {
  public:
+  /// `counts` decide how often a word is drawn as a negative.
   WindowTrainer(Model& model, CorpusView corpus, std::span<const std::int64_t> counts, const TrainConfig& config);
 
-  /// Trains epoch `epoch` (from 0). `tick` is called on this thread as run_workers says and may read `progress`.
-  EpochTotals run_epoch(std::uint32_t epoch, int workers, const std::function<void()>& tick);
+  /// Trains epoch `epoch` (from 0), or the part of it that begins at part.start and pauses soon after part.deadline or
+  /// a call of `pause`. `tick` is called on this thread as run_workers says and may read `progress`. With one worker,
+  /// parts give the same bits as the whole, in vectors and totals. Throws std::invalid_argument when part.start is
+  /// no place where an epoch pauses.
+  EpochTotals run_epoch(std::uint32_t epoch, int workers, const std::function<void()>& tick, const EpochPart& part);
+
+  /// Ends the epoch under way as soon as every worker has finished its chunk; from any thread.
+  void pause() noexcept { pausing_.store(true); }
 
   /// Totals so far of the epoch under way, from any thread.
   [[nodiscard]] EpochTotals progress() const;
@@ -83,9 +99,11 @@ class WindowTrainer {
   };
 
   void make_chunks();
+  [[nodiscard]] std::size_t chunk_at(std::int64_t position) const;
 
   template <class Worker>
-  void run_worker(Worker& worker, Published& published, const support::StopFlag& stop);
+  void run_worker(Worker& worker, Published& published, const support::StopFlag& stop,
+                  std::chrono::steady_clock::time_point deadline);
 
   Model& model_;
   CorpusView corpus_;
@@ -94,6 +112,7 @@ class WindowTrainer {
   std::vector<std::uint32_t> keep_thresholds_;
   std::vector<Chunk> chunks_;
   std::atomic<std::size_t> next_chunk_{0};
+  std::atomic<bool> pausing_{false};
   std::unique_ptr<Published[]> published_;
   int published_count_ = 0;
 };

@@ -22,10 +22,11 @@ def _refuse_mixed_installation(package: _Path) -> None:
 _refuse_mixed_installation(_Path(__file__).parent)
 
 from fastembed import cuda, isa  # noqa: E402
+from fastembed._callbacks import Callback, TrainingInterrupted, TrainingState  # noqa: E402
 from fastembed._config import set_num_threads, show_config  # noqa: E402
 from fastembed._core import __version__  # noqa: E402
 from fastembed.vectors import WordVectors  # noqa: E402
-from fastembed.word2vec import Callback, TrainingInterrupted, TrainingState, train_word2vec  # noqa: E402
+from fastembed.word2vec import train_word2vec  # noqa: E402
 
 __all__ = [
     "Callback",

@@ -16,6 +16,9 @@ class EpochProgress(TypedDict):
     loss: float
     learning_rate: float
 
+class PausePoint(EpochProgress):
+    epoch: int
+
 class Trainer:
     def __init__(
         self,
@@ -37,10 +40,22 @@ class Trainer:
         ns_exponent: float,
         seed: int,
         max_sentence_length: int,
+        corpus_counts: NDArray[np.int64] | None = None,
+    ) -> None: ...
+    def continue_from(
+        self, rows: NDArray[np.int32], vectors: NDArray[np.float32], output_vectors: NDArray[np.float32] | None = None
     ) -> None: ...
     def run_epoch(
-        self, epoch: int, workers: int, on_tick: Callable[[EpochProgress], None] | None = None
+        self,
+        epoch: int,
+        workers: int,
+        on_tick: Callable[[EpochProgress], None] | None = None,
+        start: EpochProgress | None = None,
+        seconds: float | None = None,
     ) -> EpochProgress: ...
+    @property
+    def pause_point(self) -> PausePoint | None: ...
+    def copy_rows(self, output: bool, begin: int, end: int) -> NDArray[np.float32]: ...
     def copy_vectors(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
     def take_vectors(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
 
@@ -99,7 +114,11 @@ class CorpusEncoder:
     def add_tokens(self, sentences: Iterator[Any], max_tokens: int) -> bool: ...
     def add_integers(self, ids: NDArray[Any], offsets: NDArray[np.int64]) -> None: ...
     def finish(
-        self, min_count: int, max_final_vocab: int | None = None
+        self,
+        min_count: int,
+        max_final_vocab: int | None = None,
+        known_words: list[str] = ...,
+        known_counts: NDArray[np.int64] | None = None,
     ) -> tuple[list[str], NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], dict[str, int]]: ...
     @property
     def bytes_done(self) -> int: ...

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ import numpy.typing as npt
 from . import _core
 from ._corpus_sources import Source, column_batches, describe_source, exists, expand_path, is_column, open_blocks
 from ._validate import check_int
+
+if TYPE_CHECKING:
+    from ._continue import Initial
 
 logger = logging.getLogger("fastembed")
 
@@ -267,6 +270,7 @@ def encode_corpus(
     errors: str = "strict",
     memory_budget: int | None = None,
     progress: bool = False,
+    known: Initial | None = None,
     _chunk_bytes: int = 1 << 20,
     _chunks_per_round: int = 64,
 ) -> EncodedCorpus:
@@ -308,6 +312,10 @@ def encode_corpus(
         by default.
     progress : bool
         Show a progress bar.
+    known : Initial, optional
+        Words that stay in the vocabulary however rare they are in this corpus, absent ones too, and whose counts are
+        added to those of the corpus. `min_count` applies to the other words; `max_final_vocab` to all, but only other
+        words are dropped for it.
 
     Returns
     -------
@@ -319,7 +327,7 @@ def encode_corpus(
     TypeError
         If `corpus` is none of the above, holds str where token lists belong, or tokens that are not str.
     ValueError
-        If the corpus is empty or fewer than 2 words are left, if a token is longer than 64 KiB under
+        If the corpus is empty, none of its words or fewer than 2 words are left, if a token is longer than 64 KiB under
         ``errors="strict"`` (it is dropped, with a warning, otherwise), or if (ids, offsets) are not as described.
     UnicodeDecodeError
         If a text is not UTF-8 under ``errors="strict"``; a ValueError that names the file, the byte offset and the
@@ -366,7 +374,9 @@ def encode_corpus(
         chunks_per_round=_chunks_per_round,
     )
     _add_corpus(encoder, corpus, progress)
-    words, counts, ids, offsets, numbers = encoder.finish(min_count, max_final_vocab)
+    words, counts, ids, offsets, numbers = encoder.finish(
+        min_count, max_final_vocab, *(() if known is None else (known.words, known.counts))
+    )
     stats = CorpusStats(**numbers)
     if stats.raw_tokens == 0:
         raise ValueError("the corpus is empty: it has no tokens")
@@ -375,6 +385,11 @@ def encode_corpus(
             f"the vocabulary has {len(words)} words, at least 2 are needed: of {stats.distinct_words} distinct words "
             f"in the corpus {len(words)} occur at least {stats.effective_min_count} times (min_count={min_count}"
             + (f", max_final_vocab={max_final_vocab})" if max_final_vocab is not None else ")")
+        )
+    if len(ids) == 0:
+        raise ValueError(
+            f"the corpus has no word of the vocabulary: none of its {stats.distinct_words} distinct words is in init "
+            f"or occurs at least {stats.effective_min_count} times (min_count={min_count})"
         )
     _report(stats, max_vocab_size)
     return EncodedCorpus(words, counts, ids, offsets, stats)

@@ -1,8 +1,9 @@
-"""The training progress bar: tqdm fed from the trainer's ticks."""
+"""How far a training has come, and the progress bar that shows it: tqdm fed from the trainer's ticks."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +11,43 @@ if TYPE_CHECKING:
     from fastembed._core import EpochProgress
 
 
-class TrainingProgress:
-    """One bar over all epochs, counted in raw words; silent when `enabled` is False."""
+@dataclass
+class Progress:
+    """How far a training has come.
 
-    def __init__(self, *, enabled: bool, label: str, epochs: int, words_per_epoch: int) -> None:
+    Attributes
+    ----------
+    history : list of dict
+        The records of the whole epochs.
+    totals : dict or None
+        Of the next epoch, as far as it has been trained.
+    seconds : float
+        Spent in that epoch.
+    """
+
+    history: list[dict[str, Any]]
+    totals: EpochProgress | None = None
+    seconds: float = 0.0
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Epoch and position within."""
+        return len(self.history), self.totals["token_count"] if self.totals else 0
+
+
+class TrainingProgress:
+    """One bar over all epochs, counted in raw words, `done` of them before; silent when `enabled` is False."""
+
+    def __init__(self, *, enabled: bool, label: str, epochs: int, words_per_epoch: int, done: int = 0) -> None:
         self._words_per_epoch = words_per_epoch
         self._started = time.perf_counter()
         self._bar: Any = None
         if enabled:
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(total=epochs * words_per_epoch, unit="word", unit_scale=True, desc=label, smoothing=0.1)
+            self._bar = tqdm(
+                total=epochs * words_per_epoch, initial=done, unit="word", unit_scale=True, desc=label, smoothing=0.1
+            )
 
     def __enter__(self) -> TrainingProgress:
         return self

@@ -8,6 +8,8 @@ Holds `save_store`, `load_store` and the rules by which a store is replaced. The
     counts.npy          int64, shape (n_words,); only if there are any
     vocabulary.txt      UTF-8, one word a line, each line ended by one line feed
 
+A checkpoint of a training is such a store too, with one more entry in metadata.json, "training" (see _checkpoint.py).
+
 How a store is replaced: metadata.json is the only name that is ever overwritten, by a rename. A second save writes
 its files as generation 2 (vectors.2.npy and so on) beside the live ones, renames the new metadata.json over the old,
 and only then removes the old generation. At whatever moment the process is killed, metadata.json names files that are
@@ -21,6 +23,7 @@ import json
 import os
 import re
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -29,11 +32,11 @@ from fastembed._atomic import TEMPORARY_NAME, atomic_write, check_parent, fsync_
 from fastembed.vectors import WordVectors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
-__all__ = ["check_store_target", "is_store", "load_store", "save_store"]
+__all__ = ["Rows", "StoreContent", "check_store_target", "is_store", "load_store", "read_training", "save_store"]
 
 _FORMAT = "fastembed.WordVectors"
 _FORMAT_VERSION = 1
@@ -44,6 +47,43 @@ _DATA_NAME = re.compile(r"(?:vectors|output_vectors|counts|vocabulary)(?:\.[0-9]
 _ARRAYS = {"vectors": "float32", "output_vectors": "float32", "counts": "int64"}
 _CHUNK_BYTES = 1 << 22
 _LOAD_ATTEMPTS = 10
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A matrix that is given in blocks, so that it need not be copied whole to be written.
+
+    Attributes
+    ----------
+    shape : tuple of (int, int)
+    dtype : numpy.dtype
+    read : callable
+        ``read(begin, end)`` returns these rows, C-contiguous.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    read: Callable[[int, int], npt.NDArray[Any]]
+
+    def write(self, file: Any) -> None:
+        """Write what numpy.save would write of the whole matrix."""
+        description = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": self.shape}
+        np.lib.format.write_array_header_1_0(file, description)
+        n_rows = max(1, _CHUNK_BYTES // max(1, self.shape[1] * self.dtype.itemsize))
+        for begin in range(0, self.shape[0], n_rows):
+            file.write(self.read(begin, min(begin + n_rows, self.shape[0])).reshape(-1).view(np.uint8).data)
+
+
+@dataclass(frozen=True)
+class StoreContent:
+    """What a store holds, for those who write it without making a `WordVectors`."""
+
+    vectors: npt.NDArray[Any] | Rows
+    index_to_key: list[str]
+    counts: npt.NDArray[Any] | None
+    output_vectors: npt.NDArray[Any] | Rows | None
+    history: list[dict[str, Any]]
+    config: dict[str, Any]
 
 
 class _ChecksumWriter:
@@ -158,13 +198,29 @@ def is_store(path: str | os.PathLike[str]) -> bool:
     return os.path.isfile(os.path.join(path, _METADATA))
 
 
-def check_store_target(path: str | os.PathLike[str]) -> None:
-    """Raise unless `path` may be written by `save_store`: absent in a writable parent, empty, or a store.
+def read_training(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """What the store at `path` says of an unfinished or finished training; None if it is no checkpoint, or no store."""
+    if not is_store(path):
+        return None
+    training = _read_metadata(os.fspath(path)).get("training")
+    if training is not None and not isinstance(training, dict):
+        raise ValueError(f"{os.path.join(path, _METADATA)}: the entry 'training' is malformed")
+    return training
+
+
+def check_store_target(path: str | os.PathLike[str], *, checkpoint: bool = False) -> None:
+    """Raise unless `path` may be written by `save_store`: absent in a writable parent, empty, or a store of its kind.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+    checkpoint : bool, default False
+        Whether a checkpoint is to be written. Vectors never replace a checkpoint, nor a checkpoint vectors.
 
     Raises
     ------
     FileExistsError
-        `path` is a file, or a directory that holds something else than a store.
+        `path` is a file, or a directory that holds something else than a store, or a store of the other kind.
     FileNotFoundError, NotADirectoryError, PermissionError
         See `fastembed._atomic.check_parent`.
     ValueError
@@ -179,7 +235,10 @@ def check_store_target(path: str | os.PathLike[str]) -> None:
     if not os.access(directory, os.W_OK):
         raise PermissionError(f"cannot save to {directory!r}: the directory is not writable")
     if is_store(directory):
-        _read_metadata(directory)
+        is_checkpoint = read_training(directory) is not None
+        if is_checkpoint != checkpoint:
+            held = "the checkpoint of a training" if is_checkpoint else "saved vectors"
+            raise FileExistsError(f"cannot save to {directory!r}: it holds {held}; remove it or choose another path")
         return
     entries = os.listdir(directory)
     if entries and _INCOMPLETE not in entries:
@@ -200,7 +259,7 @@ def _remove_all_but(directory: str, keep: set[str]) -> None:
                 os.unlink(os.path.join(directory, name))
 
 
-def _write_data(directory: str, name: str, content: npt.NDArray[Any] | bytes) -> dict[str, Any]:
+def _write_data(directory: str, name: str, content: npt.NDArray[Any] | Rows | bytes) -> dict[str, Any]:
     """Write one file that no metadata names yet, flush it to the disk, and return its record."""
     record: dict[str, Any] = {"name": name}
     with open(os.path.join(directory, name), "wb") as file:
@@ -208,20 +267,26 @@ def _write_data(directory: str, name: str, content: npt.NDArray[Any] | bytes) ->
         if isinstance(content, bytes):
             writer.write(content)
         else:
-            np.lib.format.write_array(writer, content, allow_pickle=False)
+            if isinstance(content, Rows):
+                content.write(writer)
+            else:
+                np.lib.format.write_array(writer, content, allow_pickle=False)
             record |= {"dtype": content.dtype.name, "shape": list(content.shape)}
         file.flush()
         os.fsync(file.fileno())
     return record | {"bytes": writer.bytes, "crc32": writer.crc32}
 
 
-def _write_generation(directory: str, vectors: WordVectors, generation: int, described: dict[str, str]) -> set[str]:
+def _write_generation(
+    directory: str, vectors: WordVectors | StoreContent, generation: int, described: dict[str, str]
+) -> None:
     suffix = "" if generation == 1 else f".{generation}"
     files: dict[str, dict[str, Any]] = {}
     for key in _ARRAYS:
         array = getattr(vectors, key)
         if array is not None:
-            files[key] = _write_data(directory, f"{key}{suffix}.npy", np.asarray(array))
+            content = array if isinstance(array, Rows) else np.asarray(array)
+            files[key] = _write_data(directory, f"{key}{suffix}.npy", content)
     vocabulary, encoding = _vocabulary_bytes(vectors.index_to_key)
     files["vocabulary"] = _write_data(directory, f"vocabulary{suffix}.txt", vocabulary) | {"encoding": encoding}
     fsync_directory(directory)  # the new names must be on the disk before the metadata that points to them
@@ -229,29 +294,32 @@ def _write_generation(directory: str, vectors: WordVectors, generation: int, des
         "format": _FORMAT,
         "format_version": _FORMAT_VERSION,
         "generation": generation,
-        "n_words": len(vectors),
-        "vector_size": vectors.vector_size,
+        "n_words": len(vectors.index_to_key),
+        "vector_size": vectors.vectors.shape[1],
         "files": files,
-        "config": json.loads(described["config"]),
-        "history": json.loads(described["history"]),
     }
+    metadata |= {name: json.loads(text) for name, text in described.items()}
     with atomic_write(os.path.join(directory, _METADATA)) as file:
         file.write(json.dumps(metadata, indent=2).encode("ascii") + b"\n")
-    return _file_names(metadata)
 
 
-def save_store(path: str | os.PathLike[str], vectors: WordVectors) -> None:
+def save_store(
+    path: str | os.PathLike[str], vectors: WordVectors | StoreContent, *, training: dict[str, Any] | None = None
+) -> None:
     """Write `vectors` to the directory `path`, made if absent; a store that is there is replaced in one step.
 
     Parameters
     ----------
     path : str or os.PathLike
-    vectors : WordVectors
+    vectors : WordVectors or StoreContent
+    training : dict, optional
+        Makes the store a checkpoint: where the training stands. JSON serialisable.
 
     Raises
     ------
     FileExistsError
-        `path` exists and is neither an empty directory nor a store. Nothing of it is touched.
+        `path` exists and is neither an empty directory nor a store of the same kind (vectors or checkpoint). Nothing of
+        it is touched.
     FileNotFoundError
         The parent directory does not exist.
     TypeError
@@ -266,7 +334,9 @@ def save_store(path: str | os.PathLike[str], vectors: WordVectors) -> None:
         "config": _json_text(vectors.config, "config"),
         "history": _json_text(vectors.history, "history"),
     }
-    check_store_target(directory)
+    if training is not None:
+        described["training"] = _json_text(training, "training")
+    check_store_target(directory, checkpoint=training is not None)
     with contextlib.suppress(FileExistsError):
         os.mkdir(directory)
     with _directory_lock(directory):
@@ -275,12 +345,12 @@ def save_store(path: str | os.PathLike[str], vectors: WordVectors) -> None:
         if old is None:
             with open(incomplete, "wb") as file:
                 file.write(b"The first save into this directory has not finished. The next save cleans up.\n")
-        keep = _file_names(old)
-        _remove_all_but(directory, keep)
+        _remove_all_but(directory, _file_names(old))
         try:
-            keep = _write_generation(directory, vectors, old["generation"] + 1 if old else 1, described)
+            _write_generation(directory, vectors, old["generation"] + 1 if old else 1, described)
         finally:  # on an error (a full disk) the new files go, on success the old ones
-            _remove_all_but(directory, keep)
+            # What is live is read from the disk: Ctrl-C may have come on either side of the rename.
+            _remove_all_but(directory, _file_names(_read_metadata(directory) if is_store(directory) else None))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(incomplete)
     if old is None:
@@ -306,7 +376,9 @@ def _check_crc32(name: str, crc32: int, record: dict[str, Any]) -> None:
         raise ValueError(f"{name}: CRC-32 {crc32:08x}, but metadata.json says {record['crc32']:08x}: damaged or mixed")
 
 
-def _load_array(directory: str, key: str, metadata: dict[str, Any], mmap: bool) -> npt.NDArray[Any] | None:
+def _load_array(
+    directory: str, key: str, metadata: dict[str, Any], mmap: bool, verify: bool
+) -> npt.NDArray[Any] | None:
     record = metadata["files"].get(key)
     if record is None:
         return None
@@ -318,14 +390,14 @@ def _load_array(directory: str, key: str, metadata: dict[str, Any], mmap: bool) 
     wanted = (n_words,) if key == "counts" else (n_words, vector_size)
     if array.shape != wanted or array.dtype != _ARRAYS[key]:
         raise ValueError(f"{name}: {_ARRAYS[key]} of shape {wanted} was wanted, got {array.dtype} of {array.shape}")
-    if not mapped:
+    if verify or not mapped:
         _check_crc32(name, _crc32_of(name), record)
     return array
 
 
-def _load_generation(directory: str, metadata: dict[str, Any], mmap: bool) -> WordVectors:
+def _load_generation(directory: str, metadata: dict[str, Any], mmap: bool, verify: bool) -> WordVectors:
     record = metadata["files"]["vocabulary"]
-    arrays = {key: _load_array(directory, key, metadata, mmap) for key in _ARRAYS}
+    arrays = {key: _load_array(directory, key, metadata, mmap, verify) for key in _ARRAYS}
     name = os.path.join(directory, record["name"])
     _check_size(name, record)
     with open(name, "rb") as file:
@@ -340,7 +412,7 @@ def _load_generation(directory: str, metadata: dict[str, Any], mmap: bool) -> Wo
     return WordVectors(vectors, words, history=metadata["history"], config=metadata["config"], **arrays)
 
 
-def load_store(path: str | os.PathLike[str], mmap: bool = True) -> WordVectors:
+def load_store(path: str | os.PathLike[str], mmap: bool = True, *, verify: bool = False) -> WordVectors:
     """Read the directory `path` that `save_store` wrote.
 
     Parameters
@@ -348,8 +420,10 @@ def load_store(path: str | os.PathLike[str], mmap: bool = True) -> WordVectors:
     path : str or os.PathLike
     mmap : bool, default True
         Map `vectors` and `output_vectors` read-only instead of reading them: loading then takes the time of the
-        vocabulary, and processes share the memory. Their checksums are verified only without it; sizes and shapes
-        always.
+        vocabulary, and processes share the memory. Their checksums are then verified only if asked for; sizes and
+        shapes always.
+    verify : bool, default False
+        Verify the checksums of what is mapped too, which reads it once.
 
     Returns
     -------
@@ -374,7 +448,7 @@ def load_store(path: str | os.PathLike[str], mmap: bool = True) -> WordVectors:
     for _ in range(_LOAD_ATTEMPTS):
         metadata = _read_metadata(directory)
         try:
-            return _load_generation(directory, metadata, mmap)
+            return _load_generation(directory, metadata, mmap, verify)
         except FileNotFoundError as error:
             # Another process replaced the store between our two looks: start again from its metadata.
             if _read_metadata(directory).get("generation") == metadata["generation"]:

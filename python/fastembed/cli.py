@@ -51,22 +51,10 @@ def _parser(command: str, description: str, epilog: str | None = None) -> _Parse
 
 
 def load_vectors(path: str) -> WordVectors:
-    """Read vectors in any of our formats: a directory is a store, a file is word2vec text or binary.
+    """Read vectors in any of our formats; see `fastembed._continue.load_vectors`."""
+    from fastembed import _continue
 
-    Raises
-    ------
-    FileNotFoundError
-        There is nothing at `path`.
-    ValueError
-        It is malformed.
-    """
-    from fastembed.vectors import WordVectors
-
-    if os.path.isdir(path):
-        return WordVectors.load(path)
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"there are no vectors at {path!r}: no such file or directory")
-    return WordVectors.load_word2vec_format(path)
+    return _continue.load_vectors(path)
 
 
 # train
@@ -99,7 +87,22 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--errors", choices=("strict", "replace", "ignore"), help="on invalid UTF-8 (strict)")
     group.add_argument("--memory-budget", type=int, metavar="BYTES", help="encoded corpus held in memory (a quarter)")
+    group.add_argument("--init", metavar="VECTORS", help="go on from these vectors, adding the words of CORPUS")
+    group.add_argument("--checkpoint", metavar="DIR", help="write checkpoints into this directory")
+    group.add_argument(
+        "--checkpoint-every", type=_epoch_or_minutes, metavar="epoch|MINUTES", help="how often (every epoch)"
+    )
+    group.add_argument("--resume", action="store_true", help="go on from the checkpoint, if there is one")
     group.add_argument("--no-progress", dest="progress", action="store_false", help="no progress bar")
+
+
+def _epoch_or_minutes(text: str) -> str | float:
+    if text == "epoch":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'epoch' or a number of minutes was wanted, got {text!r}") from None
 
 
 def _train_parser() -> argparse.ArgumentParser:
@@ -153,6 +156,8 @@ def _train(arguments: list[str]) -> int:
         _check_file_target(output)
     if vocabulary is not None:
         _check_file_target(vocabulary)
+    if "checkpoint" in options and os.path.realpath(options["checkpoint"]) == os.path.realpath(output):
+        raise _UsageError("fastembed train: error: --checkpoint and --output must name different places")
 
     import fastembed
 

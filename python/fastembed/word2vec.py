@@ -7,71 +7,23 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastembed import _core
+from fastembed._callbacks import Callback, TrainingInterrupted, TrainingState, check_callbacks
 from fastembed._config import default_workers
-from fastembed._progress import TrainingProgress
+from fastembed._continue import Initial, load_initial
+from fastembed._progress import Progress, TrainingProgress
 from fastembed._validate import check_bool, check_choice, check_float, check_int
 from fastembed.vectors import WordVectors
 
+if TYPE_CHECKING:
+    import os
+
+    from fastembed._checkpoint import Checkpoint
+    from fastembed._corpus import EncodedCorpus
+
 _log = logging.getLogger("fastembed")
-
-
-class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C during training. ``vectors`` holds what had been learned when it came.
-
-    Attributes
-    ----------
-    vectors : WordVectors
-        The vectors as they were at the interruption.
-    epochs_done : int
-        Whole epochs that had been trained.
-    """
-
-    def __init__(self, vectors: WordVectors, epochs_done: int) -> None:
-        super().__init__(f"training was interrupted after {epochs_done} whole epochs")
-        self.vectors = vectors
-        self.epochs_done = epochs_done
-
-
-@dataclass
-class TrainingState:
-    """What callbacks are given: where training stands.
-
-    Attributes
-    ----------
-    epoch : int
-        The current epoch, from 0.
-    epochs : int
-        How many epochs will be trained.
-    history : list of dict
-        One record for each finished epoch: ``epoch``, ``loss`` (mean negative log-likelihood per positive pair, in
-        nats), ``learning_rate`` (at its end), ``seconds``, ``words_per_second`` (raw words), ``positive_pairs``.
-    snapshot : callable
-        ``snapshot()`` returns a `WordVectors` copy of the vectors as they are now.
-    """
-
-    epoch: int
-    epochs: int
-    history: list[dict[str, Any]]
-    snapshot: Callable[[], WordVectors]
-
-
-class Callback:
-    """Base class for callbacks: override what you need. An exception stops training cleanly and is raised."""
-
-    def on_train_begin(self, state: TrainingState) -> None:
-        """Run before the first epoch."""
-
-    def on_epoch_begin(self, state: TrainingState) -> None:
-        """Run before each epoch."""
-
-    def on_epoch_end(self, state: TrainingState) -> None:
-        """Run after each epoch; ``state.history[-1]`` is its record."""
-
-    def on_train_end(self, state: TrainingState) -> None:
-        """Run after the last epoch."""
 
 
 @dataclass(frozen=True)
@@ -123,22 +75,22 @@ class _Options:
         return dict(vars(self))
 
 
-def _check_callbacks(callbacks: Iterable[Callback]) -> list[Callback]:
-    checked = list(callbacks)
-    for callback in checked:
-        if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks must be fastembed.Callback objects, got {type(callback).__name__}")
-    return checked
-
-
 class _Training:
     """One call of `train_word2vec` after the corpus is encoded."""
 
-    def __init__(self, corpus: Any, options: _Options, config: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        corpus: EncodedCorpus,
+        options: _Options,
+        config: dict[str, Any],
+        initial: Initial | None,
+        checkpoint: Checkpoint | None,
+    ) -> None:
         self.corpus = corpus
         self.options = options
         self.config = config
-        self.history: list[dict[str, Any]] = []
+        self.checkpoint = checkpoint
+        self.progress = Progress([])
         self.trainer = _core.Trainer(
             ids=corpus.ids,
             offsets=corpus.offsets,
@@ -157,7 +109,13 @@ class _Training:
             ns_exponent=options.ns_exponent,
             seed=options.seed,
             max_sentence_length=options.max_sentence_length,
+            corpus_counts=None if initial is None else initial.corpus_counts(corpus),
         )
+        if checkpoint is not None and checkpoint.exists:
+            self.progress = checkpoint.restore(self.trainer, corpus)
+        elif initial is not None:
+            initial.give(self.trainer, corpus.words)
+        self.history = self.progress.history
 
     def word_vectors(self, *, take: bool) -> WordVectors:
         vectors, output_vectors = self.trainer.take_vectors() if take else self.trainer.copy_vectors()
@@ -172,16 +130,23 @@ class _Training:
 
     def run(self, callbacks: Sequence[Callback], *, progress: bool) -> WordVectors:
         options = self.options
-        state = TrainingState(0, options.epochs, self.history, lambda: self.word_vectors(take=False))
-        label = "skip-gram" if options.sg else "CBOW"
+        first, position = self.progress.place
+        n_words = len(self.corpus.ids)
+        state = TrainingState(
+            min(first, options.epochs - 1), options.epochs, self.history, lambda: self.word_vectors(take=False)
+        )
         bar = TrainingProgress(
-            enabled=progress, label=label, epochs=options.epochs, words_per_epoch=len(self.corpus.ids)
+            enabled=progress,
+            label="skip-gram" if options.sg else "CBOW",
+            epochs=options.epochs,
+            words_per_epoch=n_words,
+            done=first * n_words + position,
         )
         try:
             with bar:
                 for callback in callbacks:
                     callback.on_train_begin(state)
-                for state.epoch in range(options.epochs):
+                for state.epoch in range(first, options.epochs):
                     for callback in callbacks:
                         callback.on_epoch_begin(state)
                     self._run_epoch(state.epoch, bar)
@@ -191,16 +156,49 @@ class _Training:
                     callback.on_train_end(state)
         except BaseException as error:
             _core.retire_idle_threads()  # an error between epochs leaves no thread behind either
+            checkpoint = self._write_last_checkpoint()
             if not isinstance(error, KeyboardInterrupt):
                 raise
-            raise TrainingInterrupted(self.word_vectors(take=True), len(self.history)) from error
+            raise TrainingInterrupted(self.word_vectors(take=True), len(self.history), checkpoint) from error
         return self.word_vectors(take=True)
 
+    def _write_checkpoint(self) -> None:
+        if self.checkpoint is not None:
+            content = {"counts": self.corpus.counts, "config": self.config}
+            self.checkpoint.write_if_due(self.trainer, self.corpus.words, content, self.progress)
+
+    def _write_last_checkpoint(self) -> str | None:
+        """Keep what has been trained since the last checkpoint, if the workers stopped between chunks of text."""
+        if self.checkpoint is None:
+            return None
+        # The trainer itself knows where its vectors are, whatever this class had the time to note.
+        point = self.trainer.pause_point
+        if point is not None:
+            totals = point if point["epoch"] == len(self.history) else None
+            content = {"counts": self.corpus.counts, "config": self.config}
+            at = Progress(self.history, totals, self.progress.seconds)
+            self.checkpoint.write_last(self.trainer, self.corpus.words, content, at)
+        return self.checkpoint.path if self.checkpoint.exists else None
+
+    def _run_parts(self, epoch: int, tick: Callable[[_core.EpochProgress], None] | None) -> _core.EpochProgress:
+        """Train what is left of an epoch, with pauses for checkpoints."""
+        progress = self.progress
+        while True:
+            started = time.perf_counter()
+            seconds = None if self.checkpoint is None else max(0.0, self.checkpoint.seconds_left())
+            try:
+                totals = self.trainer.run_epoch(epoch, self.options.workers, tick, progress.totals, seconds)
+            finally:
+                progress.seconds += time.perf_counter() - started
+            if totals["token_count"] == len(self.corpus.ids):
+                return totals
+            progress.totals = totals
+            self._write_checkpoint()
+
     def _run_epoch(self, epoch: int, bar: TrainingProgress) -> None:
-        started = time.perf_counter()
         tick = (lambda progress: bar.update(epoch, progress)) if bar.enabled else None
-        totals = self.trainer.run_epoch(epoch, self.options.workers, tick)
-        seconds = time.perf_counter() - started
+        totals = self._run_parts(epoch, tick)
+        seconds = self.progress.seconds
         bar.update(epoch, totals)
         pairs = totals["positive_count"]
         record = {
@@ -212,6 +210,7 @@ class _Training:
             "positive_pairs": pairs,
         }
         self.history.append(record)
+        self.progress.totals, self.progress.seconds = None, 0.0
         _log.info(
             "epoch %d of %d: loss %.4f, %.0f words/s",
             epoch + 1,
@@ -219,13 +218,14 @@ class _Training:
             record["loss"],
             record["words_per_second"],
         )
+        self._write_checkpoint()
 
 
 def train_word2vec(
     corpus: Any,
     *,
     sg: bool = True,
-    vector_size: int = 100,
+    vector_size: int | None = None,
     window: int = 5,
     negative: int = 5,
     epochs: int = 5,
@@ -244,6 +244,10 @@ def train_word2vec(
     negative_sharing: str = "window",
     errors: str = "strict",
     memory_budget: int | None = None,
+    init: WordVectors | str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: str | float = "epoch",
+    resume: bool = False,
     progress: bool = True,
     callbacks: Iterable[Callback] = (),
 ) -> WordVectors:
@@ -261,8 +265,8 @@ def train_word2vec(
         or polars column of strings.
     sg : bool
         True for skip-gram, False for CBOW.
-    vector_size : int
-        Dimension of the vectors.
+    vector_size : int, optional
+        Dimension of the vectors. None: that of `init`, else 100.
     window : int
         Largest distance between a center and its context words.
     negative : int
@@ -270,7 +274,7 @@ def train_word2vec(
     epochs : int
         Passes over the corpus.
     min_count : int
-        Words seen less often are dropped.
+        Words seen less often are dropped, unless they are in `init`.
     sample : float
         Subsampling threshold for frequent words, as a fraction of all words; 0 keeps every word. A word of frequency f
         is kept with probability ``(sqrt(f / sample) + 1) * sample / f``.
@@ -283,7 +287,7 @@ def train_word2vec(
     shrink_windows : bool
         Draw each center's window uniformly from 1..`window`, as word2vec.c does.
     max_final_vocab : int, optional
-        Keep at most so many words, the most frequent ones.
+        Keep at most so many words, the most frequent ones; the words of `init` come first and all stay.
     max_vocab_size : int, optional
         Bound on the distinct words held while counting, 40 million by default: beyond it the rarest are pruned, with a
         warning. A word takes 50 to 105 bytes in each worker that met it, plus its length when that is above 15 bytes.
@@ -303,6 +307,19 @@ def train_word2vec(
     memory_budget : int, optional
         Bytes of the encoded corpus (4 a word) held in memory; beyond it a temporary file is used, which nothing can
         leave behind. A quarter of the memory by default.
+    init : WordVectors or path, optional
+        Vectors to go on from (a path: saved ones in any of our formats). All of its words are kept and start from its
+        ``vectors`` and ``output_vectors`` (zeros where it has none); words new in `corpus` are added with the usual
+        initial values. `init` itself is not changed. See Notes.
+    checkpoint : path, optional
+        A directory for checkpoints. Each holds all that is needed to go on, and loads with `WordVectors.load`. It is
+        replaced in one step: whatever happens (kill -9 too), the last whole one is there. After training it stays.
+    checkpoint_every : "epoch" or float
+        Write one after every epoch, or every so many minutes. One is also written at the end, and on Ctrl-C.
+    resume : bool
+        Go on from the checkpoint if there is one, else start anew. The corpus and all arguments that the result depends
+        on must be the same. With ``workers=1`` the result has the same bits as that of an unbroken run, and so has
+        the history but for its times. Without ``resume=True`` an existing checkpoint is an error: none is overwritten.
     progress : bool
         Show a progress bar on stderr.
     callbacks : iterable of Callback
@@ -319,11 +336,18 @@ def train_word2vec(
     TypeError
         If an argument has the wrong type, for example a list of plain strings as the corpus.
     ValueError
-        If an argument is out of range, the corpus is empty, or fewer than 2 words remain.
+        If an argument is out of range, the corpus is empty, or fewer than 2 words remain; `init` has another
+        `vector_size`; there is a checkpoint but no ``resume=True``; or the checkpoint to resume is damaged, or was made
+        from another corpus or with other options (the message names both).
+    FileExistsError
+        If `checkpoint` names something else than a checkpoint.
     FileNotFoundError
         If a path does not exist.
+    OSError
+        If a checkpoint cannot be written, at the beginning where that can be known; the last one stays.
     TrainingInterrupted
-        On Ctrl-C (a KeyboardInterrupt), within 0.2 s; its ``vectors`` hold what had been learned.
+        On Ctrl-C (a KeyboardInterrupt), within 0.2 s; its ``vectors`` hold what had been learned. With `checkpoint`
+        after one more checkpoint has been written, which a second Ctrl-C cuts short.
 
     Notes
     -----
@@ -332,6 +356,12 @@ def train_word2vec(
     ``out_t += sum_c g in_c`` [1]_, equation 4. A negative equal to the center is skipped. Training costs about
     ``6 * (window + 1) * (negative + 1) * vector_size`` floating-point operations for each word kept. Workers update
     the shared vectors without locks [2]_, so several workers are not bit-reproducible.
+
+    Training with `init` is a new training with its own learning rates, from `alpha` to `min_alpha`, and its own
+    history. Counts are added up (none in `init` count as 0) and order the result; negatives are drawn by them, so that
+    words of `init` that are not in `corpus` change their output vectors as negatives only, and words with count 0 not
+    at all. Subsampling goes by the counts in `corpus` alone. (gensim's ``build_vocab(update=True)`` does the same, but
+    ignores rare occurrences of known words.) In a corpus ``(ids, offsets)``, id i is the word ``str(i)``, as always.
 
     References
     ----------
@@ -348,11 +378,18 @@ def train_word2vec(
     >>> wv.vectors.shape
     (6, 16)
     """
-    options = _Options.check(locals())
-    progress = check_bool("progress", progress)
-    checked_callbacks = _check_callbacks(callbacks)
+    given = dict(locals())
 
+    from fastembed._checkpoint import open_checkpoint
     from fastembed._corpus import encode_corpus
+
+    initial, given["vector_size"] = load_initial(init, vector_size, max_final_vocab)
+    options = _Options.check(given)
+    progress = check_bool("progress", progress)
+    checked_callbacks = check_callbacks(callbacks)
+    decisive = {name: value for name, value in options.config().items() if name != "workers"}
+    decisive |= {name: given[name] for name in ("min_count", "max_final_vocab", "max_vocab_size", "errors")}
+    opened = open_checkpoint(checkpoint, checkpoint_every, resume, decisive, train_word2vec.__kwdefaults__ or {})
 
     encoded = encode_corpus(
         corpus,
@@ -363,7 +400,10 @@ def train_word2vec(
         errors=errors,
         memory_budget=memory_budget,
         progress=progress,
+        known=initial,
     )
+    if opened is not None:
+        opened.bind(encoded, initial, options.vector_size)
     _log.info(
         "training %s (%s) on %d words of %d kinds with %d workers on %s",
         "skip-gram" if options.sg else "CBOW (asked for by sg=False)",
@@ -374,4 +414,6 @@ def train_word2vec(
         _core.active_isa(),
     )
     config = {**options.config(), "min_count": min_count, "max_final_vocab": max_final_vocab}
-    return _Training(encoded, options, config).run(checked_callbacks, progress=progress)
+    training = _Training(encoded, options, config, initial, opened)
+    del initial, init, given  # vectors read from a file are not needed any more
+    return training.run(checked_callbacks, progress=progress)

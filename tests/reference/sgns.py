@@ -43,7 +43,7 @@ def threshold_of(probability: float) -> int:
 
 class AliasTable:
     def __init__(self, counts: np.ndarray, exponent: float) -> None:
-        weights = [float(count) ** exponent for count in counts]
+        weights = [float(count) ** exponent if count > 0 else 0.0 for count in counts]
         total = 0.0
         for weight in weights:
             total += weight
@@ -64,6 +64,13 @@ class AliasTable:
     def sample(self, random: int) -> int:
         column = ((random >> 32) * len(self.alias)) >> 32
         return column if (random & 0xFFFFFFFF) <= self.threshold[column] else self.alias[column]
+
+
+def initial_vector(seed: int, word: int, vector_size: int) -> np.ndarray:
+    key = stream_key(seed, INITIAL_VECTORS, 0)
+    scale = np.float32(1.0) / np.float32(vector_size)
+    uniform = [np.float32(draw(key, word * vector_size + i) >> 40) * np.float32(2.0**-24) for i in range(vector_size)]
+    return np.array([(x - np.float32(0.5)) * scale for x in uniform], dtype=np.float32)
 
 
 @dataclass
@@ -87,22 +94,27 @@ class Reference:
     ns_exponent: float = 0.75
     seed: int = 1
     max_sentence_length: int = 10_000
+    input_start: np.ndarray | None = None  # what training starts from, in place of the usual initial values
+    output_start: np.ndarray | None = None
+    corpus_counts: np.ndarray | None = None  # what subsampling goes by, in place of the counts
     losses: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         words = len(self.counts)
-        key = stream_key(self.seed, INITIAL_VECTORS, 0)
-        scale = np.float32(1.0) / np.float32(self.vector_size)
         self.input = np.empty((words, self.vector_size))
-        for i in range(words * self.vector_size):
-            uniform = np.float32(draw(key, i) >> 40) * np.float32(2.0**-24) - np.float32(0.5)
-            self.input.flat[i] = uniform * scale
+        for word in range(words):
+            self.input[word] = initial_vector(self.seed, word, self.vector_size)
         self.output = np.zeros((words, self.vector_size))
+        if self.input_start is not None:
+            self.input = self.input_start.astype(np.float64)
+        if self.output_start is not None:
+            self.output = self.output_start.astype(np.float64)
         self.table = AliasTable(self.counts, self.ns_exponent)
-        total = float(self.counts.sum())
+        corpus_counts = self.counts if self.corpus_counts is None else self.corpus_counts
+        total = float(corpus_counts.sum())
         self.keep = []
-        for count in self.counts:
-            if self.sample <= 0:
+        for count in corpus_counts:
+            if self.sample <= 0 or count == 0:
                 self.keep.append(2**32 - 1)
             else:
                 ratio = count / (self.sample * total)
