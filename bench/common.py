@@ -14,6 +14,9 @@ from pathlib import Path
 from fastembed import _core
 
 
+HALF_LINES = 98_678
+
+
 def shared_path(*parts: str) -> Path:
     """A file of the shared data folder; ends the bench, saying so, when it is not there."""
     root = Path(os.environ.get("FASTEMBED_SHARED", Path(__file__).resolve().parents[2] / "shared"))
@@ -23,17 +26,20 @@ def shared_path(*parts: str) -> Path:
     return path
 
 
-def unpacked_corpus(lines: int | None = None) -> Path:
-    """The real corpus as plain text in the temporary folder, whole or its first `lines` lines; unpacked once."""
+def unpacked_corpus(lines: int | None = None, half: int = 0) -> Path:
+    """The real corpus as plain text in the temporary folder: whole, its first `lines` lines, or its first or second
+    half. Unpacked once."""
     packed = shared_path("data", "enwiki-featured.txt.xz")
-    plain = Path(tempfile.gettempdir()) / f"fastembed-bench-enwiki-{lines or 'all'}.txt"
+    name = f"half{half}" if half else str(lines or "all")
+    plain = Path(tempfile.gettempdir()) / f"fastembed-bench-enwiki-{name}.txt"
     if not plain.exists():
         partial = plain.with_suffix(f".{os.getpid()}")
         with lzma.open(packed, "rb") as source, partial.open("wb") as target:
             for number, line in enumerate(source):
                 if number == lines:
                     break
-                target.write(line)
+                if not half or (number >= HALF_LINES) == (half == 2):
+                    target.write(line)
         partial.rename(plain)
     return plain
 

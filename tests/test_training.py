@@ -132,7 +132,7 @@ def test_related_words_come_together() -> None:
         ({"min_alpha": 0.5}, ValueError, "min_alpha must not exceed alpha"),
         ({"ns_exponent": math.inf}, ValueError, "ns_exponent must be finite"),
         ({"sg": "yes"}, TypeError, "sg must be True or False"),
-        ({"negative_sharing": "batch"}, ValueError, "negative_sharing must be 'window' or 'pair', got 'batch'"),
+        ({"negative_sharing": "batch"}, ValueError, "negative_sharing must be 'tile', 'window' or 'pair', got 'batch'"),
         ({"negative_sharing": 3}, TypeError, "negative_sharing must be"),
         ({"seed": -1}, ValueError, "seed must be between 0"),
         ({"workers": 0}, ValueError, "workers must be between 1"),

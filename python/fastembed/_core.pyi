@@ -40,6 +40,7 @@ class Trainer:
         ns_exponent: float,
         seed: int,
         max_sentence_length: int,
+        precision: str = "float32",
         corpus_counts: NDArray[np.int64] | None = None,
     ) -> None: ...
     def continue_from(
