@@ -105,9 +105,9 @@ def test_neither_workers_nor_pieces_nor_budget_change_the_result(budget: int) ->
         assert list(zip(counts.tolist(), scores.tolist(), strict=True)) == list(wanted.values())
 
 
-def test_single_token_pieces(topics_file: Path) -> None:
-    encoded = read_corpus(topics_file, min_count=6, break_at_dropped=True)
-    options = {"train_words": encoded.stats.raw_tokens, "min_count": 5, "threshold": 10.0, "memory_budget": 1 << 30}
+def test_single_token_pieces() -> None:
+    encoded = read_corpus(sentences_of(TOPICS)[:300], min_count=2, break_at_dropped=True)
+    options = {"train_words": encoded.stats.raw_tokens, "min_count": 1, "threshold": 10.0, "memory_budget": 1 << 30}
     columns = {"ids": encoded.ids, "offsets": encoded.offsets, "counts": encoded.counts}
     once = _core.count_phrases(**columns, **options, workers=1)
     small = _core.count_phrases(**columns, **options, workers=3, chunk_tokens=1)

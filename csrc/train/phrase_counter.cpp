@@ -43,8 +43,8 @@ class PhraseCounter {
       : ids_(ids), offsets_(offsets), counts_(counts), options_(options), tick_(tick) {
     active_ = active_range();
     chunk_tokens_ = std::clamp<std::size_t>(options.chunk_tokens, 1, std::size_t{1} << 24);
-    const std::size_t round_tokens =
-        std::min<std::uint64_t>(kMaxRoundTokens, options.memory_budget / kTableBytesPerPair);
+    const std::uint64_t round_tokens = std::min<std::uint64_t>(
+        {kMaxRoundTokens, options.memory_budget / kTableBytesPerPair, ids.size() + chunk_tokens_});
     chunks_.resize(std::max<std::size_t>(1, round_tokens / chunk_tokens_));
   }
 
