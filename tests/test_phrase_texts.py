@@ -141,6 +141,15 @@ def test_several_files_and_compression(tmp_path: Path) -> None:
     assert gzip.decompress((tmp_path / "all.gz").read_bytes()) == joined
 
 
+def test_progress_is_shown_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "t").write_text("new york\n" * 1000)
+    phrases = fastembed.learn_phrases([tmp_path / "t"] * 2, threshold=0)
+    assert "corpus: 100%" in capsys.readouterr().err
+    phrases.transform_file([tmp_path / "t"] * 2, tmp_path / "out")
+    captured = capsys.readouterr()
+    assert "phrases: 100%" in captured.err and captured.out == ""
+
+
 def test_lines_of_files_follow_the_reader(tmp_path: Path) -> None:
     phrases = learn(PLAIN, threshold=1.5)
     text = "\ufeffnew york\u00a0x\x1cy\u2028z new  york\r\n\r\nnew\nyork é".encode()

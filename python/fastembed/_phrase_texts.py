@@ -30,37 +30,39 @@ def sources_of(corpus: Any) -> list[Source] | None:
 def _join_source(
     source: Source, stream: _core.PhraseStream, keep_mark: bool, on_bytes: Callable[[int], None]
 ) -> Iterator[bytes]:
-    done = 0
+    """The joined text of one file; `on_bytes` is told the size of each block that has been read."""
+    first = True
     with open_blocks(source) as blocks:
         for block in blocks:
             text = block
-            if done == 0 and block.startswith(_BYTE_ORDER_MARK):
+            if first and block.startswith(_BYTE_ORDER_MARK):
                 text = block[len(_BYTE_ORDER_MARK) :]
                 if keep_mark:
                     yield _BYTE_ORDER_MARK
-            done += len(block)
+            first = False
             yield stream.feed(text, False)
-            on_bytes(done)
+            on_bytes(len(block))
     yield stream.feed(b"", True)
 
 
 def join_blocks(
-    sources: list[Source], new_stream: Callable[[], _core.PhraseStream], on_bytes: Callable[[int], None]
+    sources: list[Source], new_stream: Callable[[], _core.PhraseStream], on_progress: Callable[[int], None]
 ) -> Iterator[bytes]:
-    """The joined text of all files in blocks; `on_bytes` is told how many bytes have been read."""
-    before = 0
+    """The joined text of all files in blocks; `on_progress` is told how many bytes have been read so far."""
+    done = 0
+
+    def count(read: int) -> None:
+        nonlocal done
+        done += read
+        on_progress(done)
+
     for number, source in enumerate(sources):
         end = b""
-
-        def tell(done: int, before: int = before) -> None:
-            on_bytes(before + done)
-
-        for block in _join_source(source, new_stream(), number == 0, tell):
+        for block in _join_source(source, new_stream(), number == 0, count):
             end = block[-1:] or end
             yield block
         if end not in (b"", b"\n") and number + 1 < len(sources):
             yield b"\n"
-        before += source.size
 
 
 def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
