@@ -81,6 +81,7 @@ def random_ids(seed: int, tokens: int, words: int) -> tuple[np.ndarray, np.ndarr
     return ids, np.array([0, *borders, tokens], np.int64)
 
 
+@pytest.mark.threads
 @pytest.mark.parametrize("budget", [0, 100_000, 3_000_000, 1 << 40])
 def test_neither_workers_nor_pieces_nor_budget_change_the_result(budget: int) -> None:
     corpus = random_ids(1, 200_000, 300)
