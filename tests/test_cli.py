@@ -112,7 +112,7 @@ def test_train_accepts_the_options_of_train_word2vec() -> None:
         ("neighbors", "VECTORS"),
         ("neighbors x", "at least one WORD"),
         ("eval x", "at least one file is needed"),
-        ("fly", "unknown command 'fly', wanted one of train, neighbors, eval, info, demo"),
+        ("fly", "unknown command 'fly', wanted one of train, phrases, neighbors, eval, info, demo"),
         ("train -train a.txt -output o -hs 1", "hierarchical softmax is not supported"),
     ],
 )
@@ -346,7 +346,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "usage: fastembed COMMAND" in capsys.readouterr().err
     assert cli.main(["--help"]) == 0
     assert "usage: fastembed COMMAND" in capsys.readouterr().out
-    for command in ("train", "neighbors", "eval", "info", "demo"):
+    for command in ("train", "phrases", "neighbors", "eval", "info", "demo"):
         assert cli.main([command, "--help"]) == 0
         assert f"usage: fastembed {command}" in capsys.readouterr().out
     assert cli.main(["--version"]) == 0

@@ -64,7 +64,7 @@ train::Tick make_tick(const CorpusEncoder& encoder, const py::object& on_progres
 std::unique_ptr<CorpusEncoder> make_encoder(std::optional<int> workers, const std::string& errors,
                                             std::uint64_t max_vocab_size, std::uint64_t memory_budget,
                                             const std::string& spool_directory, std::size_t chunk_bytes,
-                                            std::size_t chunks_per_round) {
+                                            std::size_t chunks_per_round, bool break_at_dropped) {
   train::CorpusOptions options;
   options.workers = workers ? *workers : support::default_worker_count();
   options.errors = train::parse_utf8_errors(errors);
@@ -73,6 +73,7 @@ std::unique_ptr<CorpusEncoder> make_encoder(std::optional<int> workers, const st
   options.spool_directory = spool_directory;
   options.chunk_bytes = chunk_bytes;
   options.chunks_per_round = chunks_per_round;
+  options.break_at_dropped = break_at_dropped;
   return std::make_unique<CorpusEncoder>(std::move(options));
 }
 
@@ -253,7 +254,7 @@ void bind_corpus(py::module_& m) {
            py::arg("max_vocab_size") = train::CorpusOptions{}.max_vocab_size,
            py::arg("memory_budget") = train::CorpusOptions{}.memory_budget, py::arg("spool_directory") = "/tmp",
            py::arg("chunk_bytes") = train::CorpusOptions{}.chunk_bytes,
-           py::arg("chunks_per_round") = train::CorpusOptions{}.chunks_per_round)
+           py::arg("chunks_per_round") = train::CorpusOptions{}.chunks_per_round, py::arg("break_at_dropped") = false)
       .def("add_files", &add_files, py::arg("paths"), py::arg("on_progress") = py::none())
       .def("add_bytes", &add_bytes, py::arg("block"), py::arg("source"), py::arg("last"),
            py::arg("on_progress") = py::none())

@@ -64,6 +64,12 @@ void ChunkEncoder::end_sentence() noexcept {
   }
 }
 
+std::int32_t ChunkEncoder::drop_long() noexcept {
+  ++counts_.long_tokens;
+  if (break_at_dropped_) end_sentence();
+  return kDropped;
+}
+
 std::int32_t ChunkEncoder::count_or_insert(const TokenKey& key) {
   TokenTable::Slot& slot = table_.find(key);
   if (slot.count == 0) return table_.insert(slot, key, 1);
@@ -110,8 +116,7 @@ std::int32_t ChunkEncoder::admit_text(const TextChunk& chunk, std::size_t start,
       throw std::invalid_argument(
           too_long("the token at byte offset " + std::to_string(offset) + " of " + *chunk.source));
     }
-    ++counts_.long_tokens;
-    return kDropped;
+    return drop_long();
   }
   if (is_ascii(key)) return table_.insert(vacant, key, 1);
   const std::span token(chunk.text + start, size);
@@ -207,8 +212,7 @@ void ChunkEncoder::encode(const TokenListChunk& chunk, const support::StopFlag& 
             throw std::invalid_argument(
                 too_long("a token of sentence " + std::to_string(chunk.first_sentence + sentence)));
           }
-          ++counts_.long_tokens;
-          return kDropped;
+          return drop_long();
         });
   }
 }

@@ -77,7 +77,9 @@ struct IntegerChunk {
 
 class ChunkEncoder {
  public:
-  explicit ChunkEncoder(Utf8Errors errors) : errors_(errors) {}
+  /// With `break_at_dropped` a token that is too long ends the sentence.
+  explicit ChunkEncoder(Utf8Errors errors, bool break_at_dropped = false)
+      : errors_(errors), break_at_dropped_(break_at_dropped) {}
 
   /// Starts a new segment and encodes a chunk. Returns early, with an incomplete result, when `stop` is set. Throws
   /// InvalidUtf8, or std::invalid_argument for a token that is too long; both name source and byte offset.
@@ -98,11 +100,13 @@ class ChunkEncoder {
   void encode_edges(const TextChunk& chunk, std::size_t origin, const std::uint32_t* edges, std::size_t tokens);
   std::int32_t admit_text(const TextChunk& chunk, std::size_t start, std::size_t size, const TokenKey& key,
                           TokenTable::Slot& vacant);
+  std::int32_t drop_long() noexcept;
   std::int32_t count_or_insert(const TokenKey& key);
   void clear() noexcept;
   void end_sentence() noexcept;
 
   Utf8Errors errors_;
+  bool break_at_dropped_;
   TokenTable table_;
   std::vector<std::int32_t> ids_;  // length_ of them in use
   std::size_t length_ = 0;

@@ -59,7 +59,9 @@ CorpusEncoder::CorpusEncoder(CorpusOptions options)
   if (options_.chunks_per_round < 1) throw std::invalid_argument("chunks_per_round must be at least 1");
   // At least 4 bytes, so that a byte order mark is the first piece's; positions in a piece are 31-bit numbers.
   options_.chunk_bytes = std::clamp(options_.chunk_bytes, std::size_t{4}, std::size_t{1} << 30);
-  for (int i = 0; i < options_.workers; ++i) workers_.push_back(std::make_unique<ChunkEncoder>(options_.errors));
+  for (int i = 0; i < options_.workers; ++i) {
+    workers_.push_back(std::make_unique<ChunkEncoder>(options_.errors, options_.break_at_dropped));
+  }
 }
 
 void CorpusEncoder::store_segment(Segment& segment, int worker) {

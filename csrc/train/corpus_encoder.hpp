@@ -26,6 +26,7 @@ struct CorpusOptions {
   std::string spool_directory = "/tmp";
   std::size_t chunk_bytes = std::size_t{1} << 20;  // one worker's piece of work; 4 at least
   std::size_t chunks_per_round = 64;               // pieces between two looks at the vocabulary's size
+  bool break_at_dropped = false;  // a word that is left out ends the sentence, and leaves no neighbours
 };
 
 /// Called on the calling thread about every 50 ms; may throw to end the work.

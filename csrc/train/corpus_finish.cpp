@@ -9,15 +9,17 @@ namespace {
 
 constexpr std::uint32_t kIdBits = ~kSentenceEndBit;
 
-// Renames ids in place and closes the gaps of those that are gone, whose sentence ends pass to the token before.
-void rename_ids(Segment& segment, std::span<std::int32_t> ids, const SharedVocabulary::IdMap& new_ids) {
+// Renames ids in place and closes the gaps of those that are gone, whose sentence ends pass to the token before; with
+// `break_at_dropped` each of them ends a sentence.
+void rename_ids(Segment& segment, std::span<std::int32_t> ids, const SharedVocabulary::IdMap& new_ids,
+                bool break_at_dropped) {
   std::size_t kept = 0;
   for (const std::int32_t id : ids) {
     const auto bits = static_cast<std::uint32_t>(id);
     const std::int32_t renamed = new_ids[bits & kIdBits];
     if (renamed >= 0) {
       ids[kept++] = static_cast<std::int32_t>(static_cast<std::uint32_t>(renamed) | (bits & kSentenceEndBit));
-    } else if ((bits & kSentenceEndBit) != 0) {
+    } else if (break_at_dropped || (bits & kSentenceEndBit) != 0) {
       if (kept == 0) {
         segment.leading_break = true;
       } else {
@@ -98,7 +100,7 @@ void CorpusEncoder::rename_segments(const std::vector<SharedVocabulary::IdMap>& 
         const auto& map = new_ids[static_cast<std::size_t>(segment.table)];
         if (map.empty()) return;
         store_.with_ids(segment, [&](std::span<std::int32_t> ids) {
-          rename_ids(segment, ids, map);
+          rename_ids(segment, ids, map, options_.break_at_dropped);
           segment.ends_sentence = segment.length > 0 && ids[segment.length - 1] < 0;
         });
         segment.table = 0;

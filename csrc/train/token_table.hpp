@@ -131,6 +131,11 @@ class TokenTable {
     }
   }
 
+  /// The same for readers, of which there may be several.
+  [[nodiscard]] const Slot& find(const TokenKey& key) const noexcept {
+    return const_cast<TokenTable*>(this)->find(key);
+  }
+
   /// Puts a new token into the vacant slot that find returned; the bytes are copied. Returns its id. Throws
   /// std::length_error beyond 2^31 - 1 tokens.
   std::int32_t insert(Slot& vacant, const TokenKey& key, std::uint64_t count);

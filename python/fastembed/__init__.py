@@ -25,17 +25,20 @@ from fastembed import cuda, isa  # noqa: E402
 from fastembed._callbacks import Callback, TrainingInterrupted, TrainingState  # noqa: E402
 from fastembed._config import set_num_threads, show_config  # noqa: E402
 from fastembed._core import __version__  # noqa: E402
+from fastembed.phrases import Phrases, learn_phrases  # noqa: E402
 from fastembed.vectors import WordVectors  # noqa: E402
 from fastembed.word2vec import train_word2vec  # noqa: E402
 
 __all__ = [
     "Callback",
+    "Phrases",
     "TrainingInterrupted",
     "TrainingState",
     "WordVectors",
     "__version__",
     "cuda",
     "isa",
+    "learn_phrases",
     "set_num_threads",
     "show_config",
     "train_word2vec",

@@ -103,6 +103,7 @@ class CorpusEncoder:
         spool_directory: str = "/tmp",
         chunk_bytes: int = 1048576,
         chunks_per_round: int = 64,
+        break_at_dropped: bool = False,
     ) -> None: ...
     def add_files(self, paths: list[bytes], on_progress: Callable[[int], None] | None = None) -> None: ...
     def add_bytes(
@@ -129,3 +130,24 @@ class CorpusEncoder:
 def kernel_token_edges_u8(
     isa: str, text: bytes | NDArray[np.uint8], piece_blocks: int
 ) -> tuple[NDArray[np.uint32], bool, bool]: ...
+def count_phrases(
+    *,
+    ids: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    train_words: int,
+    min_count: int,
+    threshold: float,
+    workers: int,
+    memory_budget: int,
+    chunk_tokens: int = 65536,
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]: ...
+
+class PhraseBook:
+    def __init__(
+        self, *, words: Sequence[str], first: NDArray[np.int32], second: NDArray[np.int32], delimiter: str
+    ) -> None: ...
+
+class PhraseStream:
+    def __init__(self, *, book: PhraseBook, workers: int, chunk_bytes: int = 262144) -> None: ...
+    def feed(self, block: bytes, last: bool) -> bytes: ...

@@ -90,7 +90,7 @@ class EncodedCorpus:
     stats: CorpusStats
 
 
-def _default_memory_budget() -> int:
+def default_memory_budget() -> int:
     """A quarter of the memory that this process may use."""
     limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
@@ -102,15 +102,15 @@ def _default_memory_budget() -> int:
     return limit // 4
 
 
-class _Progress:
+class Progress:
     """A tqdm bar of bytes or sentences, or nothing."""
 
-    def __init__(self, enabled: bool, unit: str, total: int | None) -> None:
+    def __init__(self, enabled: bool, unit: str, total: int | None, label: str = "corpus") -> None:
         self._bar: Any = None
         if enabled:
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(desc="corpus", total=total, unit=unit, unit_scale=True)
+            self._bar = tqdm(desc=label, total=total, unit=unit, unit_scale=True)
 
     def to(self, done: int) -> None:
         if self._bar is not None:
@@ -125,7 +125,7 @@ class _Progress:
             self._bar.close()
 
 
-def _add_sources(encoder: _core.CorpusEncoder, sources: list[Source], progress: _Progress) -> None:
+def _add_sources(encoder: _core.CorpusEncoder, sources: list[Source], progress: Progress) -> None:
     mapped: list[bytes] = []
     for source in sources:
         if source.mappable:
@@ -144,7 +144,7 @@ def _add_sources(encoder: _core.CorpusEncoder, sources: list[Source], progress: 
     progress.to(encoder.bytes_done)
 
 
-def _add_column(encoder: _core.CorpusEncoder, column: Any, progress: _Progress) -> None:
+def _add_column(encoder: _core.CorpusEncoder, column: Any, progress: Progress) -> None:
     label = f"a {type(column).__name__}"
     has_strings = False
     for batch in column_batches(column):
@@ -164,7 +164,7 @@ def _add_column(encoder: _core.CorpusEncoder, column: Any, progress: _Progress) 
         encoder.add_bytes(b"", label, True, None)
 
 
-def _add_sentences(encoder: _core.CorpusEncoder, sentences: Iterable[Any], progress: _Progress) -> None:
+def _add_sentences(encoder: _core.CorpusEncoder, sentences: Iterable[Any], progress: Progress) -> None:
     iterator = iter(sentences)
     more = True
     while more:
@@ -186,7 +186,7 @@ def _add_integers(encoder: _core.CorpusEncoder, ids: Any, offsets: Any) -> None:
     encoder.add_integers(np.ascontiguousarray(ids, kind), np.ascontiguousarray(offsets, np.int64))
 
 
-def _paths_of(corpus: Any) -> list[str] | None:
+def paths_of(corpus: Any) -> list[str] | None:
     """The files that `corpus` names; None when it is no path and no list of paths."""
     if isinstance(corpus, (str, os.PathLike)):
         return expand_path(corpus)
@@ -206,7 +206,7 @@ def _paths_of(corpus: Any) -> list[str] | None:
     return files
 
 
-def _check_type(corpus: Any) -> None:
+def check_corpus_type(corpus: Any) -> None:
     reason = ""
     if isinstance(corpus, (bytes, bytearray, memoryview)):
         reason = "; decode it, or pass the path of the file it came from"
@@ -223,17 +223,17 @@ def _add_corpus(encoder: _core.CorpusEncoder, corpus: Any, progress: bool) -> No
     if isinstance(corpus, tuple) and len(corpus) == 2 and any(isinstance(part, np.ndarray) for part in corpus):
         _add_integers(encoder, *corpus)
         return
-    files = _paths_of(corpus)
-    bar: _Progress
+    files = paths_of(corpus)
+    bar: Progress
     if files is not None:
         sources = [describe_source(path) for path in files]
         known = all(source.mappable for source in sources)
-        bar = _Progress(progress, "B", sum(source.size for source in sources) if known else None)
+        bar = Progress(progress, "B", sum(source.size for source in sources) if known else None)
     elif is_column(corpus):
-        bar = _Progress(progress, "B", None)
+        bar = Progress(progress, "B", None)
     else:
-        _check_type(corpus)
-        bar = _Progress(progress, "sentence", len(corpus) if hasattr(corpus, "__len__") else None)
+        check_corpus_type(corpus)
+        bar = Progress(progress, "sentence", len(corpus) if hasattr(corpus, "__len__") else None)
     try:
         if files is not None:
             _add_sources(encoder, sources, bar)
@@ -258,6 +258,55 @@ def _report(stats: CorpusStats, max_vocab_size: int) -> None:
         logger.warning("%d tokens longer than 64 KiB were dropped", stats.long_tokens)
     if stats.repaired_tokens:
         logger.warning("%d tokens were not valid UTF-8 and were changed", stats.repaired_tokens)
+
+
+def read_corpus(
+    corpus: Any,
+    *,
+    min_count: int,
+    max_final_vocab: int | None = None,
+    max_vocab_size: int | None = None,
+    workers: int | None = None,
+    errors: str = "strict",
+    memory_budget: int | None = None,
+    progress: bool = False,
+    known: Initial | None = None,
+    break_at_dropped: bool = False,
+    chunk_bytes: int = 1 << 20,
+    chunks_per_round: int = 64,
+) -> EncodedCorpus:
+    """As `encode_corpus`, but content with any number of words.
+
+    With `break_at_dropped` a word that is dropped ends the sentence: the words beside it do not become neighbours.
+    """
+    min_count = check_int("min_count", min_count, 0)
+    if max_final_vocab is not None:
+        max_final_vocab = check_int("max_final_vocab", max_final_vocab, 1)
+    max_vocab_size = MAX_VOCAB_SIZE if max_vocab_size is None else check_int("max_vocab_size", max_vocab_size, 1)
+    if workers is not None:
+        workers = check_int("workers", workers, 1)
+    if not isinstance(errors, str):
+        raise TypeError(f"errors must be a str, got {type(errors).__name__}")
+    budget = default_memory_budget() if memory_budget is None else check_int("memory_budget", memory_budget, 0)
+    encoder = _core.CorpusEncoder(
+        workers=workers,
+        errors=errors,
+        max_vocab_size=max_vocab_size,
+        memory_budget=budget,
+        spool_directory=tempfile.gettempdir(),
+        chunk_bytes=chunk_bytes,
+        chunks_per_round=chunks_per_round,
+        break_at_dropped=break_at_dropped,
+    )
+    _add_corpus(encoder, corpus, progress)
+    words, counts, ids, offsets, numbers = encoder.finish(
+        min_count, max_final_vocab, *(() if known is None else (known.words, known.counts))
+    )
+    stats = CorpusStats(**numbers)
+    if stats.raw_tokens == 0:
+        raise ValueError("the corpus is empty: it has no tokens")
+    _report(stats, max_vocab_size)
+    return EncodedCorpus(words, counts, ids, offsets, stats)
 
 
 def encode_corpus(
@@ -355,41 +404,29 @@ def encode_corpus(
     >>> corpus.words, corpus.ids.tolist(), corpus.offsets.tolist()
     (['a', 'rose'], [0, 1, 0, 1], [0, 2, 4])
     """
-    min_count = check_int("min_count", min_count, 0)
-    if max_final_vocab is not None:
-        max_final_vocab = check_int("max_final_vocab", max_final_vocab, 1)
-    max_vocab_size = MAX_VOCAB_SIZE if max_vocab_size is None else check_int("max_vocab_size", max_vocab_size, 1)
-    if workers is not None:
-        workers = check_int("workers", workers, 1)
-    if not isinstance(errors, str):
-        raise TypeError(f"errors must be a str, got {type(errors).__name__}")
-    budget = _default_memory_budget() if memory_budget is None else check_int("memory_budget", memory_budget, 0)
-    encoder = _core.CorpusEncoder(
+    encoded = read_corpus(
+        corpus,
+        min_count=min_count,
+        max_final_vocab=max_final_vocab,
+        max_vocab_size=max_vocab_size,
         workers=workers,
         errors=errors,
-        max_vocab_size=max_vocab_size,
-        memory_budget=budget,
-        spool_directory=tempfile.gettempdir(),
+        memory_budget=memory_budget,
+        progress=progress,
         chunk_bytes=_chunk_bytes,
         chunks_per_round=_chunks_per_round,
+        known=known,
     )
-    _add_corpus(encoder, corpus, progress)
-    words, counts, ids, offsets, numbers = encoder.finish(
-        min_count, max_final_vocab, *(() if known is None else (known.words, known.counts))
-    )
-    stats = CorpusStats(**numbers)
-    if stats.raw_tokens == 0:
-        raise ValueError("the corpus is empty: it has no tokens")
+    words, stats = encoded.words, encoded.stats
     if len(words) < 2:
         raise ValueError(
             f"the vocabulary has {len(words)} words, at least 2 are needed: of {stats.distinct_words} distinct words "
             f"in the corpus {len(words)} occur at least {stats.effective_min_count} times (min_count={min_count}"
             + (f", max_final_vocab={max_final_vocab})" if max_final_vocab is not None else ")")
         )
-    if len(ids) == 0:
+    if len(encoded.ids) == 0:
         raise ValueError(
             f"the corpus has no word of the vocabulary: none of its {stats.distinct_words} distinct words is in init "
             f"or occurs at least {stats.effective_min_count} times (min_count={min_count})"
         )
-    _report(stats, max_vocab_size)
-    return EncodedCorpus(words, counts, ids, offsets, stats)
+    return encoded

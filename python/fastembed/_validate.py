@@ -50,6 +50,6 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
     """Return `value`, which must be one of `choices`."""
     if isinstance(value, str) and value in choices:
         return value
-    wanted = " or ".join(repr(choice) for choice in choices)
+    wanted = ", ".join(repr(choice) for choice in choices[:-1]) + f" or {choices[-1]!r}"
     error = ValueError if isinstance(value, str) else TypeError
     raise error(f"{name} must be {wanted}, got {value!r}")

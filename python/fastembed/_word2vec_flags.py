@@ -1,18 +1,25 @@
-"""word2vec.c's command line, translated to ours.
+"""The command lines of word2vec.c and word2phrase.c, translated to ours.
 
-Holds one pure function: ``-size 200 -iter 3 ...`` becomes ``--vector-size 200 --epochs 3 ...`` before the options are
+Holds pure functions: ``-size 200 -iter 3 ...`` becomes ``--vector-size 200 --epochs 3 ...`` before the options are
 parsed, so that the parser knows one spelling of each. What fastembed does not do is an error, what it does otherwise
 is said.
 """
 
 from __future__ import annotations
 
-__all__ = ["FLAGS_HELP", "FlagError", "translate"]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+__all__ = ["FLAGS_HELP", "PHRASE_FLAGS_HELP", "FlagError", "translate", "translate_phrase_flags"]
 
 FLAGS_HELP = (
     "word2vec.c's flags are accepted too: -train -output -size -window -sample -negative -threads -iter -min-count "
     "-alpha -cbow 0|1 -binary 0|1 -debug -save-vocab (and -hs 0, -classes 0). Note that skip-gram is the default here."
 )
+
+PHRASE_FLAGS_HELP = "word2phrase.c's flags are accepted too: -train -output -min-count -threshold -debug."
 
 _RENAMED = {
     "-output": "--output",
@@ -26,6 +33,7 @@ _RENAMED = {
     "-alpha": "--alpha",
     "-save-vocab": "--save-vocabulary",
 }
+_PHRASES_RENAMED = {"-output": "--output", "-min-count": "--min-count", "-threshold": "--threshold"}
 _SPECIAL = frozenset({"-train", "-hs", "-classes", "-debug", "-binary", "-cbow", "-read-vocab"})
 _CBOW_ALPHA = "0.05"
 
@@ -46,8 +54,8 @@ def _natural(flag: str, value: str) -> int:
     return int(value)
 
 
-def _collect(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Split `arguments` into those that are not word2vec.c's and the values of those that are."""
+def _collect(arguments: list[str], known: Container[str]) -> tuple[list[str], dict[str, str]]:
+    """Split `arguments` into those that are not `known` and the values of those that are."""
     others: list[str] = []
     values: dict[str, str] = {}
     position = 0
@@ -56,7 +64,7 @@ def _collect(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
         if flag == "--":  # what follows are file names, whatever they look like
             others += arguments[position:]
             break
-        if flag in _RENAMED or flag in _SPECIAL:
+        if flag in known:
             if position + 1 == len(arguments):
                 raise FlagError(f"argument {flag}: a value was wanted after it")
             values[flag] = arguments[position + 1]
@@ -96,7 +104,7 @@ def translate(arguments: list[str]) -> tuple[list[str], list[str]]:
     FlagError
         A value is missing, wrong, or asks for what fastembed does not do.
     """
-    others, values = _collect(arguments)
+    others, values = _collect(arguments, _SPECIAL | _RENAMED.keys())
     if not values:
         return list(arguments), []
     _refuse_unsupported(values)
@@ -123,3 +131,31 @@ def translate(arguments: list[str]) -> tuple[list[str], list[str]]:
         options.append("--no-progress")
     corpus = [values["-train"]] if "-train" in values else []
     return options + corpus + others, notes
+
+
+def translate_phrase_flags(arguments: list[str]) -> list[str]:
+    """Rewrite word2phrase.c's flags.
+
+    Parameters
+    ----------
+    arguments : list of str
+        What follows ``fastembed phrases``.
+
+    Returns
+    -------
+    list of str
+        The same in our spelling. Without any flag of word2phrase.c: unchanged.
+
+    Raises
+    ------
+    FlagError
+        A value is missing or wrong.
+    """
+    others, values = _collect(arguments, {"-train", "-debug"} | _PHRASES_RENAMED.keys())
+    options: list[str] = []
+    for flag, renamed in _PHRASES_RENAMED.items():
+        if flag in values:
+            options += [renamed, values[flag]]
+    if _natural("-debug", values.get("-debug", "2")) == 0:
+        options.append("--no-progress")
+    return options + ([values["-train"]] if "-train" in values else []) + others

@@ -1,4 +1,4 @@
-"""The command line: ``fastembed train | neighbors | eval | info | demo``.
+"""The command line: ``fastembed train | phrases | neighbors | eval | info | demo``.
 
 Holds the options and their translation to calls of the public API; no option has a default of its own here, so that the
 command line and Python cannot disagree. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
@@ -26,6 +26,7 @@ usage: fastembed COMMAND ...
 
 commands:
   train CORPUS... -o OUT   train word vectors
+  phrases CORPUS... -o OUT  write the text with its phrases joined: new york -> new_york
   neighbors VECTORS WORD...  nearest words
   eval VECTORS             word similarity and analogies
   info [VECTORS]           what a file of vectors holds; without one, how fastembed was built
@@ -178,6 +179,60 @@ def _train(arguments: list[str]) -> int:
     return 0
 
 
+# phrases
+
+
+def _phrases_parser() -> argparse.ArgumentParser:
+    from fastembed._word2vec_flags import PHRASE_FLAGS_HELP
+
+    description = "Find pairs of words that belong together (new york) and write the text with them joined (new_york)."
+    parser = _parser("phrases", description, PHRASE_FLAGS_HELP)
+    parser.add_argument("corpus", nargs="+", metavar="CORPUS", help="text file (.gz .bz2 .xz .zst), directory or glob")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="where to write the text (.gz .bz2 .xz)")
+    parser.add_argument("--save-phrases", metavar="FILE", help="also write the phrases, as JSON")
+    group = parser.add_argument_group("finding phrases", argument_default=argparse.SUPPRESS)
+    group.add_argument("--min-count", type=int, metavar="N", help="subtracted from the count of each pair (5)")
+    group.add_argument("--threshold", type=float, metavar="F", help="score that a phrase exceeds (100)")
+    group.add_argument("--delimiter", metavar="S", help="what joins the words (_)")
+    group.add_argument("--max-vocab-size", type=int, metavar="N", help="bound of distinct words held while counting")
+    group.add_argument("--workers", type=int, metavar="N", help="threads (all that may be used)")
+    group.add_argument("--errors", choices=("strict", "replace", "ignore"), help="on invalid UTF-8 (strict)")
+    group.add_argument("--memory-budget", type=int, metavar="BYTES", help="encoded corpus held in memory (a quarter)")
+    group.add_argument("--no-progress", dest="progress", action="store_false", help="no progress bar")
+    return parser
+
+
+def _phrases(arguments: list[str]) -> int:
+    from fastembed._word2vec_flags import FlagError, translate_phrase_flags
+
+    try:
+        translated = translate_phrase_flags(arguments)
+    except FlagError as error:
+        raise _UsageError(f"fastembed phrases: error: {error}") from error
+    options = vars(_phrases_parser().parse_intermixed_args(translated))
+    names, output, saved = options.pop("corpus"), options.pop("output"), options.pop("save_phrases")
+    for target in (output, saved):
+        if target is not None:
+            _check_file_target(target)
+
+    import fastembed
+    from fastembed._corpus import paths_of
+
+    corpus = names[0] if len(names) == 1 else names
+    for path in paths_of(corpus) or ():
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ValueError(
+                f"{path!r} is not a regular file: the text is read twice, to find phrases and to join them"
+            )
+    phrases = fastembed.learn_phrases(corpus, **options)
+    passed_on = {name: options[name] for name in ("workers", "progress") if name in options}
+    phrases.transform_file(corpus, output, **passed_on)
+    if saved is not None:
+        phrases.save(saved)
+    print(f"{len(phrases):,} phrases are joined in {output}")
+    return 0
+
+
 # neighbors, eval, info, demo
 
 
@@ -281,6 +336,7 @@ def _demo(arguments: list[str]) -> int:
 
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
+    "phrases": _phrases,
     "neighbors": _neighbors,
     "eval": _eval,
     "info": _info,
