@@ -112,6 +112,19 @@ CASES: dict[str, dict[str, Any]] = {
         "negative_sharing": "tile",
         "seed": 3,
     },
+    "CBOW, tile": {"vector_size": 20, "sg": False, "epochs": 2, "alpha": 0.05, "negative_sharing": "tile"},
+    "CBOW, tile, sum, wide fixed windows": {
+        "vector_size": 33,
+        "sg": False,
+        "cbow_mean": False,
+        "window": 17,
+        "shrink_windows": False,
+        "negative": 7,
+        "sample": 0.0,
+        "alpha": 0.01,
+        "max_sentence_length": 23,
+        "negative_sharing": "tile",
+    },
     "another seed and exponent": {"vector_size": 100, "seed": 2**63 + 11, "ns_exponent": -0.5, "min_alpha": 0.02},
 }
 

@@ -140,9 +140,6 @@ class Trainer {
     if (config.window == 0) throw std::invalid_argument("window must be at least 1, got 0");
     if (config.epochs == 0) throw std::invalid_argument("epochs must be at least 1, got 0");
     if (config.max_sentence_length < 1) throw std::invalid_argument("max_sentence_length must be at least 1");
-    if (config.negative_sharing == NegativeSharing::kTile && config.architecture == Architecture::kCbow) {
-      throw std::invalid_argument("negative_sharing='tile' is for skip-gram (sg=True), not for CBOW");
-    }
     if (config.negative_sharing != NegativeSharing::kTile && format != RowFormat::kFloat32) {
       throw std::invalid_argument("16-bit precision needs negative_sharing='tile'");
     }

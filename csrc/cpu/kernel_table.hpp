@@ -106,6 +106,40 @@ struct SgnsTile {
   LossSum* loss;
 };
 
+/// One CBOW step for a tile of text: kTilePositions centers, each with its output row, the input rows of the same
+/// positions and of `window` more on each side (context c is the word of center c - window), and negatives shared by
+/// the whole tile. The contexts of center j are [context_begin[j], context_end[j]) but for j + window, the center
+/// itself. With h_j = hidden_scale[j] * sum of its context rows and x = <h_j, out_r>, all taken before any update:
+///   g = learning_rate * (1 - sigmoid(x)) for the center's own row, -learning_rate * weight(j, r) * sigmoid(x) for a
+///   negative r, with the weights of SgnsTile by center;
+///   out_r += sum_j g[j][r] * h_j        every context of j += gradient_scale[j] * sum_r g[j][r] * out_r
+/// context_centers[c] has bit j set when c is a context of center j. A center without contexts (begin == end) is
+/// padding: its weight must be 0. The other members are those of SgnsTile. `workspace` holds
+/// cbow_workspace_floats(...) floats.
+struct CbowTile {
+  void* const* context_rows;
+  void* const* center_rows;
+  void* const* negative_rows;
+  const std::uint32_t* context_begin;
+  const std::uint32_t* context_end;
+  const std::uint64_t* context_centers;
+  const float* hidden_scale;
+  const float* gradient_scale;
+  const float* center_weights;
+  const float* const* special_weights;
+  const void* const* prefetch_rows;
+  std::uint64_t rounding_seed;
+  std::uint32_t prefetch_count;
+  std::uint32_t negative_count;
+  std::uint32_t window;
+  std::uint32_t dim;
+  std::uint32_t depth;
+  float learning_rate;
+  RowFormat row_format;
+  float* workspace;
+  LossSum* loss;
+};
+
 constexpr std::size_t tile_round_up(std::size_t value, std::size_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
@@ -131,6 +165,10 @@ constexpr std::size_t tile_workspace_floats(std::size_t window, std::size_t nega
   const std::size_t padded = tile_round_up(depth, 32);
   const std::size_t columns = tile_columns(window);
   return (2 * rows + 3 * columns + 16) * padded + (2 * rows + 16) * columns + 16 * rows + 2048;
+}
+
+constexpr std::size_t cbow_workspace_floats(std::size_t negative_count, std::size_t depth) {
+  return 2 * kTilePositions * depth + tile_workspace_floats(0, negative_count, depth);
 }
 
 /// Where a text changes between white space and token; filled by token_edges_u8 over consecutive pieces of a text.
@@ -159,6 +197,8 @@ struct TokenEdges {
   X(cbow_window_f32, void, (const CbowWindow& step))                                                             \
   /* See SgnsTile. Allocates nothing. Products are rounded as the tier says: float32, or operands in bfloat16. */ \
   X(sgns_tile, void, (const SgnsTile& tile))                                                                     \
+  /* See CbowTile; otherwise as sgns_tile. */                                                                    \
+  X(cbow_tile, void, (const CbowTile& tile))                                                                     \
   /* Folds the lanes into loss.total and resets them. */                                                         \
   X(drain_loss, void, (LossSum & loss))                                                                          \
   /* Runs rounds * 12 dependent multiply-adds on sink[0], sink[1] in registers; returns the flops done. */       \

@@ -11,6 +11,7 @@ namespace {
 consteval KernelTable make_override() {
   KernelTable table{};
   table.sgns_tile = &amx_sgns_tile;
+  table.cbow_tile = &amx_cbow_tile;
   return table;
 }
 

@@ -3,7 +3,7 @@
 //
 #include "kernels/bf16_product.inl.hpp"
 //
-#include "kernels/sgns_tile.inl.hpp"
+#include "kernels/cbow_tile.inl.hpp"
 
 namespace fastembed {
 namespace {
@@ -11,6 +11,7 @@ namespace {
 consteval KernelTable make_override() {
   KernelTable table{};
   table.sgns_tile = &sgns_tile<Bf16Product>;
+  table.cbow_tile = &cbow_tile<Bf16Product>;
   return table;
 }
 

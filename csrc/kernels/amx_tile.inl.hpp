@@ -4,7 +4,7 @@
 #pragma once
 
 #include "kernels/bf16_product.inl.hpp"
-#include "kernels/sgns_tile.inl.hpp"
+#include "kernels/cbow_tile.inl.hpp"
 
 namespace fastembed {
 namespace {
@@ -194,7 +194,7 @@ void amx_run_tile(const SgnsTile& tile) noexcept {
   Prefetcher prefetch(tile, (2 * (layout.used_centers + tile.negative_count) + kPositions) / kBlockRows);
   RoundingBits random(tile.rounding_seed);
   const MatrixUnit unit;
-  pack_tile<Bf16Product, Rows>(layout);
+  pack_tile<Bf16Product, Rows, Rows>(layout);
   amx_score_centers(layout, prefetch);
   amx_score_negatives(layout, prefetch);
   amx_update_inputs<Rows>(layout, prefetch, random);
@@ -206,6 +206,32 @@ void amx_sgns_tile(const SgnsTile& tile) noexcept {
     case RowFormat::kFloat32: return amx_run_tile<Float32Rows>(tile);
     case RowFormat::kBfloat16: return amx_run_tile<Bfloat16Rows>(tile);
     case RowFormat::kFloat16: return amx_run_tile<Float16Rows>(tile);
+  }
+}
+
+template <class Rows>
+void amx_run_cbow_tile(const CbowTile& tile) noexcept {
+  const CbowBuffers buffers(tile);
+  SgnsTile inner = inner_tile(tile, buffers);
+  const AmxLayout layout(inner);
+  Prefetcher prefetch(inner, (2 * (layout.used_centers + inner.negative_count) + kPositions) / kBlockRows);
+  RoundingBits random(tile.rounding_seed);
+  const MatrixUnit unit;
+  sum_contexts<Rows>(tile, buffers.hidden);
+  pack_tile<Bf16Product, Float32Rows, Rows>(layout);
+  amx_score_centers(layout, prefetch);
+  amx_score_negatives(layout, prefetch);
+  inner.input_rows = buffers.error_rows;
+  amx_update_inputs<StoredRows>(layout, prefetch, random);
+  amx_update_outputs<Rows>(layout, prefetch, random);
+  spread_errors<Rows>(tile, buffers.error, random);
+}
+
+void amx_cbow_tile(const CbowTile& tile) noexcept {
+  switch (tile.row_format) {
+    case RowFormat::kFloat32: return amx_run_cbow_tile<Float32Rows>(tile);
+    case RowFormat::kBfloat16: return amx_run_cbow_tile<Bfloat16Rows>(tile);
+    case RowFormat::kFloat16: return amx_run_cbow_tile<Float16Rows>(tile);
   }
 }
 

@@ -118,20 +118,22 @@ struct TileLayout {
   float* turned;             // gradients of 16 inputs, for matrix tiles
 };
 
-template <class Product, class Rows>
+template <class Product, class InputRows, class OutputRows>
 [[gnu::noinline]] void pack_tile(const TileLayout<Product>& layout) noexcept {
   constexpr std::size_t kFactors = Product::kFactors;
   const SgnsTile& tile = layout.tile;
   const std::size_t depth = layout.depth;
   const std::size_t pitch = layout.depth_pitch;
   for (std::size_t i = 0; i < kPositions; i += 2) {
-    Product::template pack_rows<Rows>(tile.input_rows[i], tile.input_rows[i + 1], depth, pitch,
-                                      layout.input_by_depth + i * pitch, layout.input_by_row + i / kFactors * depth);
+    Product::template pack_rows<InputRows>(tile.input_rows[i], tile.input_rows[i + 1], depth, pitch,
+                                           layout.input_by_depth + i * pitch,
+                                           layout.input_by_row + i / kFactors * depth);
   }
   const auto pack_outputs = [&](void* const* from, std::size_t count, std::size_t row) {
     for (std::size_t r = 0; r < count; r += 2, row += 2) {
-      Product::template pack_rows<Rows>(from[r], from[r + 1], depth, pitch, layout.output_by_depth + row * pitch,
-                                        layout.output_by_row + row / kFactors * depth);
+      Product::template pack_rows<OutputRows>(from[r], from[r + 1], depth, pitch,
+                                              layout.output_by_depth + row * pitch,
+                                              layout.output_by_row + row / kFactors * depth);
     }
   };
   pack_outputs(tile.center_rows, layout.used_centers, 0);
@@ -381,7 +383,7 @@ void run_tile(const SgnsTile& tile) noexcept {
   const TileLayout<Product> layout(tile);
   Prefetcher prefetch(tile, (2 * (layout.used_centers + tile.negative_count) + kPositions) / kBlockRows);
   RoundingBits random(tile.rounding_seed);
-  pack_tile<Product, Rows>(layout);
+  pack_tile<Product, Rows, Rows>(layout);
   score_centers(layout, prefetch);
   score_negatives(layout, prefetch);
   update_inputs<Product, Rows>(layout, prefetch, random);

@@ -14,7 +14,8 @@ using support::Stream;
 using support::stream_key;
 
 std::uint32_t tile_negative_count(const TrainConfig& config) noexcept {
-  const std::uint64_t windows = config.shrink_windows ? config.window + 1 : 2 * config.window;
+  const bool cbow = config.architecture == Architecture::kCbow;
+  const std::uint64_t windows = cbow ? 1 : config.shrink_windows ? config.window + 1 : 2 * config.window;
   const std::uint64_t draws = tile_round_up(config.negative * windows, kTileRows);
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(draws, 256));
 }
@@ -28,11 +29,12 @@ TileWorker::TileWorker(WindowTrainer& trainer, std::uint32_t epoch)
       negative_key_(stream_key(config_.seed, Stream::kNegatives, epoch)),
       rounding_key_(stream_key(config_.seed, Stream::kPools, epoch)),
       negative_count_(tile_negative_count(config_)),
-      center_count_(tile_center_rows(config_.window)),
+      center_count_(cbow() ? kTilePositions : tile_center_rows(config_.window)),
       negative_weight_(static_cast<float>(config_.negative) / static_cast<float>(negative_count_)),
       special_(std::size_t{negative_count_} * kTilePositions),
       padding_row_(trainer.model_.row_bytes()),
-      workspace_(tile_workspace_floats(config_.window, negative_count_, trainer.model_.depth())) {
+      workspace_(cbow() ? cbow_workspace_floats(negative_count_, trainer.model_.depth())
+                        : tile_workspace_floats(config_.window, negative_count_, trainer.model_.depth())) {
   for (Tile& tile : tiles_) {
     tile.center_rows.resize(center_count_);
     tile.center_contexts.resize(center_count_);
@@ -40,6 +42,8 @@ TileWorker::TileWorker(WindowTrainer& trainer, std::uint32_t epoch)
     tile.negative_rows.resize(negative_count_);
     tile.negatives.resize(negative_count_);
     tile.special_weights.resize(negative_count_);
+    tile.context_rows.resize(kTilePositions + 2 * std::size_t{config_.window});
+    tile.context_centers.resize(tile.context_rows.size());
   }
   std::fill(std::begin(loss_.factor_lanes), std::end(loss_.factor_lanes), 1.0F);
 }
@@ -86,7 +90,7 @@ void TileWorker::lay_windows(const WindowTrainer::Chunk& chunk) {
     const Kept& center = kept_[i];
     ++windows_[center.context_begin];
     --windows_[center.context_end];
-    totals_.positive_count += center.context_end - center.context_begin - 1;
+    totals_.positive_count += cbow() ? 1 : center.context_end - center.context_begin - 1;
   }
   std::int32_t running = 0;
   for (std::int32_t& count : windows_) count = (running += count) - 1;  // a position is no context of itself
@@ -106,6 +110,21 @@ std::uint64_t bit_range(std::int64_t begin, std::int64_t end) noexcept {
 }  // namespace
 
 void TileWorker::prepare(Tile& tile, std::size_t first) {
+  if (cbow()) {
+    prepare_cbow(tile, first);
+  } else {
+    prepare_skip_gram(tile, first);
+  }
+  const std::uint64_t draws = static_cast<std::uint64_t>(kept_[first].position) * negative_count_;
+  for (std::uint32_t k = 0; k < negative_count_; ++k) {
+    tile.negatives[k] = trainer_.negatives_.sample(draw(negative_key_, draws + k));
+    tile.negative_rows[k] = trainer_.model_.output_row(tile.negatives[k]);
+  }
+  tile.rounding_seed = draw(rounding_key_, static_cast<std::uint64_t>(kept_[first].position));
+  tile.learning_rate = trainer_.learning_rate_at(epoch_, kept_[first].position);
+}
+
+void TileWorker::prepare_skip_gram(Tile& tile, std::size_t first) {
   Model& model = trainer_.model_;
   const std::size_t inputs = std::min<std::size_t>(kTilePositions, kept_count_ - first);
   for (std::size_t i = 0; i < inputs; ++i) {
@@ -132,13 +151,41 @@ void TileWorker::prepare(Tile& tile, std::size_t first) {
     tile.center_contexts[j] = bit_range(center.context_begin - origin, center.context_end - origin) &
                               ~bit_range(at - origin, at - origin + 1);
   }
-  const std::uint64_t draws = static_cast<std::uint64_t>(kept_[first].position) * negative_count_;
-  for (std::uint32_t k = 0; k < negative_count_; ++k) {
-    tile.negatives[k] = trainer_.negatives_.sample(draw(negative_key_, draws + k));
-    tile.negative_rows[k] = model.output_row(tile.negatives[k]);
+}
+
+void TileWorker::prepare_cbow(Tile& tile, std::size_t first) {
+  Model& model = trainer_.model_;
+  const std::size_t window = config_.window;
+  const std::size_t centers = std::min<std::size_t>(kTilePositions, kept_count_ - first);
+  for (std::size_t c = 0; c < tile.context_rows.size(); ++c) {
+    const std::size_t at = first + c - window;  // wraps below 0, and is then not less than kept_count_
+    tile.context_rows[c] = at < kept_count_ ? model.input_row(kept_[at].word) : padding_row_.data();
+    tile.context_centers[c] = 0;
   }
-  tile.rounding_seed = draw(rounding_key_, static_cast<std::uint64_t>(kept_[first].position));
-  tile.learning_rate = trainer_.learning_rate_at(epoch_, kept_[first].position);
+  for (std::size_t j = 0; j < kTilePositions; ++j) {
+    if (j >= centers) {
+      tile.center_rows[j] = padding_row_.data();
+      tile.center_words[j] = 0;  // with no contexts, any word will do
+      tile.center_contexts[j] = 0;
+      tile.context_begin[j] = tile.context_end[j] = 0;
+      tile.input_weights[j] = tile.hidden_scale[j] = tile.gradient_scale[j] = 0.0F;
+      continue;
+    }
+    const Kept& center = kept_[first + j];
+    tile.center_rows[j] = model.output_row(center.word);
+    tile.center_words[j] = center.word;
+    tile.center_contexts[j] = std::uint64_t{1} << j;  // its only input is its own mean
+    tile.context_begin[j] = static_cast<std::uint32_t>(center.context_begin + window - first);
+    tile.context_end[j] = static_cast<std::uint32_t>(center.context_end + window - first);
+    tile.input_weights[j] = negative_weight_;
+    const float share = 1.0F / static_cast<float>(center.context_end - center.context_begin - 1);
+    // As in word2vec.c and gensim: the mean's error goes undivided to every context row, the sum's error divided.
+    tile.hidden_scale[j] = config_.cbow_mean ? share : 1.0F;
+    tile.gradient_scale[j] = config_.cbow_mean ? 1.0F : share;
+    for (std::uint32_t c = tile.context_begin[j]; c < tile.context_end[j]; ++c) {
+      if (c != j + window) tile.context_centers[c] |= std::uint64_t{1} << j;
+    }
+  }
 }
 
 // A negative equal to a center does not count for that center's contexts, as in word2vec.c.
@@ -165,12 +212,19 @@ void TileWorker::leave_out_centers(Tile& tile) {
 // The rows that the next tile is the first to need: its halo on the left belongs to this tile too.
 void TileWorker::list_prefetches(const Tile& next) {
   prefetch_rows_.clear();
+  if (cbow()) {
+    prefetch_rows_.insert(prefetch_rows_.end(), next.context_rows.begin() + 2 * config_.window, next.context_rows.end());
+    prefetch_rows_.insert(prefetch_rows_.end(), next.center_rows.begin(), next.center_rows.end());
+    prefetch_rows_.insert(prefetch_rows_.end(), next.negative_rows.begin(), next.negative_rows.end());
+    return;
+  }
   prefetch_rows_.insert(prefetch_rows_.end(), next.input_rows.begin(), next.input_rows.end());
   prefetch_rows_.insert(prefetch_rows_.end(), next.center_rows.begin() + 2 * config_.window, next.center_rows.end());
   prefetch_rows_.insert(prefetch_rows_.end(), next.negative_rows.begin(), next.negative_rows.end());
 }
 
 void TileWorker::run(const Tile& tile) {
+  if (cbow()) return run_cbow(tile);
   kernels_.sgns_tile({.input_rows = tile.input_rows.data(),
                           .center_rows = tile.center_rows.data(),
                           .negative_rows = tile.negative_rows.data(),
@@ -188,6 +242,30 @@ void TileWorker::run(const Tile& tile) {
                           .row_format = trainer_.model_.format(),
                           .workspace = workspace_.data(),
                           .loss = &loss_});
+}
+
+void TileWorker::run_cbow(const Tile& tile) {
+  kernels_.cbow_tile({.context_rows = tile.context_rows.data(),
+                      .center_rows = tile.center_rows.data(),
+                      .negative_rows = tile.negative_rows.data(),
+                      .context_begin = tile.context_begin.data(),
+                      .context_end = tile.context_end.data(),
+                      .context_centers = tile.context_centers.data(),
+                      .hidden_scale = tile.hidden_scale.data(),
+                      .gradient_scale = tile.gradient_scale.data(),
+                      .center_weights = tile.input_weights.data(),
+                      .special_weights = tile.special_weights.data(),
+                      .prefetch_rows = prefetch_rows_.data(),
+                      .rounding_seed = tile.rounding_seed,
+                      .prefetch_count = static_cast<std::uint32_t>(prefetch_rows_.size()),
+                      .negative_count = negative_count_,
+                      .window = config_.window,
+                      .dim = static_cast<std::uint32_t>(trainer_.model_.vector_size()),
+                      .depth = static_cast<std::uint32_t>(trainer_.model_.depth()),
+                      .learning_rate = tile.learning_rate,
+                      .row_format = trainer_.model_.format(),
+                      .workspace = workspace_.data(),
+                      .loss = &loss_});
 }
 
 void TileWorker::train_chunk(const WindowTrainer::Chunk& chunk, const support::StopFlag& stop) {

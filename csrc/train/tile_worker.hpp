@@ -1,6 +1,6 @@
-// Skip-gram a tile of 64 positions at a time: lays out the windows of a chunk, draws the tile's negatives, and calls
-// the tile kernel. Positions are those left by subsampling, pieces one after the other; a halo of `window` centers on
-// each side of a tile keeps every window whole. No SIMD, no Python.
+// Training a tile of 64 positions at a time: lays out the windows of a chunk, draws the tile's negatives, and calls
+// the tile kernel. Positions are those left by subsampling, pieces one after the other; a halo of `window` centers
+// (CBOW: contexts) on each side of a tile keeps every window whole. No SIMD, no Python.
 #pragma once
 
 #include <array>
@@ -13,8 +13,8 @@
 
 namespace fastembed::train {
 
-/// Negatives of a tile: about as many as the pairs of one position draw with `"pair"`, so that what an input row sees
-/// is as varied; a multiple of kTileRows, at most 256.
+/// Negatives of a tile: at least as many as the pairs of one position (CBOW: one center) draw with `"pair"`, so that what
+/// an input row sees is as varied; a multiple of kTileRows, at most 256.
 std::uint32_t tile_negative_count(const TrainConfig& config) noexcept;
 
 class TileWorker {
@@ -50,14 +50,25 @@ class TileWorker {
     std::vector<const float*> special_weights;
     std::uint64_t rounding_seed;
     float learning_rate;
+    // CBOW alone, whose inputs are the centers' means: the rows that they are means of.
+    std::vector<void*> context_rows;
+    std::vector<std::uint64_t> context_centers;
+    std::array<std::uint32_t, kTilePositions> context_begin;
+    std::array<std::uint32_t, kTilePositions> context_end;
+    std::array<float, kTilePositions> hidden_scale;
+    std::array<float, kTilePositions> gradient_scale;
   };
 
   void lay_windows(const WindowTrainer::Chunk& chunk);
   void keep_piece(std::int64_t begin, std::int64_t end);
   void prepare(Tile& tile, std::size_t first);
+  void prepare_skip_gram(Tile& tile, std::size_t first);
+  void prepare_cbow(Tile& tile, std::size_t first);
   void leave_out_centers(Tile& tile);
   void list_prefetches(const Tile& next);
   void run(const Tile& tile);
+  void run_cbow(const Tile& tile);
+  [[nodiscard]] bool cbow() const noexcept { return config_.architecture == Architecture::kCbow; }
 
   WindowTrainer& trainer_;
   const TrainConfig& config_;

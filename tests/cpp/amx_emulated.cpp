@@ -53,6 +53,7 @@ namespace fastembed {
 extern constinit const KernelTable kTable_amx_emulated = [] {
   KernelTable table{};
   table.sgns_tile = &amx_sgns_tile;
+  table.cbow_tile = &amx_cbow_tile;
   return table;
 }();
 

@@ -25,7 +25,7 @@ class TileReference(Reference):
             for chunk in self.chunks():
                 kept = self.keep_chunk(epoch, chunk)
                 for first in range(0, len(kept), TILE):
-                    self.tile_step(epoch, kept, first)
+                    (self.skip_gram_tile if self.sg else self.cbow_tile)(epoch, kept, first)
             self.losses.append(self.loss / self.positives if self.positives else math.nan)
         return self
 
@@ -59,14 +59,19 @@ class TileReference(Reference):
         return result
 
     def negative_count(self) -> int:
-        draws = self.negative * (self.window + 1 if self.shrink_windows else 2 * self.window)
+        windows = 1 if not self.sg else self.window + 1 if self.shrink_windows else 2 * self.window
+        draws = self.negative * windows
         return min((draws + 15) // 16 * 16, 256)
 
-    def tile_step(self, epoch: int, kept: list[tuple[int, int, list[int]]], first: int) -> None:
-        key, count, start = stream_key(self.seed, NEGATIVES, epoch), self.negative_count(), kept[first][0]
+    def begin(self, epoch: int, start: int) -> tuple[list[int], float]:
+        """Negatives and learning rate of the tile whose first raw position is `start`."""
+        key, count = stream_key(self.seed, NEGATIVES, epoch), self.negative_count()
         negatives = [self.table.sample(draw(key, start * count + k)) for k in range(count)]
         done = (epoch * len(self.ids) + start) / (self.epochs * len(self.ids))
-        rate = max(self.min_alpha, self.alpha - (self.alpha - self.min_alpha) * done)
+        return negatives, max(self.min_alpha, self.alpha - (self.alpha - self.min_alpha) * done)
+
+    def skip_gram_tile(self, epoch: int, kept: list[tuple[int, int, list[int]]], first: int) -> None:
+        negatives, rate = self.begin(epoch, kept[first][0])
         input_delta, output_delta = np.zeros_like(self.input), np.zeros_like(self.output)
 
         def pair(word: int, target: int, label: float, weight: float) -> None:
@@ -84,6 +89,26 @@ class TileReference(Reference):
                     pair(kept[i][1], center, 1.0, 1.0)
                     for negative in negatives:
                         if negative != center:
-                            pair(kept[i][1], negative, 0.0, self.negative / count)
+                            pair(kept[i][1], negative, 0.0, self.negative / len(negatives))
+        self.input += input_delta
+        self.output += output_delta
+
+    def cbow_tile(self, epoch: int, kept: list[tuple[int, int, list[int]]], first: int) -> None:
+        negatives, rate = self.begin(epoch, kept[first][0])
+        input_delta, output_delta = np.zeros_like(self.input), np.zeros_like(self.output)
+        for _, center, contexts in kept[first : first + TILE]:
+            words = [kept[i][1] for i in contexts]
+            hidden = self.input[words].sum(axis=0) / (len(words) if self.cbow_mean else 1)
+            error = np.zeros_like(hidden)
+            self.positives += 1
+            weighted = [(n, 0.0, self.negative / len(negatives)) for n in negatives if n != center]
+            for target, label, weight in [(center, 1.0, 1.0), *weighted]:
+                x = float(hidden @ self.output[target])
+                self.loss += weight * float(np.logaddexp(0.0, -x if label else x))
+                g = rate * weight * (label - 1.0 / (1.0 + math.exp(-x)))
+                error += g * self.output[target]
+                output_delta[target] += g * hidden
+            for word in words:
+                input_delta[word] += error / (1 if self.cbow_mean else len(words))
         self.input += input_delta
         self.output += output_delta
