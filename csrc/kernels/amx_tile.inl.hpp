@@ -152,7 +152,8 @@ template <class Rows>
   static_assert(kLanes == kTileSide);
   constexpr std::size_t kBlock = kTileSide * kTileSide;
   const std::size_t negative_steps = (layout.tile.negative_count + kTileDepth - 1) / kTileDepth;
-  const std::size_t center_steps = (kTileSide + 2 * layout.tile.window + kTileDepth - 1) / kTileDepth;
+  const std::size_t band = layout.used_centers == 0 ? 0 : kTileSide + 2 * layout.tile.window;
+  const std::size_t center_steps = (band + kTileDepth - 1) / kTileDepth;
   float* const negatives = layout.turned;
   float* const centers = negatives + negative_steps * kBlock;
   for (std::size_t input = 0; input < kPositions; input += kTileSide) {
@@ -194,7 +195,7 @@ void amx_run_tile(const SgnsTile& tile) noexcept {
   Prefetcher prefetch(tile, (2 * (layout.used_centers + tile.negative_count) + kPositions) / kBlockRows);
   RoundingBits random(tile.rounding_seed);
   const MatrixUnit unit;
-  pack_tile<Bf16Product, Rows, Rows>(layout);
+  pack_tile<Bf16Product, Rows>(layout);
   amx_score_centers(layout, prefetch);
   amx_score_negatives(layout, prefetch);
   amx_update_inputs<Rows>(layout, prefetch, random);
@@ -211,20 +212,19 @@ void amx_sgns_tile(const SgnsTile& tile) noexcept {
 
 template <class Rows>
 void amx_run_cbow_tile(const CbowTile& tile) noexcept {
-  const CbowBuffers buffers(tile);
+  CbowBuffers buffers(tile);
   SgnsTile inner = inner_tile(tile, buffers);
-  const AmxLayout layout(inner);
-  Prefetcher prefetch(inner, (2 * (layout.used_centers + inner.negative_count) + kPositions) / kBlockRows);
+  const AmxLayout layout(inner, false);
+  Prefetcher prefetch(inner, (2 * inner.negative_count + 4 * kPositions) / kBlockRows);
   RoundingBits random(tile.rounding_seed);
   const MatrixUnit unit;
-  sum_contexts<Rows>(tile, buffers.hidden);
-  pack_tile<Bf16Product, Float32Rows, Rows>(layout);
-  amx_score_centers(layout, prefetch);
+  make_means<Bf16Product, Rows>(tile, buffers, layout, prefetch);
   amx_score_negatives(layout, prefetch);
   inner.input_rows = buffers.error_rows;
-  amx_update_inputs<StoredRows>(layout, prefetch, random);
+  amx_update_inputs<Float32Rows>(layout, prefetch, random);
   amx_update_outputs<Rows>(layout, prefetch, random);
-  spread_errors<Rows>(tile, buffers.error, random);
+  update_centers<Rows>(tile, buffers, prefetch, random);
+  spread_errors<Rows>(tile, buffers.error, prefetch, random);
 }
 
 void amx_cbow_tile(const CbowTile& tile) noexcept {

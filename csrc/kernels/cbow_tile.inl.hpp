@@ -1,6 +1,6 @@
-// CBOW with negative sampling for a tile of 64 centers at once. The means of the contexts are the inputs of a
-// skip-gram tile of window 0, where the only context of a center is its own mean; what that tile would add to the
-// means goes to the context rows instead. Called by the tile trainer.
+// CBOW with negative sampling for a tile of 64 centers at once. The means of the contexts are the inputs of a tile
+// step that has negatives alone; the centers' own rows, one for each mean, are dealt with in float32. What the step adds
+// to the means goes to the context rows. Called by the tile trainer.
 #pragma once
 
 #include "kernels/sgns_tile.inl.hpp"
@@ -8,11 +8,8 @@
 namespace fastembed {
 namespace {
 
-// The sums of a block, stored.
-struct StoredRows {
-  using Element = float;
-  static void add(float* to, Vec::Reg sum, RoundingBits&) noexcept { Vec::store(to, sum); }
-};
+constexpr std::size_t kRowColumns = 8;  // registers of one row at a time
+constexpr std::size_t kGroup = 16;      // centers that pass through the first stages together, in the nearest cache
 
 // The pointers and buffers of the inner tile, in the workspace before its own.
 struct CbowBuffers {
@@ -21,7 +18,6 @@ struct CbowBuffers {
     for (std::size_t j = 0; j < kPositions; ++j) {
       hidden_rows[j] = hidden + j * tile.depth;
       error_rows[j] = error + j * tile.depth;
-      own[j] = tile.context_begin[j] < tile.context_end[j] ? std::uint64_t{1} << j : 0;
     }
   }
 
@@ -30,7 +26,7 @@ struct CbowBuffers {
   float* rest;
   void* hidden_rows[kPositions];
   void* error_rows[kPositions];
-  std::uint64_t own[kPositions];
+  float gradients[kPositions];  // of the centers' own rows
 };
 
 template <class Rows, std::size_t kColumns>
@@ -42,32 +38,98 @@ template <class Rows, std::size_t kColumns>
   }
 }
 
+// The mean (or sum) of center j's contexts; returns lanes whose sum is its product with the center's row.
 template <class Rows>
-[[gnu::noinline]] void sum_contexts(const CbowTile& tile, float* hidden) noexcept {
+[[gnu::always_inline]] inline Vec::Reg make_mean(const CbowTile& tile, std::size_t j, float* hidden) noexcept {
+  const std::size_t self = j + tile.window;
+  const std::size_t end = tile.context_end[j];
+  const Vec::Reg scale = Vec::broadcast(tile.hidden_scale[j]);
+  const auto* const center = static_cast<const typename Rows::Element*>(tile.center_rows[j]);
+  Vec::Reg product = Vec::zero();
+  for_runs<kRowColumns>(tile.depth / kLanes, [&](std::size_t vector, auto count) __attribute__((always_inline)) {
+    constexpr std::size_t kColumns = decltype(count)::value;
+    const std::size_t at = vector * kLanes;
+    Vec::Reg sums[kColumns];
+    for (auto& sum : sums) sum = Vec::zero();
+    add_range<Rows, kColumns>(sums, tile.context_rows, tile.context_begin[j], self < end ? self : end, at);
+    add_range<Rows, kColumns>(sums, tile.context_rows, self + 1, end, at);
+    for (std::size_t v = 0; v < kColumns; ++v) {
+      const Vec::Reg mean = Vec::mul(sums[v], scale);
+      Vec::store(hidden + at + v * kLanes, mean);
+      product = Vec::fma(mean, Rows::load(center + at + v * kLanes), product);
+    }
+  });
+  return product;
+}
+
+// Scores of a group's means with their own centers, in place to gradients; adds the loss.
+inline void finish_means(const CbowTile& tile, std::size_t first, float* gradients) noexcept {
+  using Reg = Vec::Reg;
+  make_room(*tile.loss, kGroup / kLanes);
+  Reg linear = Vec::load(tile.loss->linear_lanes);
+  Reg factors = Vec::load(tile.loss->factor_lanes);
+  for (std::size_t j = first; j < first + kGroup; j += kLanes) {
+    // Padding has no weight.
+    const Reg unused = Vec::sub(Vec::zero(), Vec::load(tile.center_weights + j));
+    const Reg z = Vec::sub(Vec::zero(), Vec::load(gradients + j));
+    Reg one_plus_e;
+    const Reg miss = Vec::mul(Vec::broadcast(tile.learning_rate), sigmoid(z, one_plus_e));
+    Vec::store(gradients + j, Vec::select_non_negative(unused, Vec::zero(), miss));
+    linear = Vec::add(linear, Vec::select_non_negative(unused, Vec::zero(), Vec::max(z, Vec::zero())));
+    factors = Vec::mul(factors, Vec::select_non_negative(unused, Vec::broadcast(1.0F), one_plus_e));
+  }
+  Vec::store(tile.loss->linear_lanes, linear);
+  Vec::store(tile.loss->factor_lanes, factors);
+}
+
+// The means, packed; their gradients with their own centers, and those centers' part of the errors.
+template <class Product, class Rows>
+[[gnu::noinline]] void make_means(const CbowTile& tile, CbowBuffers& buffers, const TileLayout<Product>& layout,
+                                  Prefetcher& prefetch) noexcept {
+  const std::size_t depth = tile.depth;
+  for (std::size_t first = 0; first < kPositions; first += kGroup) {
+    Vec::Reg products[kGroup];
+    for (std::size_t j = 0; j < kGroup; ++j) {
+      if (j % kBlockRows == 0) prefetch.advance();
+      products[j] = make_mean<Rows>(tile, first + j, buffers.hidden + (first + j) * depth);
+    }
+    Vec::store_sums(products, buffers.gradients + first);
+    finish_means(tile, first, buffers.gradients);
+    for (std::size_t j = first; j < first + kGroup; ++j) {
+      const auto* const center = static_cast<const typename Rows::Element*>(tile.center_rows[j]);
+      const Vec::Reg gradient = Vec::broadcast(buffers.gradients[j]);
+      for (std::size_t i = 0; i < depth; i += kLanes) {
+        Vec::store(buffers.error + j * depth + i, Vec::mul(gradient, Rows::load(center + i)));
+      }
+    }
+    pack_inputs<Product, Float32Rows>(layout, first, first + kGroup);
+  }
+  pack_outputs<Product, Rows>(layout, tile.negative_rows, tile.negative_count, layout.first_negative);
+}
+
+template <class Rows>
+[[gnu::noinline]] void update_centers(const CbowTile& tile, const CbowBuffers& buffers, Prefetcher& prefetch,
+                                      RoundingBits& random) noexcept {
+  const std::size_t depth = tile.depth;
   for (std::size_t j = 0; j < kPositions; ++j) {
-    const std::size_t self = j + tile.window;
-    const Vec::Reg scale = Vec::broadcast(tile.hidden_scale[j]);
-    for_runs<kMostColumns>(tile.depth / kLanes, [&](std::size_t vector, auto count) __attribute__((always_inline)) {
-      constexpr std::size_t kColumns = decltype(count)::value;
-      const std::size_t at = vector * kLanes;
-      Vec::Reg sums[kColumns];
-      for (auto& sum : sums) sum = Vec::zero();
-      const std::size_t end = tile.context_end[j];
-      add_range<Rows, kColumns>(sums, tile.context_rows, tile.context_begin[j], self < end ? self : end, at);
-      add_range<Rows, kColumns>(sums, tile.context_rows, self + 1, end, at);
-      float* const to = hidden + j * tile.depth + at;
-      for (std::size_t v = 0; v < kColumns; ++v) Vec::store(to + v * kLanes, Vec::mul(sums[v], scale));
-    });
+    if (j % kBlockRows == 0) prefetch.advance();
+    auto* const center = static_cast<typename Rows::Element*>(tile.center_rows[j]);
+    const Vec::Reg gradient = Vec::broadcast(buffers.gradients[j]);
+    for (std::size_t i = 0; i < depth; i += kLanes) {
+      Rows::add(center + i, Vec::mul(gradient, Vec::load(buffers.hidden + j * depth + i)), random);
+    }
   }
 }
 
 // Adds to every context row the errors of the centers that it is a context of.
 template <class Rows>
-[[gnu::noinline]] void spread_errors(const CbowTile& tile, const float* error, RoundingBits& random) noexcept {
+[[gnu::noinline]] void spread_errors(const CbowTile& tile, const float* error, Prefetcher& prefetch,
+                                     RoundingBits& random) noexcept {
   for (std::size_t c = 0; c < kPositions + 2 * tile.window; ++c) {
+    if (c % kBlockRows == 0) prefetch.advance();
     if (tile.context_centers[c] == 0) continue;
     auto* const row = static_cast<typename Rows::Element*>(tile.context_rows[c]);
-    for_runs<kMostColumns>(tile.depth / kLanes, [&](std::size_t vector, auto count) __attribute__((always_inline)) {
+    for_runs<kRowColumns>(tile.depth / kLanes, [&](std::size_t vector, auto count) __attribute__((always_inline)) {
       constexpr std::size_t kColumns = decltype(count)::value;
       const std::size_t at = vector * kLanes;
       Vec::Reg sums[kColumns];
@@ -83,12 +145,12 @@ template <class Rows>
   }
 }
 
-// The inner tile: its inputs are the means, float32 whatever the format of the rows.
+// The tile of the means: float32 whatever the format of the rows.
 inline SgnsTile inner_tile(const CbowTile& tile, const CbowBuffers& buffers) noexcept {
   return {.input_rows = buffers.hidden_rows,
           .center_rows = tile.center_rows,
           .negative_rows = tile.negative_rows,
-          .center_contexts = buffers.own,
+          .center_contexts = nullptr,
           .input_weights = tile.center_weights,
           .special_weights = tile.special_weights,
           .prefetch_rows = tile.prefetch_rows,
@@ -106,19 +168,18 @@ inline SgnsTile inner_tile(const CbowTile& tile, const CbowBuffers& buffers) noe
 
 template <class Product, class Rows>
 void run_cbow_tile(const CbowTile& tile) noexcept {
-  const CbowBuffers buffers(tile);
+  CbowBuffers buffers(tile);
   SgnsTile inner = inner_tile(tile, buffers);
-  const TileLayout<Product> layout(inner);
-  Prefetcher prefetch(inner, (2 * (layout.used_centers + inner.negative_count) + kPositions) / kBlockRows);
+  const TileLayout<Product> layout(inner, false);
+  Prefetcher prefetch(inner, (2 * inner.negative_count + 4 * kPositions) / kBlockRows);
   RoundingBits random(tile.rounding_seed);
-  sum_contexts<Rows>(tile, buffers.hidden);
-  pack_tile<Product, Float32Rows, Rows>(layout);
-  score_centers(layout, prefetch);
+  make_means<Product, Rows>(tile, buffers, layout, prefetch);
   score_negatives(layout, prefetch);
   inner.input_rows = buffers.error_rows;
-  update_inputs<Product, StoredRows>(layout, prefetch, random);
+  update_inputs<Product, Float32Rows>(layout, prefetch, random);
   update_outputs<Product, Rows>(layout, prefetch, random);
-  spread_errors<Rows>(tile, buffers.error, random);
+  update_centers<Rows>(tile, buffers, prefetch, random);
+  spread_errors<Rows>(tile, buffers.error, prefetch, random);
 }
 
 template <class Product>

@@ -59,12 +59,14 @@ template <class Product>
 struct TileLayout {
   static constexpr std::size_t kFactors = Product::kFactors;
 
-  explicit TileLayout(const SgnsTile& step) noexcept
+  // Without centers the tile has negatives alone.
+  explicit TileLayout(const SgnsTile& step, bool with_centers = true) noexcept
       : tile(step),
         depth(tile.depth),
         depth_pitch(kFactors == 1 ? depth : tile_round_up(depth / kFactors, 16)),
         first_negative(tile_first_negative(tile.window)),
-        used_centers(tile_round_up(kPositions + 2 * tile.window, kBlockRows)),
+        used_centers(with_centers ? tile_round_up(kPositions + 2 * tile.window, kBlockRows) : 0),
+        band_rows(with_centers ? kBlockRows + 2 * tile.window : 0),
         rows(first_negative + tile_round_up(tile.negative_count, 32)),
         halo(tile_halo(tile.window)),
         pitch(tile_columns(tile.window)),
@@ -101,6 +103,7 @@ struct TileLayout {
   std::size_t depth_pitch;  // elements of a row packed by depth
   std::size_t first_negative;  // output row
   std::size_t used_centers;
+  std::size_t band_rows;  // centers that a block of inputs may have
   std::size_t rows;
   std::size_t halo;
   std::size_t pitch;
@@ -118,28 +121,19 @@ struct TileLayout {
   float* turned;             // gradients of 16 inputs, for matrix tiles
 };
 
-template <class Product, class InputRows, class OutputRows>
-[[gnu::noinline]] void pack_tile(const TileLayout<Product>& layout) noexcept {
+// Inputs [begin, end), multiples of 16: packed both ways, and turned into columns.
+template <class Product, class Rows>
+inline void pack_inputs(const TileLayout<Product>& layout, std::size_t begin, std::size_t end) noexcept {
   constexpr std::size_t kFactors = Product::kFactors;
   const SgnsTile& tile = layout.tile;
   const std::size_t depth = layout.depth;
   const std::size_t pitch = layout.depth_pitch;
-  for (std::size_t i = 0; i < kPositions; i += 2) {
-    Product::template pack_rows<InputRows>(tile.input_rows[i], tile.input_rows[i + 1], depth, pitch,
-                                           layout.input_by_depth + i * pitch,
-                                           layout.input_by_row + i / kFactors * depth);
+  for (std::size_t i = begin; i < end; i += 2) {
+    Product::template pack_rows<Rows>(tile.input_rows[i], tile.input_rows[i + 1], depth, pitch,
+                                      layout.input_by_depth + i * pitch, layout.input_by_row + i / kFactors * depth);
   }
-  const auto pack_outputs = [&](void* const* from, std::size_t count, std::size_t row) {
-    for (std::size_t r = 0; r < count; r += 2, row += 2) {
-      Product::template pack_rows<OutputRows>(from[r], from[r + 1], depth, pitch,
-                                              layout.output_by_depth + row * pitch,
-                                              layout.output_by_row + row / kFactors * depth);
-    }
-  };
-  pack_outputs(tile.center_rows, layout.used_centers, 0);
-  pack_outputs(tile.negative_rows, tile.negative_count, layout.first_negative);
   for (std::size_t step = 0; step < pitch; step += kLanes) {
-    for (std::size_t i = 0; i < kPositions; i += kLanes) {
+    for (std::size_t i = begin; i < end; i += kLanes) {
       Vec::Reg block[kLanes];
       for (std::size_t j = 0; j < kLanes; ++j) block[j] = Vec::load(layout.input_by_depth + (i + j) * pitch + step);
       Vec::transpose(block);
@@ -148,6 +142,25 @@ template <class Product, class InputRows, class OutputRows>
       }
     }
   }
+}
+
+// `count` output rows, which the layout has from `first` on.
+template <class Product, class Rows>
+inline void pack_outputs(const TileLayout<Product>& layout, void* const* rows, std::size_t count,
+                         std::size_t first) noexcept {
+  for (std::size_t r = 0; r < count; r += 2) {
+    Product::template pack_rows<Rows>(rows[r], rows[r + 1], layout.depth, layout.depth_pitch,
+                                      layout.output_by_depth + (first + r) * layout.depth_pitch,
+                                      layout.output_by_row + (first + r) / Product::kFactors * layout.depth);
+  }
+}
+
+template <class Product, class Rows>
+[[gnu::noinline]] void pack_tile(const TileLayout<Product>& layout) noexcept {
+  const SgnsTile& tile = layout.tile;
+  pack_inputs<Product, Rows>(layout, 0, kPositions);
+  pack_outputs<Product, Rows>(layout, tile.center_rows, layout.used_centers, 0);
+  pack_outputs<Product, Rows>(layout, tile.negative_rows, tile.negative_count, layout.first_negative);
 }
 
 // Scores of a block of kBlockRows output rows against kColumns registers of inputs.
@@ -334,7 +347,7 @@ template <class Product, class Rows>
       // Center j has contexts j - 2 * window .. j in terms of inputs.
       accumulate<Product, kBlockRows, kColumns>(sums, layout.by_row(input, layout.halo + input), layout.pitch, 1,
                                                 layout.output_by_row + input / kFactors * depth + at, depth,
-                                                (kBlockRows + 2 * tile.window) / kFactors);
+                                                layout.band_rows / kFactors);
       add_to_rows<Rows, kColumns>(tile.input_rows + input, at, sums, random);
     });
   }
@@ -383,7 +396,7 @@ void run_tile(const SgnsTile& tile) noexcept {
   const TileLayout<Product> layout(tile);
   Prefetcher prefetch(tile, (2 * (layout.used_centers + tile.negative_count) + kPositions) / kBlockRows);
   RoundingBits random(tile.rounding_seed);
-  pack_tile<Product, Rows, Rows>(layout);
+  pack_tile<Product, Rows>(layout);
   score_centers(layout, prefetch);
   score_negatives(layout, prefetch);
   update_inputs<Product, Rows>(layout, prefetch, random);

@@ -65,7 +65,7 @@ struct Count {
 // Calls function(first, Count<n>) for runs of n <= kMost of `vectors` registers, as even as possible.
 template <std::size_t kMost, class Function>
 [[gnu::always_inline]] inline void for_runs(std::size_t vectors, const Function& function) noexcept {
-  static_assert(kMost <= 6);
+  static_assert(kMost <= 8);
   std::size_t runs = (vectors + kMost - 1) / kMost;
   for (std::size_t first = 0; first < vectors; --runs) {
     const std::size_t count = (vectors - first + runs - 1) / runs;
@@ -81,8 +81,14 @@ template <std::size_t kMost, class Function>
       case 5:
         if constexpr (kMost >= 5) function(first, Count<5>{});
         break;
-      default:
+      case 6:
         if constexpr (kMost >= 6) function(first, Count<6>{});
+        break;
+      case 7:
+        if constexpr (kMost >= 7) function(first, Count<7>{});
+        break;
+      default:
+        if constexpr (kMost >= 8) function(first, Count<8>{});
         break;
     }
     first += count;

@@ -43,7 +43,6 @@ TileWorker::TileWorker(WindowTrainer& trainer, std::uint32_t epoch)
     tile.negatives.resize(negative_count_);
     tile.special_weights.resize(negative_count_);
     tile.context_rows.resize(kTilePositions + 2 * std::size_t{config_.window});
-    tile.context_centers.resize(tile.context_rows.size());
   }
   std::fill(std::begin(loss_.factor_lanes), std::end(loss_.factor_lanes), 1.0F);
 }
@@ -160,8 +159,9 @@ void TileWorker::prepare_cbow(Tile& tile, std::size_t first) {
   for (std::size_t c = 0; c < tile.context_rows.size(); ++c) {
     const std::size_t at = first + c - window;  // wraps below 0, and is then not less than kept_count_
     tile.context_rows[c] = at < kept_count_ ? model.input_row(kept_[at].word) : padding_row_.data();
-    tile.context_centers[c] = 0;
   }
+  // Bit j is switched on where center j's contexts begin and off where they end.
+  tile.context_centers.assign(tile.context_rows.size() + 1, 0);
   for (std::size_t j = 0; j < kTilePositions; ++j) {
     if (j >= centers) {
       tile.center_rows[j] = padding_row_.data();
@@ -182,9 +182,14 @@ void TileWorker::prepare_cbow(Tile& tile, std::size_t first) {
     // As in word2vec.c and gensim: the mean's error goes undivided to every context row, the sum's error divided.
     tile.hidden_scale[j] = config_.cbow_mean ? share : 1.0F;
     tile.gradient_scale[j] = config_.cbow_mean ? 1.0F : share;
-    for (std::uint32_t c = tile.context_begin[j]; c < tile.context_end[j]; ++c) {
-      if (c != j + window) tile.context_centers[c] |= std::uint64_t{1} << j;
-    }
+    tile.context_centers[tile.context_begin[j]] ^= std::uint64_t{1} << j;
+    tile.context_centers[tile.context_end[j]] ^= std::uint64_t{1} << j;
+  }
+  std::uint64_t open = 0;
+  for (std::size_t c = 0; c < tile.context_rows.size(); ++c) {
+    open ^= tile.context_centers[c];
+    const bool is_center = c >= window && c < window + kTilePositions;
+    tile.context_centers[c] = is_center ? open & ~(std::uint64_t{1} << (c - window)) : open;
   }
 }
 
