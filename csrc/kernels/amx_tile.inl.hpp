@@ -220,11 +220,18 @@ void amx_run_cbow_tile(const CbowTile& tile) noexcept {
   const MatrixUnit unit;
   make_means<Bf16Product, Rows>(tile, buffers, layout, prefetch);
   amx_score_negatives(layout, prefetch);
+  for (std::size_t j = 0; j < kPositions; ++j) {
+    const auto* const center = static_cast<const typename Rows::Element*>(tile.center_rows[j]);
+    const Vec::Reg gradient = Vec::broadcast(buffers.gradients[j]);
+    for (std::size_t i = 0; i < layout.depth; i += kLanes) {
+      Vec::store(buffers.error + j * layout.depth + i, Vec::mul(gradient, Rows::load(center + i)));
+    }
+  }
   inner.input_rows = buffers.error_rows;
   amx_update_inputs<Float32Rows>(layout, prefetch, random);
+  spread_errors<Rows>(tile, buffers.error, 0, kPositions + 2 * tile.window, random);
   amx_update_outputs<Rows>(layout, prefetch, random);
   update_centers<Rows>(tile, buffers, prefetch, random);
-  spread_errors<Rows>(tile, buffers.error, prefetch, random);
 }
 
 void amx_cbow_tile(const CbowTile& tile) noexcept {

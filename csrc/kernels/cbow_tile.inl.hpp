@@ -82,7 +82,7 @@ inline void finish_means(const CbowTile& tile, std::size_t first, float* gradien
   Vec::store(tile.loss->factor_lanes, factors);
 }
 
-// The means, packed; their gradients with their own centers, and those centers' part of the errors.
+// The means, packed, and their gradients with their own centers.
 template <class Product, class Rows>
 [[gnu::noinline]] void make_means(const CbowTile& tile, CbowBuffers& buffers, const TileLayout<Product>& layout,
                                   Prefetcher& prefetch) noexcept {
@@ -95,13 +95,6 @@ template <class Product, class Rows>
     }
     Vec::store_sums(products, buffers.gradients + first);
     finish_means(tile, first, buffers.gradients);
-    for (std::size_t j = first; j < first + kGroup; ++j) {
-      const auto* const center = static_cast<const typename Rows::Element*>(tile.center_rows[j]);
-      const Vec::Reg gradient = Vec::broadcast(buffers.gradients[j]);
-      for (std::size_t i = 0; i < depth; i += kLanes) {
-        Vec::store(buffers.error + j * depth + i, Vec::mul(gradient, Rows::load(center + i)));
-      }
-    }
     pack_inputs<Product, Float32Rows>(layout, first, first + kGroup);
   }
   pack_outputs<Product, Rows>(layout, tile.negative_rows, tile.negative_count, layout.first_negative);
@@ -121,12 +114,11 @@ template <class Rows>
   }
 }
 
-// Adds to every context row the errors of the centers that it is a context of.
+// Adds to context rows [begin, end) the errors of the centers that they are contexts of.
 template <class Rows>
-[[gnu::noinline]] void spread_errors(const CbowTile& tile, const float* error, Prefetcher& prefetch,
-                                     RoundingBits& random) noexcept {
-  for (std::size_t c = 0; c < kPositions + 2 * tile.window; ++c) {
-    if (c % kBlockRows == 0) prefetch.advance();
+inline void spread_errors(const CbowTile& tile, const float* error, std::size_t begin, std::size_t end,
+                          RoundingBits& random) noexcept {
+  for (std::size_t c = begin; c < end; ++c) {
     if (tile.context_centers[c] == 0) continue;
     auto* const row = static_cast<typename Rows::Element*>(tile.context_rows[c]);
     for_runs<kRowColumns>(tile.depth / kLanes, [&](std::size_t vector, auto count) __attribute__((always_inline)) {
@@ -143,6 +135,48 @@ template <class Rows>
       for (std::size_t v = 0; v < kColumns; ++v) Rows::add(row + at + v * kLanes, sums[v], random);
     });
   }
+}
+
+// The errors of a block of means: of their own centers and of the negatives.
+template <class Product, class Rows>
+[[gnu::always_inline]] inline void make_errors(const CbowTile& tile, const CbowBuffers& buffers,
+                                               const TileLayout<Product>& layout, std::size_t first) noexcept {
+  constexpr std::size_t kFactors = Product::kFactors;
+  const std::size_t depth = tile.depth;
+  for_runs<kMostColumns>(depth / kLanes, [&](std::size_t vector, auto count) __attribute__((always_inline)) {
+    constexpr std::size_t kColumns = decltype(count)::value;
+    const std::size_t at = vector * kLanes;
+    Vec::Reg sums[kBlockRows * kColumns];
+    for (std::size_t r = 0; r < kBlockRows; ++r) {
+      const auto* const center = static_cast<const typename Rows::Element*>(tile.center_rows[first + r]) + at;
+      const Vec::Reg gradient = Vec::broadcast(buffers.gradients[first + r]);
+      for (std::size_t c = 0; c < kColumns; ++c) {
+        sums[r * kColumns + c] = Vec::mul(gradient, Rows::load(center + c * kLanes));
+      }
+    }
+    accumulate<Product, kBlockRows, kColumns>(sums, layout.by_row(layout.first_negative, layout.halo + first),
+                                              layout.pitch, 1,
+                                              layout.output_by_row + layout.first_negative / kFactors * depth + at,
+                                              depth, tile.negative_count / kFactors);
+    for (std::size_t r = 0; r < kBlockRows; ++r) {
+      for (std::size_t c = 0; c < kColumns; ++c) {
+        Vec::store(buffers.error + (first + r) * depth + at + c * kLanes, sums[r * kColumns + c]);
+      }
+    }
+  });
+}
+
+// A context row is updated as soon as the last center that it may belong to has its error.
+template <class Product, class Rows>
+[[gnu::noinline]] void update_contexts(const CbowTile& tile, const CbowBuffers& buffers,
+                                       const TileLayout<Product>& layout, Prefetcher& prefetch,
+                                       RoundingBits& random) noexcept {
+  for (std::size_t first = 0; first < kPositions; first += kBlockRows) {
+    prefetch.advance();
+    make_errors<Product, Rows>(tile, buffers, layout, first);
+    spread_errors<Rows>(tile, buffers.error, first, first + kBlockRows, random);
+  }
+  spread_errors<Rows>(tile, buffers.error, kPositions, kPositions + 2 * tile.window, random);
 }
 
 // The tile of the means: float32 whatever the format of the rows.
@@ -169,17 +203,15 @@ inline SgnsTile inner_tile(const CbowTile& tile, const CbowBuffers& buffers) noe
 template <class Product, class Rows>
 void run_cbow_tile(const CbowTile& tile) noexcept {
   CbowBuffers buffers(tile);
-  SgnsTile inner = inner_tile(tile, buffers);
+  const SgnsTile inner = inner_tile(tile, buffers);
   const TileLayout<Product> layout(inner, false);
   Prefetcher prefetch(inner, (2 * inner.negative_count + 4 * kPositions) / kBlockRows);
   RoundingBits random(tile.rounding_seed);
   make_means<Product, Rows>(tile, buffers, layout, prefetch);
   score_negatives(layout, prefetch);
-  inner.input_rows = buffers.error_rows;
-  update_inputs<Product, Float32Rows>(layout, prefetch, random);
+  update_contexts<Product, Rows>(tile, buffers, layout, prefetch, random);
   update_outputs<Product, Rows>(layout, prefetch, random);
   update_centers<Rows>(tile, buffers, prefetch, random);
-  spread_errors<Rows>(tile, buffers.error, prefetch, random);
 }
 
 template <class Product>
