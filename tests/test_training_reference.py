@@ -113,6 +113,19 @@ CASES: dict[str, dict[str, Any]] = {
         "seed": 3,
     },
     "CBOW, tile": {"vector_size": 20, "sg": False, "epochs": 2, "alpha": 0.05, "negative_sharing": "tile"},
+    "tile, long steps held back": {
+        "vector_size": 16,
+        "sample": 0.0,
+        "alpha": 0.2,
+        "negative_sharing": "tile",
+    },
+    "CBOW, tile, long steps held back": {
+        "vector_size": 16,
+        "sg": False,
+        "sample": 0.0,
+        "alpha": 0.25,
+        "negative_sharing": "tile",
+    },
     "CBOW, tile, sum, wide fixed windows": {
         "vector_size": 33,
         "sg": False,

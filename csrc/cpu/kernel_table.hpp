@@ -77,8 +77,8 @@ enum class RowFormat : std::uint32_t { kFloat32, kBfloat16, kFloat16 };
 /// With x = <in_i, out_r>, all taken before any update:
 ///   g = learning_rate * (1 - sigmoid(x)) for a center r and its contexts i, 0 for other inputs;
 ///   g = -learning_rate * weight(i, r) * sigmoid(x) for a negative r;
-///   in_i += sum_r g[i][r] * out_r        out_r += sum_i g[i][r] * in_i
-/// The weight is special_weights[r][i] where special_weights[r] is not null, else input_weights[i]. The loss takes the
+///   in_i += input_scales[i] * sum_r g[i][r] * out_r        out_r += scale_r * sum_i g[i][r] * in_i
+/// with scale_r of center_scales or negative_scales; all scales are 1 when their pointer is null. The weight is special_weights[r][i] where special_weights[r] is not null, else input_weights[i]. The loss takes the
 /// negatives by the same weights. Rows may repeat and receive every update; a row that must not change (padding)
 /// has no context and no weight. `center_rows` has tile_center_rows(window) entries, and so has `center_contexts`: bit
 /// i of entry j is set when input i is a context of center j.
@@ -93,6 +93,9 @@ struct SgnsTile {
   const std::uint64_t* center_contexts;
   const float* input_weights;
   const float* const* special_weights;
+  const float* input_scales;
+  const float* center_scales;
+  const float* negative_scales;
   const void* const* prefetch_rows;
   std::uint64_t rounding_seed;
   std::uint32_t prefetch_count;
@@ -112,7 +115,8 @@ struct SgnsTile {
 /// itself. With h_j = hidden_scale[j] * sum of its context rows and x = <h_j, out_r>, all taken before any update:
 ///   g = learning_rate * (1 - sigmoid(x)) for the center's own row, -learning_rate * weight(j, r) * sigmoid(x) for a
 ///   negative r, with the weights of SgnsTile by center;
-///   out_r += sum_j g[j][r] * h_j        every context of j += gradient_scale[j] * sum_r g[j][r] * out_r
+///   out_r += scale_r * sum_j g[j][r] * h_j
+///   every context c of j += context_scales[c] * gradient_scale[j] * sum_r g[j][r] * out_r
 /// context_centers[c] has bit j set when c is a context of center j. A center without contexts (begin == end) is
 /// padding: its weight must be 0. The other members are those of SgnsTile. `workspace` holds
 /// cbow_workspace_floats(...) floats.
@@ -127,6 +131,9 @@ struct CbowTile {
   const float* gradient_scale;
   const float* center_weights;
   const float* const* special_weights;
+  const float* context_scales;
+  const float* center_scales;
+  const float* negative_scales;
   const void* const* prefetch_rows;
   std::uint64_t rounding_seed;
   std::uint32_t prefetch_count;

@@ -113,7 +113,7 @@ struct AmxSteps {
 
 // Adds the products of both runs to 16 rows of a matrix.
 template <class Rows>
-inline void amx_update(const AmxLayout& layout, const AmxSteps (&runs)[2], void* const* rows,
+inline void amx_update(const AmxLayout& layout, const AmxSteps (&runs)[2], const Targets& targets,
                        RoundingBits& random) noexcept {
   const std::size_t depth = layout.depth;
   float* const sums = layout.scratch;
@@ -130,8 +130,11 @@ inline void amx_update(const AmxLayout& layout, const AmxSteps (&runs)[2], void*
     store_sums<kCount>(sums + at, depth);
   });
   for (std::size_t r = 0; r < kTileSide; ++r) {
-    auto* const row = static_cast<typename Rows::Element*>(rows[r]);
-    for (std::size_t i = 0; i < depth; i += kLanes) Rows::add(row + i, Vec::load(sums + r * depth + i), random);
+    auto* const row = static_cast<typename Rows::Element*>(targets.rows[r]);
+    const Vec::Reg scale = Vec::broadcast(targets.scales == nullptr ? 1.0F : targets.scales[r]);
+    for (std::size_t i = 0; i < depth; i += kLanes) {
+      Rows::add(row + i, Vec::mul(scale, Vec::load(sums + r * depth + i)), random);
+    }
   }
 }
 
@@ -154,6 +157,7 @@ template <class Rows>
   const std::size_t negative_steps = (layout.tile.negative_count + kTileDepth - 1) / kTileDepth;
   const std::size_t band = layout.used_centers == 0 ? 0 : kTileSide + 2 * layout.tile.window;
   const std::size_t center_steps = (band + kTileDepth - 1) / kTileDepth;
+  const Targets inputs{layout.tile.input_rows, layout.tile.input_scales};
   float* const negatives = layout.turned;
   float* const centers = negatives + negative_steps * kBlock;
   for (std::size_t input = 0; input < kPositions; input += kTileSide) {
@@ -163,7 +167,7 @@ template <class Rows>
     const AmxSteps runs[2] = {
         {negatives, kTileSide, kBlock, layout.output_by_row + layout.first_negative / 2 * layout.depth, negative_steps},
         {centers, kTileSide, kBlock, layout.output_by_row + input / 2 * layout.depth, center_steps}};
-    amx_update<Rows>(layout, runs, layout.tile.input_rows + input, random);
+    amx_update<Rows>(layout, runs, inputs.from(input), random);
   }
 }
 
@@ -171,6 +175,8 @@ template <class Rows>
 [[gnu::noinline]] void amx_update_outputs(const AmxLayout& layout, Prefetcher& prefetch,
                                           RoundingBits& random) noexcept {
   const SgnsTile& tile = layout.tile;
+  const Targets centers{tile.center_rows, tile.center_scales};
+  const Targets negatives{tile.negative_rows, tile.negative_scales};
   const AmxSteps nothing{};
   const std::size_t band_steps = (layout.halo + kTileSide + kTileDepth - 1) / kTileDepth;
   for (std::size_t row = 0; row < layout.used_centers; row += kTileSide) {
@@ -178,14 +184,14 @@ template <class Rows>
     // The band of row begins at input row - halo, which is column `row`.
     const float* const inputs = layout.input_by_row + row / 2 * layout.depth - layout.halo / 2 * layout.depth;
     const AmxSteps runs[2] = {{layout.by_input(row, row), layout.pitch / 2, kTileSide, inputs, band_steps}, nothing};
-    amx_update<Rows>(layout, runs, tile.center_rows + row, random);
+    amx_update<Rows>(layout, runs, centers.from(row), random);
   }
   for (std::size_t negative = 0; negative < tile.negative_count; negative += kTileSide) {
     for (std::size_t n = 0; n < kTileSide / kBlockRows; ++n) prefetch.advance();
     const AmxSteps runs[2] = {{layout.by_input(layout.first_negative + negative, layout.halo), layout.pitch / 2,
                                kTileSide, layout.input_by_row, kPositions / kTileDepth},
                               nothing};
-    amx_update<Rows>(layout, runs, tile.negative_rows + negative, random);
+    amx_update<Rows>(layout, runs, negatives.from(negative), random);
   }
 }
 

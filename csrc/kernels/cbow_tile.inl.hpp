@@ -107,7 +107,8 @@ template <class Rows>
   for (std::size_t j = 0; j < kPositions; ++j) {
     if (j % kBlockRows == 0) prefetch.advance();
     auto* const center = static_cast<typename Rows::Element*>(tile.center_rows[j]);
-    const Vec::Reg gradient = Vec::broadcast(buffers.gradients[j]);
+    const float scale = tile.center_scales == nullptr ? 1.0F : tile.center_scales[j];
+    const Vec::Reg gradient = Vec::broadcast(scale * buffers.gradients[j]);
     for (std::size_t i = 0; i < depth; i += kLanes) {
       Rows::add(center + i, Vec::mul(gradient, Vec::load(buffers.hidden + j * depth + i)), random);
     }
@@ -121,6 +122,7 @@ inline void spread_errors(const CbowTile& tile, const float* error, std::size_t 
   for (std::size_t c = begin; c < end; ++c) {
     if (tile.context_centers[c] == 0) continue;
     auto* const row = static_cast<typename Rows::Element*>(tile.context_rows[c]);
+    const float row_scale = tile.context_scales == nullptr ? 1.0F : tile.context_scales[c];
     for_runs<kRowColumns>(tile.depth / kLanes, [&](std::size_t vector, auto count) __attribute__((always_inline)) {
       constexpr std::size_t kColumns = decltype(count)::value;
       const std::size_t at = vector * kLanes;
@@ -128,7 +130,7 @@ inline void spread_errors(const CbowTile& tile, const float* error, std::size_t 
       for (auto& sum : sums) sum = Vec::zero();
       for (std::uint64_t bits = tile.context_centers[c]; bits != 0; bits &= bits - 1) {
         const auto j = static_cast<std::size_t>(__builtin_ctzll(bits));
-        const Vec::Reg scale = Vec::broadcast(tile.gradient_scale[j]);
+        const Vec::Reg scale = Vec::broadcast(row_scale * tile.gradient_scale[j]);
         const float* const from = error + j * tile.depth + at;
         for (std::size_t v = 0; v < kColumns; ++v) sums[v] = Vec::fma(scale, Vec::load(from + v * kLanes), sums[v]);
       }
@@ -187,6 +189,9 @@ inline SgnsTile inner_tile(const CbowTile& tile, const CbowBuffers& buffers) noe
           .center_contexts = nullptr,
           .input_weights = tile.center_weights,
           .special_weights = tile.special_weights,
+          .input_scales = nullptr,
+          .center_scales = nullptr,
+          .negative_scales = tile.negative_scales,
           .prefetch_rows = tile.prefetch_rows,
           .rounding_seed = tile.rounding_seed,
           .prefetch_count = tile.prefetch_count,

@@ -316,14 +316,30 @@ template <class Product>
   fold_negative_loss(layout);
 }
 
+// Rows of a matrix and the scales of their updates, or null.
+struct Targets {
+  void* const* rows;
+  const float* scales;
+
+  [[nodiscard]] Targets from(std::size_t row) const noexcept {
+    return {rows + row, scales == nullptr ? nullptr : scales + row};
+  }
+};
+
 // Adds the sums of a block to kBlockRows rows of a matrix. A row may repeat, so it is read here and not before.
 template <class Rows, std::size_t kColumns>
-[[gnu::always_inline]] inline void add_to_rows(void* const* rows, std::size_t at,
-                                               const Vec::Reg (&sums)[kBlockRows * kColumns],
+[[gnu::always_inline]] inline void add_to_rows(const Targets& targets, std::size_t at,
+                                               Vec::Reg (&sums)[kBlockRows * kColumns],
                                                RoundingBits& random) noexcept {
+  if (targets.scales != nullptr) [[unlikely]] {
+    for (std::size_t r = 0; r < kBlockRows; ++r) {
+      const Vec::Reg scale = Vec::broadcast(targets.scales[r]);
+      for (std::size_t c = 0; c < kColumns; ++c) sums[r * kColumns + c] = Vec::mul(scale, sums[r * kColumns + c]);
+    }
+  }
   for (std::size_t r = 0; r < kBlockRows; ++r) {
     for (std::size_t c = 0; c < kColumns; ++c) {
-      Rows::add(static_cast<typename Rows::Element*>(rows[r]) + at + c * kLanes, sums[r * kColumns + c], random);
+      Rows::add(static_cast<typename Rows::Element*>(targets.rows[r]) + at + c * kLanes, sums[r * kColumns + c], random);
     }
   }
 }
@@ -333,6 +349,7 @@ template <class Product, class Rows>
                                      RoundingBits& random) noexcept {
   constexpr std::size_t kFactors = Product::kFactors;
   const SgnsTile& tile = layout.tile;
+  const Targets inputs{tile.input_rows, tile.input_scales};
   const std::size_t depth = layout.depth;
   for (std::size_t input = 0; input < kPositions; input += kBlockRows) {
     prefetch.advance();
@@ -348,7 +365,7 @@ template <class Product, class Rows>
       accumulate<Product, kBlockRows, kColumns>(sums, layout.by_row(input, layout.halo + input), layout.pitch, 1,
                                                 layout.output_by_row + input / kFactors * depth + at, depth,
                                                 layout.band_rows / kFactors);
-      add_to_rows<Rows, kColumns>(tile.input_rows + input, at, sums, random);
+      add_to_rows<Rows, kColumns>(inputs.from(input), at, sums, random);
     });
   }
 }
@@ -356,7 +373,7 @@ template <class Product, class Rows>
 // Adds to kBlockRows output rows the inputs [begin, end) by the gradients of rows row .. row + kBlockRows - 1.
 template <class Product, class Rows>
 [[gnu::always_inline]] inline void update_output_block(const TileLayout<Product>& layout, std::size_t row,
-                                                       void* const* rows, std::size_t begin, std::size_t end,
+                                                       const Targets& targets, std::size_t begin, std::size_t end,
                                                        RoundingBits& random) noexcept {
   constexpr std::size_t kFactors = Product::kFactors;
   const std::size_t depth = layout.depth;
@@ -369,7 +386,7 @@ template <class Product, class Rows>
                                               layout.pitch / kFactors,
                                               layout.input_by_row + begin / kFactors * depth + at, depth,
                                               (end - begin) / kFactors);
-    add_to_rows<Rows, kColumns>(rows, at, sums, random);
+    add_to_rows<Rows, kColumns>(targets, at, sums, random);
   });
 }
 
@@ -377,17 +394,19 @@ template <class Product, class Rows>
 [[gnu::noinline]] void update_outputs(const TileLayout<Product>& layout, Prefetcher& prefetch,
                                       RoundingBits& random) noexcept {
   const SgnsTile& tile = layout.tile;
+  const Targets centers{tile.center_rows, tile.center_scales};
+  const Targets negatives{tile.negative_rows, tile.negative_scales};
   const std::size_t reach = 2 * std::size_t{tile.window};
   for (std::size_t row = 0; row < layout.used_centers; row += kBlockRows) {
     prefetch.advance();
     const std::size_t begin = row > reach ? row - reach : 0;
     const std::size_t end = row + kBlockRows < kPositions ? row + kBlockRows : kPositions;
-    if (begin < end) update_output_block<Product, Rows>(layout, row, tile.center_rows + row, begin, end, random);
+    if (begin < end) update_output_block<Product, Rows>(layout, row, centers.from(row), begin, end, random);
   }
   for (std::size_t negative = 0; negative < tile.negative_count; negative += kBlockRows) {
     prefetch.advance();
-    update_output_block<Product, Rows>(layout, layout.first_negative + negative, tile.negative_rows + negative, 0, kPositions,
-                                       random);
+    update_output_block<Product, Rows>(layout, layout.first_negative + negative, negatives.from(negative), 0,
+                                       kPositions, random);
   }
 }
 

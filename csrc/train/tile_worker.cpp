@@ -43,6 +43,11 @@ TileWorker::TileWorker(WindowTrainer& trainer, std::uint32_t epoch)
     tile.negatives.resize(negative_count_);
     tile.special_weights.resize(negative_count_);
     tile.context_rows.resize(kTilePositions + 2 * std::size_t{config_.window});
+    tile.input_words.resize(cbow() ? tile.context_rows.size() : kTilePositions);
+    tile.input_loads.resize(tile.input_words.size());
+    tile.input_scales.resize(tile.input_words.size());
+    tile.center_scales.resize(center_count_);
+    tile.negative_scales.resize(negative_count_);
   }
   std::fill(std::begin(loss_.factor_lanes), std::end(loss_.factor_lanes), 1.0F);
 }
@@ -128,10 +133,14 @@ void TileWorker::prepare_skip_gram(Tile& tile, std::size_t first) {
   const std::size_t inputs = std::min<std::size_t>(kTilePositions, kept_count_ - first);
   for (std::size_t i = 0; i < inputs; ++i) {
     tile.input_rows[i] = model.input_row(kept_[first + i].word);
+    tile.input_words[i] = kept_[first + i].word;
+    tile.input_loads[i] = static_cast<float>(windows_[first + i] * (1 + std::int64_t{config_.negative}));
     tile.input_weights[i] = negative_weight_ * static_cast<float>(windows_[first + i]);
   }
   for (std::size_t i = inputs; i < kTilePositions; ++i) {
     tile.input_rows[i] = padding_row_.data();
+    tile.input_words[i] = 0;
+    tile.input_loads[i] = 0.0F;
     tile.input_weights[i] = 0.0F;
   }
   const auto origin = static_cast<std::int64_t>(first);
@@ -159,6 +168,7 @@ void TileWorker::prepare_cbow(Tile& tile, std::size_t first) {
   for (std::size_t c = 0; c < tile.context_rows.size(); ++c) {
     const std::size_t at = first + c - window;  // wraps below 0, and is then not less than kept_count_
     tile.context_rows[c] = at < kept_count_ ? model.input_row(kept_[at].word) : padding_row_.data();
+    tile.input_words[c] = at < kept_count_ ? kept_[at].word : 0;
   }
   // Bit j is switched on where center j's contexts begin and off where they end.
   tile.context_centers.assign(tile.context_rows.size() + 1, 0);
@@ -190,6 +200,8 @@ void TileWorker::prepare_cbow(Tile& tile, std::size_t first) {
     open ^= tile.context_centers[c];
     const bool is_center = c >= window && c < window + kTilePositions;
     tile.context_centers[c] = is_center ? open & ~(std::uint64_t{1} << (c - window)) : open;
+    const auto held_by = static_cast<float>(std::popcount(tile.context_centers[c]));
+    tile.input_loads[c] = held_by * static_cast<float>(1 + config_.negative);
   }
 }
 
@@ -214,6 +226,76 @@ void TileWorker::leave_out_centers(Tile& tile) {
   }
 }
 
+// A tile is one step, so a row that occurs often in it takes a long one: too long for convergence where a few words make
+// up much of the text (small vocabularies, no subsampling, wide windows with many negatives). The load of a row is the
+// learning rate times the weight of all its pairs in the tile. Steps of rows with more than most_load() are scaled down
+// to it: about five occurrences at the defaults, so that subsampled text is hardly ever touched.
+//
+// A mean of CBOW moves with all of its contexts, each of which moves by the whole error: the load of a word is weighed
+// by its share of the tile, at least by that of one context of a mean.
+void TileWorker::limit_steps(Tile& tile) {
+  ++load_stamp_;
+  bool over = false;
+  const float bound = most_load() / tile.learning_rate;
+  const auto add = [&](std::size_t table, std::int32_t word, float load) {
+    Load& slot = loads_[table * kStamps + static_cast<std::size_t>(word) % kStamps];
+    slot.sum = load + (slot.stamp == load_stamp_ ? slot.sum : 0.0F);
+    slot.stamp = load_stamp_;
+    over |= slot.sum > bound;
+  };
+  float all_weights = 0;
+  for (const float weight : tile.input_weights) all_weights += weight;
+  for (std::size_t i = 0; i < tile.input_words.size(); ++i) add(0, tile.input_words[i], tile.input_loads[i]);
+  for (std::size_t j = 0; j < center_count_; ++j) add(1, tile.center_words[j], output_load(tile, j));
+  for (const std::int32_t negative : tile.negatives) add(1, negative, all_weights);
+  tile.scaled = over;
+  if (over) set_scales(tile);
+}
+
+// A context that moves alone moves the means that hold it by its share.
+float TileWorker::context_load(const Tile& tile, std::size_t context) const noexcept {
+  float shares = 0;
+  for (std::uint64_t bits = tile.context_centers[context]; bits != 0; bits &= bits - 1) {
+    const auto center = static_cast<std::size_t>(std::countr_zero(bits));
+    shares += tile.hidden_scale[center] * tile.gradient_scale[center];
+  }
+  return shares * static_cast<float>(1 + config_.negative);
+}
+
+float TileWorker::output_load(const Tile& tile, std::size_t center) const noexcept {
+  return static_cast<float>(std::popcount(tile.center_contexts[center]));
+}
+
+// Two words in one slot may have raised a false alarm, so here every word is counted for itself.
+void TileWorker::set_scales(Tile& tile) {
+  float all_weights = 0;
+  for (const float weight : tile.input_weights) all_weights += weight;
+  const auto scale_of = [&](float load) { return std::min(1.0F, most_load() / (tile.learning_rate * load)); };
+  for (std::size_t i = 0; i < tile.input_words.size(); ++i) {
+    float load = 0;
+    float alone = 0;
+    float occurrences = 0;
+    for (std::size_t k = 0; k < tile.input_words.size(); ++k) {
+      if (tile.input_words[k] != tile.input_words[i] || tile.input_loads[k] == 0) continue;
+      load += tile.input_loads[k];
+      occurrences += 1.0F;
+      if (cbow()) alone += context_load(tile, k);
+    }
+    if (cbow()) load = std::max(alone, load * occurrences / kTilePositions);
+    tile.input_scales[i] = scale_of(load);
+  }
+  const auto output_scale = [&](std::int32_t word) {
+    float load = 0;
+    for (std::size_t j = 0; j < center_count_; ++j) {
+      load += tile.center_words[j] == word ? output_load(tile, j) : 0.0F;
+    }
+    for (const std::int32_t negative : tile.negatives) load += negative == word ? all_weights : 0.0F;
+    return scale_of(load);
+  };
+  for (std::size_t j = 0; j < center_count_; ++j) tile.center_scales[j] = output_scale(tile.center_words[j]);
+  for (std::uint32_t k = 0; k < negative_count_; ++k) tile.negative_scales[k] = output_scale(tile.negatives[k]);
+}
+
 // The rows that the next tile is the first to need: its halo on the left belongs to this tile too.
 void TileWorker::list_prefetches(const Tile& next) {
   prefetch_rows_.clear();
@@ -236,6 +318,9 @@ void TileWorker::run(const Tile& tile) {
                           .center_contexts = tile.center_contexts.data(),
                           .input_weights = tile.input_weights.data(),
                           .special_weights = tile.special_weights.data(),
+                          .input_scales = tile.scaled ? tile.input_scales.data() : nullptr,
+                          .center_scales = tile.scaled ? tile.center_scales.data() : nullptr,
+                          .negative_scales = tile.scaled ? tile.negative_scales.data() : nullptr,
                           .prefetch_rows = prefetch_rows_.data(),
                           .rounding_seed = tile.rounding_seed,
                           .prefetch_count = static_cast<std::uint32_t>(prefetch_rows_.size()),
@@ -260,6 +345,9 @@ void TileWorker::run_cbow(const Tile& tile) {
                       .gradient_scale = tile.gradient_scale.data(),
                       .center_weights = tile.input_weights.data(),
                       .special_weights = tile.special_weights.data(),
+                      .context_scales = tile.scaled ? tile.input_scales.data() : nullptr,
+                      .center_scales = tile.scaled ? tile.center_scales.data() : nullptr,
+                      .negative_scales = tile.scaled ? tile.negative_scales.data() : nullptr,
                       .prefetch_rows = prefetch_rows_.data(),
                       .rounding_seed = tile.rounding_seed,
                       .prefetch_count = static_cast<std::uint32_t>(prefetch_rows_.size()),
@@ -285,6 +373,7 @@ void TileWorker::train_chunk(const WindowTrainer::Chunk& chunk, const support::S
       list_prefetches(tiles_[turn ^ 1]);
     }
     leave_out_centers(tiles_[turn]);
+    limit_steps(tiles_[turn]);
     run(tiles_[turn]);
   }
   kernels_.drain_loss(loss_);

@@ -30,6 +30,9 @@ class TileWorker {
  private:
   static constexpr std::size_t kStamps = 4096;
 
+  // The step of a row may have this load; see limit_steps.
+  [[nodiscard]] float most_load() const noexcept { return cbow() ? 2.0F : 4.0F; }
+
   // One position left by subsampling. Bounds are indices into kept_, the context range of this center.
   struct Kept {
     std::int64_t position;
@@ -48,6 +51,12 @@ class TileWorker {
     std::vector<void*> negative_rows;
     std::vector<std::int32_t> negatives;
     std::vector<const float*> special_weights;
+    std::vector<std::int32_t> input_words;  // CBOW: of the context rows
+    std::vector<float> input_loads;         // see limit_steps
+    std::vector<float> input_scales;
+    std::vector<float> center_scales;
+    std::vector<float> negative_scales;
+    bool scaled;
     std::uint64_t rounding_seed;
     float learning_rate;
     // CBOW alone, whose inputs are the centers' means: the rows that they are means of.
@@ -65,6 +74,10 @@ class TileWorker {
   void prepare_skip_gram(Tile& tile, std::size_t first);
   void prepare_cbow(Tile& tile, std::size_t first);
   void leave_out_centers(Tile& tile);
+  void limit_steps(Tile& tile);
+  [[nodiscard]] float output_load(const Tile& tile, std::size_t center) const noexcept;
+  [[nodiscard]] float context_load(const Tile& tile, std::size_t context) const noexcept;
+  void set_scales(Tile& tile);
   void list_prefetches(const Tile& next);
   void run(const Tile& tile);
   void run_cbow(const Tile& tile);
@@ -87,6 +100,13 @@ class TileWorker {
   // stamps_[word % kStamps] is stamp_ when the tile may have a center of that word.
   std::vector<std::uint32_t> stamps_ = std::vector<std::uint32_t>(kStamps);
   std::uint32_t stamp_ = 0;
+  // Loads by word % kStamps, valid where the stamp is load_stamp_: inputs and outputs.
+  struct Load {
+    std::uint32_t stamp = 0;
+    float sum = 0;
+  };
+  std::vector<Load> loads_ = std::vector<Load>(2 * kStamps);
+  std::uint32_t load_stamp_ = 0;
   std::vector<float> special_;
   std::vector<const void*> prefetch_rows_;
   support::AlignedBuffer<unsigned char> padding_row_;

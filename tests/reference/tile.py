@@ -15,6 +15,7 @@ import numpy as np
 from reference.sgns import NEGATIVES, TOKENS, Reference, draw, stream_key
 
 TILE, CHUNK = 64, 16_384
+MOST_LOAD, MOST_LOAD_CBOW = 4.0, 2.0
 
 
 @dataclass
@@ -73,6 +74,8 @@ class TileReference(Reference):
     def skip_gram_tile(self, epoch: int, kept: list[tuple[int, int, list[int]]], first: int) -> None:
         negatives, rate = self.begin(epoch, kept[first][0])
         input_delta, output_delta = np.zeros_like(self.input), np.zeros_like(self.output)
+        input_load, output_load = np.zeros(len(self.input)), np.zeros(len(self.output))
+        weight = self.negative / len(negatives)
 
         def pair(word: int, target: int, label: float, weight: float) -> None:
             x = float(self.input[word] @ self.output[target])
@@ -86,29 +89,48 @@ class TileReference(Reference):
             for i in contexts:
                 if first <= i < last:
                     self.positives += 1
+                    input_load[kept[i][1]] += 1 + self.negative
+                    output_load[center] += 1
+                    output_load += weight * np.bincount(negatives, minlength=len(output_load))
                     pair(kept[i][1], center, 1.0, 1.0)
                     for negative in negatives:
                         if negative != center:
-                            pair(kept[i][1], negative, 0.0, self.negative / len(negatives))
-        self.input += input_delta
-        self.output += output_delta
+                            pair(kept[i][1], negative, 0.0, weight)
+        self.input += scales(input_load, rate, MOST_LOAD) * input_delta
+        self.output += scales(output_load, rate, MOST_LOAD) * output_delta
 
     def cbow_tile(self, epoch: int, kept: list[tuple[int, int, list[int]]], first: int) -> None:
         negatives, rate = self.begin(epoch, kept[first][0])
         input_delta, output_delta = np.zeros_like(self.input), np.zeros_like(self.output)
+        whole_load, alone_load = np.zeros(len(self.input)), np.zeros(len(self.input))
+        output_load = np.zeros(len(self.output))
+        used = set()
+        weight = self.negative / len(negatives)
         for _, center, contexts in kept[first : first + TILE]:
             words = [kept[i][1] for i in contexts]
+            used.update(contexts)
             hidden = self.input[words].sum(axis=0) / (len(words) if self.cbow_mean else 1)
             error = np.zeros_like(hidden)
             self.positives += 1
-            weighted = [(n, 0.0, self.negative / len(negatives)) for n in negatives if n != center]
-            for target, label, weight in [(center, 1.0, 1.0), *weighted]:
+            output_load[center] += 1
+            output_load += weight * np.bincount(negatives, minlength=len(output_load))
+            weighted = [(n, 0.0, weight) for n in negatives if n != center]
+            for target, label, share in [(center, 1.0, 1.0), *weighted]:
                 x = float(hidden @ self.output[target])
-                self.loss += weight * float(np.logaddexp(0.0, -x if label else x))
-                g = rate * weight * (label - 1.0 / (1.0 + math.exp(-x)))
+                self.loss += share * float(np.logaddexp(0.0, -x if label else x))
+                g = rate * share * (label - 1.0 / (1.0 + math.exp(-x)))
                 error += g * self.output[target]
                 output_delta[target] += g * hidden
             for word in words:
                 input_delta[word] += error / (1 if self.cbow_mean else len(words))
-        self.input += input_delta
-        self.output += output_delta
+                whole_load[word] += 1 + self.negative
+                alone_load[word] += (1 + self.negative) / len(words)
+        occurrences = np.bincount([kept[i][1] for i in used], minlength=len(self.input))
+        load = np.maximum(alone_load, whole_load * occurrences / TILE)
+        self.input += scales(load, rate, MOST_LOAD_CBOW) * input_delta
+        self.output += scales(output_load, rate, MOST_LOAD_CBOW) * output_delta
+
+
+def scales(load: np.ndarray, rate: float, most: float) -> np.ndarray:
+    """What keeps the summed step of a row, whose pairs weigh `load`, from growing too long for convergence."""
+    return np.minimum(1.0, most / np.maximum(rate * load, 1e-9))[:, None]
