@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <utility>
 
 #include "cpu/dispatch.hpp"
@@ -170,8 +171,9 @@ void TileWorker::prepare_cbow(Tile& tile, std::size_t first) {
     tile.context_rows[c] = at < kept_count_ ? model.input_row(kept_[at].word) : padding_row_.data();
     tile.input_words[c] = at < kept_count_ ? kept_[at].word : 0;
   }
-  // Bit j is switched on where center j's contexts begin and off where they end.
+  // Bit j is switched on where center j's contexts begin and off where they end, and so is its share of the load.
   tile.context_centers.assign(tile.context_rows.size() + 1, 0);
+  shares_.assign(tile.context_rows.size() + 1, 0.0F);
   for (std::size_t j = 0; j < kTilePositions; ++j) {
     if (j >= centers) {
       tile.center_rows[j] = padding_row_.data();
@@ -194,35 +196,20 @@ void TileWorker::prepare_cbow(Tile& tile, std::size_t first) {
     tile.gradient_scale[j] = config_.cbow_mean ? 1.0F : share;
     tile.context_centers[tile.context_begin[j]] ^= std::uint64_t{1} << j;
     tile.context_centers[tile.context_end[j]] ^= std::uint64_t{1} << j;
+    shares_[tile.context_begin[j]] += share;
+    shares_[tile.context_end[j]] -= share;
   }
+  float open_share = 0;
   std::uint64_t open = 0;
   for (std::size_t c = 0; c < tile.context_rows.size(); ++c) {
     open ^= tile.context_centers[c];
     const bool is_center = c >= window && c < window + kTilePositions;
     tile.context_centers[c] = is_center ? open & ~(std::uint64_t{1} << (c - window)) : open;
-    const auto held_by = static_cast<float>(std::popcount(tile.context_centers[c]));
-    tile.input_loads[c] = held_by * static_cast<float>(1 + config_.negative);
-  }
-}
-
-// A negative equal to a center does not count for that center's contexts, as in word2vec.c.
-void TileWorker::leave_out_centers(Tile& tile) {
-  const auto stamp_of = [this](std::int32_t word) -> std::uint32_t& { return stamps_[std::size_t(word) % kStamps]; };
-  ++stamp_;
-  for (std::size_t j = 0; j < center_count_; ++j) stamp_of(tile.center_words[j]) = stamp_;
-  for (std::uint32_t k = 0; k < negative_count_; ++k) {
-    const std::int32_t negative = tile.negatives[k];
-    tile.special_weights[k] = nullptr;
-    if (stamp_of(negative) != stamp_) continue;
-    float* const weights = special_.data() + std::size_t{k} * kTilePositions;
-    for (std::size_t j = 0; j < center_count_; ++j) {
-      if (tile.center_words[j] != negative) continue;
-      if (tile.special_weights[k] == nullptr) std::copy(tile.input_weights.begin(), tile.input_weights.end(), weights);
-      tile.special_weights[k] = weights;
-      for (std::uint64_t bits = tile.center_contexts[j]; bits != 0; bits &= bits - 1) {
-        weights[std::countr_zero(bits)] -= negative_weight_;
-      }
-    }
+    open_share += shares_[c];
+    // The share of the center that this is, and of which it is no context; hidden_scale of padding is 0.
+    const float own = is_center ? tile.hidden_scale[c - window] * tile.gradient_scale[c - window] : 0.0F;
+    const float others = tile.context_centers[c] == 0 ? 0.0F : open_share - own;
+    tile.input_loads[c] = others * static_cast<float>(1 + config_.negative);
   }
 }
 
@@ -233,64 +220,82 @@ void TileWorker::leave_out_centers(Tile& tile) {
 //
 // A mean of CBOW moves with all of its contexts, each of which moves by the whole error: the load of a word is weighed
 // by its share of the tile, at least by that of one context of a mean.
-void TileWorker::limit_steps(Tile& tile) {
-  ++load_stamp_;
-  bool over = false;
+//
+// Also here, because the centers' table tells: a negative equal to a center does not count for that center's contexts,
+// as in word2vec.c.
+void TileWorker::weigh_rows(Tile& tile) {
   const float bound = most_load() / tile.learning_rate;
-  const auto add = [&](std::size_t table, std::int32_t word, float load) {
-    Load& slot = loads_[table * kStamps + static_cast<std::size_t>(word) % kStamps];
-    slot.sum = load + (slot.stamp == load_stamp_ ? slot.sum : 0.0F);
-    slot.stamp = load_stamp_;
-    over |= slot.sum > bound;
-  };
+  // A word with so many occurrences may exceed the bound by its share of the tile, whatever its contexts' shares.
+  const float all_held = static_cast<float>(2 * config_.window * (1 + config_.negative)) / kTilePositions;
+  const float most_occurrences = cbow() ? std::sqrt(bound / all_held) : 1e9F;
+  std::fill(std::begin(input_loads_), std::end(input_loads_), 0.0F);
+  std::fill(std::begin(output_loads_), std::end(output_loads_), 0.0F);
+  std::fill(std::begin(occurrences_), std::end(occurrences_), 0.0F);
   float all_weights = 0;
   for (const float weight : tile.input_weights) all_weights += weight;
-  for (std::size_t i = 0; i < tile.input_words.size(); ++i) add(0, tile.input_words[i], tile.input_loads[i]);
-  for (std::size_t j = 0; j < center_count_; ++j) add(1, tile.center_words[j], output_load(tile, j));
-  for (const std::int32_t negative : tile.negatives) add(1, negative, all_weights);
-  tile.scaled = over;
-  if (over) set_scales(tile);
-}
-
-// A context that moves alone moves the means that hold it by its share.
-float TileWorker::context_load(const Tile& tile, std::size_t context) const noexcept {
-  float shares = 0;
-  for (std::uint64_t bits = tile.context_centers[context]; bits != 0; bits &= bits - 1) {
-    const auto center = static_cast<std::size_t>(std::countr_zero(bits));
-    shares += tile.hidden_scale[center] * tile.gradient_scale[center];
-  }
-  return shares * static_cast<float>(1 + config_.negative);
-}
-
-float TileWorker::output_load(const Tile& tile, std::size_t center) const noexcept {
-  return static_cast<float>(std::popcount(tile.center_contexts[center]));
-}
-
-// Two words in one slot may have raised a false alarm, so here every word is counted for itself.
-void TileWorker::set_scales(Tile& tile) {
-  float all_weights = 0;
-  for (const float weight : tile.input_weights) all_weights += weight;
-  const auto scale_of = [&](float load) { return std::min(1.0F, most_load() / (tile.learning_rate * load)); };
+  bool over = false;
   for (std::size_t i = 0; i < tile.input_words.size(); ++i) {
+    const std::size_t slot = input_slot(tile.input_words[i]);
+    input_loads_[slot] += tile.input_loads[i];
+    occurrences_[slot] += 1.0F;
+    over |= input_loads_[slot] > bound || occurrences_[slot] > most_occurrences;
+  }
+  for (std::size_t j = 0; j < center_count_; ++j) {
+    const std::size_t slot = output_slot(tile.center_words[j]);
+    output_loads_[slot] += static_cast<float>(std::popcount(tile.center_contexts[j]));
+    over |= output_loads_[slot] > bound;
+  }
+  for (std::uint32_t k = 0; k < negative_count_; ++k) {
+    const std::size_t slot = output_slot(tile.negatives[k]);
+    tile.special_weights[k] = nullptr;
+    if (output_loads_[slot] > 0) leave_out_centers(tile, k);
+    output_loads_[slot] += all_weights;
+    over |= output_loads_[slot] > bound;
+  }
+  tile.scaled = over;
+  if (over) set_scales(tile, bound, most_occurrences, all_weights);
+}
+
+void TileWorker::leave_out_centers(Tile& tile, std::uint32_t negative) {
+  float* const weights = special_.data() + std::size_t{negative} * kTilePositions;
+  for (std::size_t j = 0; j < center_count_; ++j) {
+    if (tile.center_words[j] != tile.negatives[negative]) continue;
+    if (tile.special_weights[negative] == nullptr) {
+      std::copy(tile.input_weights.begin(), tile.input_weights.end(), weights);
+      tile.special_weights[negative] = weights;
+    }
+    for (std::uint64_t bits = tile.center_contexts[j]; bits != 0; bits &= bits - 1) {
+      weights[std::countr_zero(bits)] -= negative_weight_;
+    }
+  }
+}
+
+// A slot may hold several words, so those of slots above the bound are counted one by one.
+void TileWorker::set_scales(Tile& tile, float bound, float most_occurrences, float all_weights) {
+  for (std::size_t i = 0; i < tile.input_words.size(); ++i) {
+    tile.input_scales[i] = 1.0F;
+    const std::size_t slot = input_slot(tile.input_words[i]);
+    if (input_loads_[slot] <= bound && occurrences_[slot] <= most_occurrences) continue;
     float load = 0;
-    float alone = 0;
+    float held = 0;
     float occurrences = 0;
     for (std::size_t k = 0; k < tile.input_words.size(); ++k) {
       if (tile.input_words[k] != tile.input_words[i] || tile.input_loads[k] == 0) continue;
       load += tile.input_loads[k];
       occurrences += 1.0F;
-      if (cbow()) alone += context_load(tile, k);
+      if (cbow()) held += static_cast<float>(std::popcount(tile.context_centers[k]));
     }
-    if (cbow()) load = std::max(alone, load * occurrences / kTilePositions);
-    tile.input_scales[i] = scale_of(load);
+    const float as_share = held * static_cast<float>(1 + config_.negative) * occurrences / kTilePositions;
+    tile.input_scales[i] = std::min(1.0F, bound / std::max(load, as_share));
   }
   const auto output_scale = [&](std::int32_t word) {
+    if (output_loads_[output_slot(word)] <= bound) return 1.0F;
     float load = 0;
     for (std::size_t j = 0; j < center_count_; ++j) {
-      load += tile.center_words[j] == word ? output_load(tile, j) : 0.0F;
+      if (tile.center_words[j] == word) load += static_cast<float>(std::popcount(tile.center_contexts[j]));
     }
     for (const std::int32_t negative : tile.negatives) load += negative == word ? all_weights : 0.0F;
-    return scale_of(load);
+    return std::min(1.0F, bound / load);
   };
   for (std::size_t j = 0; j < center_count_; ++j) tile.center_scales[j] = output_scale(tile.center_words[j]);
   for (std::uint32_t k = 0; k < negative_count_; ++k) tile.negative_scales[k] = output_scale(tile.negatives[k]);
@@ -372,8 +377,7 @@ void TileWorker::train_chunk(const WindowTrainer::Chunk& chunk, const support::S
       prepare(tiles_[turn ^ 1], first + kTilePositions);
       list_prefetches(tiles_[turn ^ 1]);
     }
-    leave_out_centers(tiles_[turn]);
-    limit_steps(tiles_[turn]);
+    weigh_rows(tiles_[turn]);
     run(tiles_[turn]);
   }
   kernels_.drain_loss(loss_);

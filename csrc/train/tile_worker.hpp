@@ -28,9 +28,7 @@ class TileWorker {
   [[nodiscard]] EpochTotals totals() const noexcept;
 
  private:
-  static constexpr std::size_t kStamps = 4096;
-
-  // The step of a row may have this load; see limit_steps.
+  // The step of a row may have this load; see weigh_rows.
   [[nodiscard]] float most_load() const noexcept { return cbow() ? 2.0F : 4.0F; }
 
   // One position left by subsampling. Bounds are indices into kept_, the context range of this center.
@@ -52,7 +50,7 @@ class TileWorker {
     std::vector<std::int32_t> negatives;
     std::vector<const float*> special_weights;
     std::vector<std::int32_t> input_words;  // CBOW: of the context rows
-    std::vector<float> input_loads;         // see limit_steps
+    std::vector<float> input_loads;         // see weigh_rows
     std::vector<float> input_scales;
     std::vector<float> center_scales;
     std::vector<float> negative_scales;
@@ -73,11 +71,9 @@ class TileWorker {
   void prepare(Tile& tile, std::size_t first);
   void prepare_skip_gram(Tile& tile, std::size_t first);
   void prepare_cbow(Tile& tile, std::size_t first);
-  void leave_out_centers(Tile& tile);
-  void limit_steps(Tile& tile);
-  [[nodiscard]] float output_load(const Tile& tile, std::size_t center) const noexcept;
-  [[nodiscard]] float context_load(const Tile& tile, std::size_t context) const noexcept;
-  void set_scales(Tile& tile);
+  void weigh_rows(Tile& tile);
+  void leave_out_centers(Tile& tile, std::uint32_t negative);
+  void set_scales(Tile& tile, float bound, float most_occurrences, float all_weights);
   void list_prefetches(const Tile& next);
   void run(const Tile& tile);
   void run_cbow(const Tile& tile);
@@ -97,16 +93,13 @@ class TileWorker {
   std::size_t kept_count_ = 0;
   std::vector<std::int32_t> windows_;  // by kept position: how many windows hold it
   std::array<Tile, 2> tiles_;
-  // stamps_[word % kStamps] is stamp_ when the tile may have a center of that word.
-  std::vector<std::uint32_t> stamps_ = std::vector<std::uint32_t>(kStamps);
-  std::uint32_t stamp_ = 0;
-  // Loads by word % kStamps, valid where the stamp is load_stamp_: inputs and outputs.
-  struct Load {
-    std::uint32_t stamp = 0;
-    float sum = 0;
-  };
-  std::vector<Load> loads_ = std::vector<Load>(2 * kStamps);
-  std::uint32_t load_stamp_ = 0;
+  // What a word of the tile may weigh at most, by its number modulo the size: several words may share a slot.
+  float input_loads_[512];
+  float occurrences_[512];
+  float output_loads_[1024];
+  [[nodiscard]] static std::size_t input_slot(std::int32_t word) noexcept { return std::size_t(word) % 512; }
+  [[nodiscard]] static std::size_t output_slot(std::int32_t word) noexcept { return std::size_t(word) % 1024; }
+  std::vector<float> shares_;
   std::vector<float> special_;
   std::vector<const void*> prefetch_rows_;
   support::AlignedBuffer<unsigned char> padding_row_;
