@@ -158,7 +158,7 @@ OTHERS: dict[str, Any] = {
     "max_vocab_size": 1000,
     "max_sentence_length": 50,
     "seed": 2**64 - 1,
-    "negative_sharing": "pair",
+    "precision": "float16",
     "errors": "ignore",
 }
 
@@ -167,11 +167,13 @@ def test_every_option_that_matters_is_compared(tmp_path: Path) -> None:
     path = tmp_path / "run"
     train(checkpoint=path)
     stored = metadata(path)["training"]["options"]
-    assert stored.keys() == {*OTHERS, "precision"}
+    assert stored.keys() == {*OTHERS, "negative_sharing"}
     for name, other in OTHERS.items():
         wanted = f"{name} is {other!r} but the checkpoint {str(path)!r} was made with {name}={stored[name]!r}"
         with pytest.raises(ValueError, match=re.escape(wanted)):
             train(checkpoint=path, resume=True, **{name: other})
+    with pytest.raises(ValueError, match=r"negative_sharing is 'pair' but .* negative_sharing='tile'"):
+        train(checkpoint=path, resume=True, negative_sharing="pair")
     harmless = {"workers": 2, "memory_budget": 10**6, "checkpoint_every": 3.0, "callbacks": [fastembed.Callback()]}
     train(checkpoint=path, resume=True, **harmless)
 
@@ -183,7 +185,7 @@ def test_an_option_that_the_writer_did_not_know_had_its_default(tmp_path: Path) 
     del changed["training"]["options"]["negative_sharing"]
     (path / "metadata.json").write_text(json.dumps(changed))
     train(checkpoint=path, resume=True)
-    with pytest.raises(ValueError, match=r"negative_sharing is 'pair' but .* negative_sharing='window'"):
+    with pytest.raises(ValueError, match=r"negative_sharing is 'pair' but .* negative_sharing='tile'"):
         train(checkpoint=path, resume=True, negative_sharing="pair")
     changed["training"]["options"]["magic"] = 1
     (path / "metadata.json").write_text(json.dumps(changed))

@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastembed
-from fastembed import WordVectors
+from fastembed import WordVectors, _core
 from fastembed._continue import load_initial
 from fastembed._corpus import encode_corpus
 from reference.sgns import Reference, initial_vector
+from reference.tile import TileReference
 
 OLD = [line.split() for line in ["the cat sat on the mat", "a dog ran to the cat", "one bird sang on a tree"]] * 6
 NEW = [line.split() for line in ["the fish swam to the cat", "a whale sang a song", "the zebu ate"]] * 6
@@ -182,10 +183,12 @@ def test_new_words_start_from_values_of_their_own(old: WordVectors, seed: int) -
 
 
 CASES: dict[str, dict[str, Any]] = {
-    "skip-gram, window": {"alpha": 0.1},
+    "skip-gram, window": {"alpha": 0.1, "negative_sharing": "window"},
+    "skip-gram, tile": {"alpha": 0.05, "negative_sharing": "tile"},
+    "CBOW, tile": {"sg": False, "alpha": 0.05, "negative_sharing": "tile"},
     "skip-gram, pair, subsampled": {"alpha": 0.1, "negative_sharing": "pair", "sample": 0.02},
-    "CBOW": {"sg": False, "alpha": 0.1, "sample": 0.02, "seed": 5},
-    "other exponent": {"ns_exponent": -0.5, "window": 2, "negative": 7},
+    "CBOW": {"sg": False, "alpha": 0.1, "sample": 0.02, "seed": 5, "negative_sharing": "window"},
+    "other exponent": {"ns_exponent": -0.5, "window": 2, "negative": 7, "negative_sharing": "window"},
 }
 
 
@@ -215,7 +218,8 @@ def test_a_continued_run_equals_the_reference(
         else:
             start[index] = initial_vector(options.get("seed", 1), new_words, 12)
             new_words += 1
-    want = Reference(
+    tile = options.get("negative_sharing") == "tile"
+    want = (TileReference if tile else Reference)(
         np.array([words.index(word) for sentence in NEW for word in sentence]),
         np.cumsum([0] + [len(sentence) for sentence in NEW]),
         np.array([total[word] for word in words]),
@@ -224,7 +228,13 @@ def test_a_continued_run_equals_the_reference(
         corpus_counts=np.array([seen[word] for word in words]),
         **options,
     ).train()
-    got = train(init=init, **options)
+    # Not every instruction set has float32 products in its tile step.
+    before = fastembed.isa.active()
+    _core.select_isa("avx2" if tile and before in ("avx512bf16", "amx") else before)
+    try:
+        got = train(init=init, **options)
+    finally:
+        _core.select_isa(before)
     assert got.index_to_key == words
     assert got.output_vectors is not None
     np.testing.assert_allclose(got.vectors, want.input, rtol=1e-4, atol=1e-6)

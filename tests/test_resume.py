@@ -30,9 +30,11 @@ N_TOKENS = 70_000
 CHUNKS = 4  # of whole sentences; 16,384 tokens or a little more
 
 MODES: dict[str, dict[str, Any]] = {
-    "skip-gram, window": {},
+    "skip-gram, tile": {},
+    "skip-gram, tile, float16 rows": {"precision": "float16"},
+    "skip-gram, window": {"negative_sharing": "window"},
     "skip-gram, pair": {"negative_sharing": "pair", "vector_size": 8},
-    "CBOW": {"sg": False},
+    "CBOW, tile": {"sg": False},
     "CBOW, pair, sum": {"sg": False, "negative_sharing": "pair", "cbow_mean": False},
 }
 
@@ -136,7 +138,7 @@ def test_resume_within_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 def test_checkpoints_do_not_change_the_result(tmp_path: Path) -> None:
     for every in ("epoch", 1000.0, EVERY_CHUNK):
         result = train(checkpoint=tmp_path / str(every), checkpoint_every=every)
-        assert_same(result, unbroken("skip-gram, window"))
+        assert_same(result, unbroken("skip-gram, tile"))
 
 
 def test_a_run_that_stops_at_every_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,11 +150,11 @@ def test_a_run_that_stops_at_every_chunk(tmp_path: Path, monkeypatch: pytest.Mon
             except StopError:
                 continue
         break
-    assert_same(result, unbroken("skip-gram, window"))
+    assert_same(result, unbroken("skip-gram, tile"))
 
 
 def test_resume_a_continued_training(tmp_path: Path) -> None:
-    first = unbroken("skip-gram, window")
+    first = unbroken("skip-gram, tile")
     ids, offsets = corpus()
     options = {"corpus": (ids + 30, offsets), "init": first, "seed": 7}
     expected = train(**options)
@@ -168,7 +170,7 @@ def test_resume_a_continued_training(tmp_path: Path) -> None:
 
 @pytest.mark.threads
 def test_several_workers_train_every_token_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = unbroken("skip-gram, window")
+    expected = unbroken("skip-gram, tile")
     with monkeypatch.context() as patch:
         stop_after_write(patch, 2)
         with pytest.raises(StopError):
@@ -259,7 +261,7 @@ def test_a_broken_save_keeps_the_old_checkpoint(
     if isinstance(caught.value, fastembed.TrainingInterrupted):
         assert caught.value.checkpoint == str(path)
     WordVectors.load(path, mmap=False)
-    assert_same(train(checkpoint=path, resume=True), unbroken("skip-gram, window"))
+    assert_same(train(checkpoint=path, resume=True), unbroken("skip-gram, tile"))
     assert len(os.listdir(path)) == 5
 
 

@@ -84,7 +84,7 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, metavar="N", help="seed of all random choices (1)")
     group.add_argument("--workers", type=int, metavar="N", help="threads (all that may be used)")
     group.add_argument(
-        "--negative-sharing", choices=("tile", "window", "pair"), help="who shares negatives (window)"
+        "--negative-sharing", choices=("tile", "window", "pair"), help="who shares negatives (tile)"
     )
     group.add_argument("--precision", choices=("float32", "bfloat16", "float16"), help="of the rows in training")
     group.add_argument("--errors", choices=("strict", "replace", "ignore"), help="on invalid UTF-8 (strict)")

@@ -250,7 +250,7 @@ def train_word2vec(
     max_sentence_length: int = 10_000,
     seed: int = 1,
     workers: int | None = None,
-    negative_sharing: str = "window",
+    negative_sharing: str = "tile",
     precision: str = "float32",
     errors: str = "strict",
     memory_budget: int | None = None,
@@ -309,12 +309,14 @@ def train_word2vec(
     workers : int, optional
         Threads. None: `fastembed.set_num_threads`, else ``FASTEMBED_NUM_THREADS``, else the cores the process may use.
     negative_sharing : {"tile", "window", "pair"}
-        Who shares negatives, and how much text is one batch step. "tile" (skip-gram): the 64 positions of a tile of
-        text share about ``negative * (window + 1)`` fresh negatives, weighted so that each pair expects `negative` of
-        them; all pairs of the tile are one step. "window": the context words of one center share its negatives,
-        picked from a pool of 256 words that is drawn afresh every 512 words of text; a window is one step. "pair":
-        fresh negatives and a step of its own for every pair (CBOW: for every center), word2vec.c's algorithm.
-        Expected gradients are the same; the quality of the three measures equal, their speed is several-fold apart.
+        Who shares negatives, and how much text is one batch step. "tile": the 64 positions of a tile of text share
+        fresh negatives, about as many as a position draws with "pair" (skip-gram ``negative * (window + 1)``, CBOW
+        `negative`, rounded up to a multiple of 16), weighted so that each pair expects `negative` of them; all pairs
+        of the tile are one step. The step of a word that dominates its tile is held back (see Notes). "window": the
+        context words of one center share its negatives, picked from a pool of 256 words that is drawn afresh every 512
+        words of text; a window is one step. "pair": fresh negatives and a step of its own for every pair (CBOW: for
+        every center), word2vec.c's algorithm. Expected gradients are the same and the quality of the three measures
+        equal; their speed is several-fold apart.
     precision : {"float32", "bfloat16", "float16"}
         How "tile" stores the vectors while training. The 16-bit formats halve their memory and are rounded
         stochastically; the result is float32 always.
@@ -369,7 +371,11 @@ def train_word2vec(
     -----
     For a center with context words c and targets t (the center itself, label 1, and the negatives, label 0), with
     ``x = <in_c, out_t>`` and ``g = alpha * (label - sigmoid(x))``: ``in_c += sum_t g out_t`` and
-    ``out_t += sum_c g in_c`` [1]_, equation 4. A negative equal to the center is skipped. Training costs about
+    ``out_t += sum_c g in_c`` [1]_, equation 4. A negative equal to the center is skipped. In a tile a row's updates are
+    summed; where the learning rate times the weight of the row's pairs exceeds 4 (CBOW: 2), the sum is scaled down to
+    that, because it would overshoot: with few words, without subsampling, or with many negatives in wide windows. The
+    products of a tile have float32 operands, or bfloat16 ones with float32 sums where the processor has instructions
+    for them (`fastembed.isa.active`). Training costs about
     ``6 * (window + 1) * (negative + 1) * vector_size`` floating-point operations for each word kept. Workers update
     the shared vectors without locks [2]_, so several workers are not bit-reproducible.
 

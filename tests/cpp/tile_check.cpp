@@ -2,19 +2,12 @@
 // operands and sums, for every format of the rows.
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
-#include "check_support.hpp"
-#include "support/aligned_buffer.hpp"
-#include "train/half_precision.hpp"
+#include "tile_matrix.hpp"
 
 namespace fastembed::check {
 namespace {
-
-using support::AlignedBuffer;
-
-constexpr std::size_t kWords = 40;  // few, so that rows repeat within a tile
 
 struct Shape {
   std::uint32_t window;
@@ -22,63 +15,6 @@ struct Shape {
   std::uint32_t dim;
 };
 constexpr Shape kShapes[] = {{5, 32, 100}, {1, 16, 7}, {5, 48, 16}, {7, 144, 129}, {20, 32, 300}, {9, 64, 45}};
-
-std::uint16_t to_half(float value, RowFormat format) {
-  return format == RowFormat::kBfloat16 ? train::to_bfloat16(value) : train::to_float16(value);
-}
-float from_half(std::uint16_t value, RowFormat format) {
-  return format == RowFormat::kBfloat16 ? train::from_bfloat16(value) : train::from_float16(value);
-}
-
-// Rows in a format, with guards around every row's padding.
-class Matrix {
- public:
-  Matrix(Random& random, std::size_t dim, std::size_t depth, RowFormat format, float scale)
-      : dim_(dim), depth_(depth), format_(format), bytes_(kWords * depth * width()) {
-    std::vector<float> row(dim);
-    for (std::size_t word = 0; word < kWords; ++word) {
-      random.fill(row.data(), dim, scale);
-      for (std::size_t i = 0; i < dim; ++i) set(word, i, row[i]);
-    }
-  }
-  [[nodiscard]] std::size_t width() const { return format_ == RowFormat::kFloat32 ? 4 : 2; }
-  void* row(std::size_t word) { return bytes_.data() + word * depth_ * width(); }
-  [[nodiscard]] double get(std::size_t word, std::size_t i) const {
-    const unsigned char* at = bytes_.data() + (word * depth_ + i) * width();
-    if (format_ == RowFormat::kFloat32) {
-      float value;
-      std::memcpy(&value, at, 4);
-      return value;
-    }
-    std::uint16_t half;
-    std::memcpy(&half, at, 2);
-    return from_half(half, format_);
-  }
-  [[nodiscard]] bool padding_is_zero() const {
-    for (std::size_t word = 0; word < kWords; ++word) {
-      for (std::size_t i = dim_; i < depth_; ++i) {
-        if (get(word, i) != 0) return false;
-      }
-    }
-    return true;
-  }
-
- private:
-  void set(std::size_t word, std::size_t i, float value) {
-    unsigned char* at = bytes_.data() + (word * depth_ + i) * width();
-    if (format_ == RowFormat::kFloat32) {
-      std::memcpy(at, &value, 4);
-      return;
-    }
-    const std::uint16_t half = to_half(value, format_);
-    std::memcpy(at, &half, 2);
-  }
-
-  std::size_t dim_;
-  std::size_t depth_;
-  RowFormat format_;
-  AlignedBuffer<unsigned char> bytes_;
-};
 
 // A tile over random words, and what it must do in float64.
 struct Case {
@@ -93,7 +29,9 @@ struct Case {
         contexts(centers),
         weights(kTilePositions),
         special(shape.negatives * kTilePositions),
-        special_rows(shape.negatives) {
+        special_rows(shape.negatives),
+        input_scales(random_scales(random, kTilePositions)),
+        output_scales(random_scales(random, centers + shape.negatives)) {
     for (std::size_t i = 0; i < kTilePositions; ++i) {
       inputs.push_back(random.next() % kWords);
       weights[i] = static_cast<float>(random.next() % 11) * 0.15625F;
@@ -131,6 +69,9 @@ struct Case {
                      .center_contexts = contexts.data(),
                      .input_weights = weights.data(),
                      .special_weights = special_rows.data(),
+                     .input_scales = input_scales.data(),
+                     .center_scales = output_scales.data(),
+                     .negative_scales = output_scales.data() + centers,
                      .prefetch_rows = input_rows.data(),
                      .rounding_seed = seed,
                      .prefetch_count = kTilePositions,
@@ -157,14 +98,8 @@ struct Case {
   std::vector<float> weights;
   std::vector<float> special;
   std::vector<const float*> special_rows;
-};
-
-// Values and bounds of one matrix after the step.
-struct Wanted {
-  explicit Wanted(std::size_t dim) : value(kWords * dim), bound(kWords * dim), moved(kWords * dim) {}
-  std::vector<double> value;
-  std::vector<double> bound;
-  std::vector<double> moved;  // the sum of all updates' magnitudes
+  std::vector<float> input_scales;
+  std::vector<float> output_scales;
 };
 
 struct Step {
@@ -177,14 +112,7 @@ struct Step {
 // `operand` is the relative error of an operand of a product: 2^-8 for bfloat16 (8 bits of significand), else 0.
 Step expected(const Case& c, float rate, double operand) {
   const std::size_t dim = c.shape.dim;
-  Step step{Wanted(dim), Wanted(dim)};
-  const auto start = [&](const Matrix& matrix, Wanted& wanted) {
-    for (std::size_t word = 0; word < kWords; ++word) {
-      for (std::size_t i = 0; i < dim; ++i) wanted.value[word * dim + i] = matrix.get(word, i);
-    }
-  };
-  start(c.input, step.input);
-  start(c.output, step.output);
+  Step step{unchanged(c.input, dim), unchanged(c.output, dim)};
   const double product = 2 * operand + operand * operand;  // of two rounded operands
   const double terms = static_cast<double>(c.words.size() + kTilePositions);
   for (std::size_t i = 0; i < kTilePositions; ++i) {
@@ -208,56 +136,18 @@ Step expected(const Case& c, float rate, double operand) {
       step.loss += weight * softplus(positive ? -x : x);
       step.loss_bound += weight * (x_error + 16 * kUnit * (1 + softplus(positive ? -x : x)));
       for (std::size_t d = 0; d < dim; ++d) {
-        const auto add = [&](Wanted& to, std::size_t word, double other) {
-          to.value[word * dim + d] += g * other;
-          to.moved[word * dim + d] += std::fabs(g * other);
+        const auto add = [&](Wanted& to, std::size_t word, double other, double scale) {
+          to.value[word * dim + d] += scale * g * other;
+          to.moved[word * dim + d] += scale * std::fabs(g * other);
           to.bound[word * dim + d] +=
-              std::fabs(other) * (g_error * (1 + product) + std::fabs(g) * (product + terms * kUnit));
+              scale * std::fabs(other) * (g_error * (1 + product) + std::fabs(g) * (product + terms * kUnit));
         };
-        add(step.input, c.inputs[i], c.output.get(c.words[r], d));
-        add(step.output, c.words[r], c.input.get(c.inputs[i], d));
+        add(step.input, c.inputs[i], c.output.get(c.words[r], d), c.input_scales[i]);
+        add(step.output, c.words[r], c.input.get(c.inputs[i], d), c.output_scales[r]);
       }
     }
   }
   return step;
-}
-
-// Half a unit of float32 for each of at most `updates` additions to a row, or a whole step of the 16-bit format.
-double storage_error(RowFormat format, double value, std::size_t updates) {
-  const double unit = format == RowFormat::kFloat32    ? kUnit * std::fabs(value)
-                      : format == RowFormat::kBfloat16 ? std::ldexp(std::fabs(value), -7) + 1e-38
-                                                       : std::ldexp(std::fabs(value), -10) + 0x1p-24;
-  return 1.01 * static_cast<double>(updates) * unit;
-}
-
-void compare(const Case& c, const Matrix& got, const Wanted& wanted, const std::vector<std::size_t>& words,
-             Report& report, const std::string& where) {
-  std::vector<std::size_t> updates(kWords);
-  for (const std::size_t word : words) ++updates[word];
-  for (std::size_t word = 0; word < kWords; ++word) {
-    for (std::size_t i = 0; i < c.shape.dim; ++i) {
-      const std::size_t at = word * c.shape.dim + i;
-      // Between the updates of a repeated row its value may exceed the last one by what all of them move.
-      const double largest = std::fabs(wanted.value[at]) + wanted.moved[at];
-      report.expect_near(got.get(word, i), wanted.value[at],
-                         wanted.bound[at] + storage_error(c.format, largest, updates[word]),
-                         where + text("word", word) + text("i", i));
-    }
-  }
-  report.expect(got.padding_is_zero(), where + ": the padding has changed");
-}
-
-LossSum empty_loss() {
-  LossSum loss{};
-  std::fill(std::begin(loss.factor_lanes), std::end(loss.factor_lanes), 1.0F);
-  return loss;
-}
-
-// What drain_loss does, which an override tier lacks.
-void drain(LossSum& loss) {
-  for (int lane = 0; lane < 16; ++lane) {
-    loss.total += static_cast<double>(loss.linear_lanes[lane]) + std::log(static_cast<double>(loss.factor_lanes[lane]));
-  }
 }
 
 void check_tile(const KernelTable& table, Report& report, bool bfloat16, const Shape& shape, RowFormat format) {
@@ -278,8 +168,8 @@ void check_tile(const KernelTable& table, Report& report, bool bfloat16, const S
     c.run(table, rate, loss, workspace.data(), random.next());
     drain(loss);
     report.expect_near(loss.total, wanted.loss, wanted.loss_bound, where + " loss");
-    compare(c, c.input, wanted.input, c.inputs, report, where + " input");
-    compare(c, c.output, wanted.output, c.words, report, where + " output");
+    compare(format, shape.dim, c.input, wanted.input, c.inputs, report, where + " input");
+    compare(format, shape.dim, c.output, wanted.output, c.words, report, where + " output");
     bool clean = true;
     for (const unsigned char byte : std::vector<unsigned char>(c.padding.data(), c.padding.data() + c.padding.size())) {
       clean = clean && byte == 0;

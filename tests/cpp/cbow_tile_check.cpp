@@ -1,0 +1,206 @@
+// Checks the CBOW tile step of a tier against float64 loops, within bounds derived from the rounding of its operands.
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "tile_matrix.hpp"
+
+namespace fastembed::check {
+namespace {
+
+struct Shape {
+  std::uint32_t window;
+  std::uint32_t negatives;
+  std::uint32_t dim;
+};
+constexpr Shape kShapes[] = {{5, 16, 100}, {1, 32, 7}, {20, 48, 300}, {8, 144, 33}};
+
+struct Case {
+  Case(Random& random, const Shape& tile_shape, RowFormat row_format)
+      : shape(tile_shape),
+        format(row_format),
+        depth((shape.dim + kRowPadding - 1) / kRowPadding * kRowPadding),
+        input(random, shape.dim, depth, format, 0.4F),
+        output(random, shape.dim, depth, format, 0.4F),
+        padding(depth * 4),
+        centers_of(kTilePositions + 2 * std::size_t{shape.window}),
+        special(shape.negatives * kTilePositions),
+        special_rows(shape.negatives),
+        context_scales(random_scales(random, centers_of.size())),
+        output_scales(random_scales(random, kTilePositions + shape.negatives)) {
+    for (std::size_t c = 0; c < centers_of.size(); ++c) contexts.push_back(random.next() % kWords);
+    for (std::size_t r = 0; r < kTilePositions + shape.negatives; ++r) words.push_back(random.next() % kWords);
+    for (std::size_t j = 0; j < kTilePositions; ++j) add_center(random, j);
+    for (std::size_t k = 0; k < shape.negatives; ++k) {
+      if (random.next() % 5 != 0) continue;
+      for (std::size_t j = 0; j < kTilePositions; ++j) {
+        special[k * kTilePositions + j] = weights[j] * static_cast<float>(random.next() % 3) * 0.5F;
+      }
+      special_rows[k] = special.data() + k * kTilePositions;
+    }
+  }
+
+  void add_center(Random& random, std::size_t j) {
+    const std::size_t self = j + shape.window;
+    const bool real = j % 11 != 7;
+    const auto low = static_cast<std::uint32_t>(self - (1 + random.next() % shape.window));
+    const auto high = static_cast<std::uint32_t>(self + 1 + random.next() % shape.window);
+    begin.push_back(real ? low : 0);
+    end.push_back(real ? high + 1 : 0);
+    const double count = real ? high - low : 0;
+    weights.push_back(real ? 0.3125F : 0.0F);
+    hidden_scale.push_back(real ? static_cast<float>(1 / count) : 0.0F);
+    gradient_scale.push_back(real ? 0.5F + 0.125F * static_cast<float>(random.next() % 4) : 0.0F);
+    for (std::uint32_t c = begin[j]; c < end[j]; ++c) {
+      if (c != self) centers_of[c] |= std::uint64_t{1} << j;
+    }
+  }
+
+  void run(const KernelTable& table, float rate, LossSum& loss, float* workspace) {
+    std::vector<void*> context_rows, center_rows, negative_rows;
+    for (const std::size_t word : contexts) context_rows.push_back(input.row(word));
+    for (std::size_t j = 0; j < kTilePositions; ++j) {
+      center_rows.push_back(begin[j] == end[j] ? padding.data() : output.row(words[j]));
+    }
+    for (std::size_t k = 0; k < shape.negatives; ++k) negative_rows.push_back(output.row(words[kTilePositions + k]));
+    table.cbow_tile({.context_rows = context_rows.data(),
+                     .center_rows = center_rows.data(),
+                     .negative_rows = negative_rows.data(),
+                     .context_begin = begin.data(),
+                     .context_end = end.data(),
+                     .context_centers = centers_of.data(),
+                     .hidden_scale = hidden_scale.data(),
+                     .gradient_scale = gradient_scale.data(),
+                     .center_weights = weights.data(),
+                     .special_weights = special_rows.data(),
+                     .context_scales = context_scales.data(),
+                     .center_scales = output_scales.data(),
+                     .negative_scales = output_scales.data() + kTilePositions,
+                     .prefetch_rows = context_rows.data(),
+                     .rounding_seed = 5,
+                     .prefetch_count = static_cast<std::uint32_t>(context_rows.size()),
+                     .negative_count = shape.negatives,
+                     .window = shape.window,
+                     .dim = shape.dim,
+                     .depth = static_cast<std::uint32_t>(depth),
+                     .learning_rate = rate,
+                     .row_format = format,
+                     .workspace = workspace,
+                     .loss = &loss});
+  }
+
+  Shape shape;
+  RowFormat format;
+  std::size_t depth;
+  Matrix input;
+  Matrix output;
+  AlignedBuffer<unsigned char> padding;
+  std::vector<std::size_t> contexts;  // words
+  std::vector<std::size_t> words;     // of the centers, then of the negatives
+  std::vector<std::uint32_t> begin;
+  std::vector<std::uint32_t> end;
+  std::vector<std::uint64_t> centers_of;
+  std::vector<float> hidden_scale;
+  std::vector<float> gradient_scale;
+  std::vector<float> weights;
+  std::vector<float> special;
+  std::vector<const float*> special_rows;
+  std::vector<float> context_scales;
+  std::vector<float> output_scales;
+};
+
+struct Step {
+  Wanted input;
+  Wanted output;
+  double loss = 0;
+  double loss_bound = 0;
+};
+
+// One center: `operand` is the relative error of an operand of a negative's product; the center's own is float32.
+void add_center(const Case& c, std::size_t j, float rate, double operand, Step& step) {
+  const std::size_t dim = c.shape.dim;
+  const double terms = 4.0 * static_cast<double>(c.words.size() + c.contexts.size());
+  std::vector<double> mean(dim), size(dim), error(dim), error_bound(dim);
+  for (std::uint32_t i = c.begin[j]; i < c.end[j]; ++i) {
+    if (i == j + c.shape.window) continue;
+    for (std::size_t d = 0; d < dim; ++d) {
+      mean[d] += c.hidden_scale[j] * c.input.get(c.contexts[i], d);
+      size[d] += c.hidden_scale[j] * std::fabs(c.input.get(c.contexts[i], d));
+    }
+  }
+  for (std::size_t r = 0; r < c.words.size(); ++r) {
+    const bool own = r < kTilePositions;
+    if (own && r != j) continue;
+    const std::size_t k = r - kTilePositions;
+    const double weight = own ? 1 : c.special_rows[k] != nullptr ? c.special_rows[k][j] : c.weights[j];
+    const double product = own ? 0 : 2 * operand + operand * operand;
+    double x = 0, magnitude = 0;
+    for (std::size_t d = 0; d < dim; ++d) {
+      x += mean[d] * c.output.get(c.words[r], d);
+      magnitude += size[d] * std::fabs(c.output.get(c.words[r], d));
+    }
+    const double x_error = magnitude * (product + (static_cast<double>(dim) + terms) * kUnit);
+    const double g = rate * weight * (own ? sigmoid(-x) : -sigmoid(x));
+    const double g_error = rate * weight * 0.25 * x_error + std::fabs(g) * 8 * kUnit;
+    step.loss += weight * softplus(own ? -x : x);
+    step.loss_bound += weight * (x_error + 16 * kUnit * (1 + softplus(own ? -x : x)));
+    for (std::size_t d = 0; d < dim; ++d) {
+      const double other = c.output.get(c.words[r], d);
+      error[d] += g * other;
+      error_bound[d] += std::fabs(other) * (g_error * (1 + product) + std::fabs(g) * (product + terms * kUnit));
+      const std::size_t at = c.words[r] * dim + d;
+      const double scale = c.output_scales[r];
+      step.output.value[at] += scale * g * mean[d];
+      step.output.moved[at] += scale * std::fabs(g) * size[d];
+      step.output.bound[at] +=
+          scale * size[d] * (g_error * (1 + product) + std::fabs(g) * (product + terms * kUnit));
+    }
+  }
+  for (std::uint32_t i = c.begin[j]; i < c.end[j]; ++i) {
+    if (i == j + c.shape.window) continue;
+    const double scale = static_cast<double>(c.gradient_scale[j]) * c.context_scales[i];
+    for (std::size_t d = 0; d < dim; ++d) {
+      const std::size_t at = c.contexts[i] * dim + d;
+      step.input.value[at] += scale * error[d];
+      step.input.moved[at] += scale * (std::fabs(error[d]) + error_bound[d]);
+      step.input.bound[at] += scale * (error_bound[d] + std::fabs(error[d]) * terms * kUnit);
+    }
+  }
+}
+
+}  // namespace
+
+void check_cbow_tiles(const KernelTable& table, Report& report, bool bfloat16) {
+  for (const Shape& shape : kShapes) {
+    for (const RowFormat format : {RowFormat::kFloat32, RowFormat::kBfloat16, RowFormat::kFloat16}) {
+      Random random(shape.window * 1000 + shape.dim);
+      const std::size_t depth = (shape.dim + kRowPadding - 1) / kRowPadding * kRowPadding;
+      const std::size_t floats = cbow_workspace_floats(shape.negatives, depth);
+      AlignedBuffer<float> workspace(floats + kGuard);
+      std::fill(workspace.data() + floats, workspace.data() + floats + kGuard, kGuardValue);
+      const std::string where = "cbow_tile" + text("window", shape.window) + text("negatives", shape.negatives) +
+                                text("dim", shape.dim) + text("format", static_cast<std::size_t>(format));
+      for (int turn = 0; turn < 2; ++turn) {
+        Case c(random, shape, format);
+        Step wanted{unchanged(c.input, shape.dim), unchanged(c.output, shape.dim)};
+        for (std::size_t j = 0; j < kTilePositions; ++j) {
+          if (c.begin[j] < c.end[j]) add_center(c, j, 0.05F, bfloat16 ? 0x1p-8 : 0.0, wanted);
+        }
+        LossSum loss = empty_loss();
+        c.run(table, 0.05F, loss, workspace.data());
+        drain(loss);
+        report.expect_near(loss.total, wanted.loss, wanted.loss_bound, where + " loss");
+        compare(format, shape.dim, c.input, wanted.input, c.contexts, report, where + " input");
+        compare(format, shape.dim, c.output, wanted.output, c.words, report, where + " output");
+        bool clean = true;
+        for (std::size_t i = 0; i < c.padding.size(); ++i) clean = clean && c.padding[i] == 0;
+        report.expect(clean, where + ": the padding row has changed");
+      }
+      for (std::size_t i = 0; i < kGuard; ++i) {
+        report.expect(workspace[floats + i] == kGuardValue, where + ": wrote behind the workspace");
+      }
+    }
+  }
+}
+
+}  // namespace fastembed::check
