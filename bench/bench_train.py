@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--lines", type=int, default=QUARTER_LINES, help="lines of the corpus; 0 is all")
     parser.add_argument("--cbow", action="store_true")
-    parser.add_argument("--sharing", choices=["tile", "window", "pair"], default="window")
+    parser.add_argument("--sharing", choices=["tile", "window", "pair"], default="tile")
     parser.add_argument("--gate", action="store_true", help="exit 1 below the required ratios")
     args = parser.parse_args()
 
