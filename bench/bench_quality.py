@@ -47,7 +47,14 @@ def scores(wv: fastembed.WordVectors) -> dict[str, float]:
 def train_ours(path: Path, mode: str, seed: int, args: argparse.Namespace) -> fastembed.WordVectors:
     options = {**MODES[mode], **({} if args.alpha is None else {"alpha": args.alpha})}
     return fastembed.train_word2vec(
-        path, sg=not args.cbow, sample=1e-4, epochs=args.epochs, seed=seed, workers=args.workers, progress=False, **options
+        path,
+        sg=not args.cbow,
+        sample=1e-4,
+        epochs=args.epochs,
+        seed=seed,
+        workers=args.workers,
+        progress=False,
+        **options,
     )
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from fastembed import _core
 
-
 HALF_LINES = 98_678
 
 

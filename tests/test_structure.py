@@ -80,7 +80,13 @@ def test_kernels_live_in_anonymous_namespaces() -> None:
             opened = re.search(r"^namespace \{$", path.read_text(), re.MULTILINE)
             assert opened or path.name == "all.inl.hpp", f"{name_of(path)} opens no anonymous namespace"
     assert matches(("isa", "simd", "kernels"), r"\bstd::(?!size_t\b|u?int\d+_t\b|ptrdiff_t\b)\w+") == []
-    assert matches(("isa", "simd", "kernels"), r"\bstatic\s+(?!constexpr|Reg\b|Bits\b|Operand\b|Vec::|float\b|void\b|__m|_assert)\w+") == []
+    assert (
+        matches(
+            ("isa", "simd", "kernels"),
+            r"\bstatic\s+(?!constexpr|Reg\b|Bits\b|Operand\b|Vec::|float\b|void\b|__m|_assert)\w+",
+        )
+        == []
+    )
 
 
 def test_instruction_sets_stay_in_the_kernel_rooms() -> None:
