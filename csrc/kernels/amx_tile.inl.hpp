@@ -148,7 +148,8 @@ inline void turn_gradients(const AmxLayout& layout, std::size_t row, std::size_t
 }
 
 template <class Rows>
-[[gnu::noinline]] void amx_update_inputs(const AmxLayout& layout, Prefetcher& prefetch, RoundingBits& random) noexcept {
+[[gnu::noinline]] void amx_update_inputs(const AmxLayout& layout, void* const* rows, Prefetcher& prefetch,
+                                         RoundingBits& random) noexcept {
   static_assert(kLanes == kTileSide);
   constexpr std::size_t kBlock = kTileSide * kTileSide;
   const std::size_t negative_steps = (layout.tile.negative_count + kTileDepth - 1) / kTileDepth;
@@ -162,13 +163,13 @@ template <class Rows>
     const AmxSteps runs[2] = {
         {negatives, kTileSide, kBlock, layout.output_by_row + layout.first_negative / 2 * layout.depth, negative_steps},
         {centers, kTileSide, kBlock, layout.output_by_row + input / 2 * layout.depth, center_steps}};
-    amx_update<Rows>(layout, runs, layout.tile.input_rows + input, random);
+    amx_update<Rows>(layout, runs, rows + input, random);
   }
 }
 
 template <class Rows>
-[[gnu::noinline]] void amx_update_outputs(const AmxLayout& layout, Prefetcher& prefetch,
-                                          RoundingBits& random) noexcept {
+[[gnu::noinline]] void amx_update_outputs(const AmxLayout& layout, void* const* centers, void* const* negatives,
+                                          Prefetcher& prefetch, RoundingBits& random) noexcept {
   const SgnsTile& tile = layout.tile;
   const AmxSteps nothing{};
   const std::size_t band_steps = (layout.halo + kTileSide + kTileDepth - 1) / kTileDepth;
@@ -177,14 +178,14 @@ template <class Rows>
     // The band of row begins at input row - halo, which is column `row`.
     const float* const inputs = layout.input_by_row + row / 2 * layout.depth - layout.halo / 2 * layout.depth;
     const AmxSteps runs[2] = {{layout.by_input(row, row), layout.pitch / 2, kTileSide, inputs, band_steps}, nothing};
-    amx_update<Rows>(layout, runs, tile.center_rows + row, random);
+    amx_update<Rows>(layout, runs, centers + row, random);
   }
   for (std::size_t negative = 0; negative < tile.negative_count; negative += kTileSide) {
     for (std::size_t n = 0; n < kTileSide / kBlockRows; ++n) prefetch.advance();
     const AmxSteps runs[2] = {{layout.by_input(layout.first_negative + negative, layout.halo), layout.pitch / 2,
                                kTileSide, layout.input_by_row, kPositions / kTileDepth},
                               nothing};
-    amx_update<Rows>(layout, runs, tile.negative_rows + negative, random);
+    amx_update<Rows>(layout, runs, negatives + negative, random);
   }
 }
 
@@ -197,8 +198,14 @@ void amx_run_tile(const SgnsTile& tile) noexcept {
   pack_tile<Bf16Product, Rows>(layout);
   amx_score_centers(layout, prefetch);
   amx_score_negatives(layout, prefetch);
-  amx_update_inputs<Rows>(layout, prefetch, random);
-  amx_update_outputs<Rows>(layout, prefetch, random);
+  if (tile.sum_rows != nullptr) {
+    void* const* const centers = tile.sum_rows + kPositions;
+    amx_update_inputs<StoredSums>(layout, tile.sum_rows, prefetch, random);
+    amx_update_outputs<StoredSums>(layout, centers, centers + tile_center_rows(tile.window), prefetch, random);
+    return;
+  }
+  amx_update_inputs<Rows>(layout, tile.input_rows, prefetch, random);
+  amx_update_outputs<Rows>(layout, tile.center_rows, tile.negative_rows, prefetch, random);
 }
 
 void amx_sgns_tile(const SgnsTile& tile) noexcept {

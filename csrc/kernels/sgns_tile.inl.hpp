@@ -314,7 +314,7 @@ template <class Rows, std::size_t kColumns>
 }
 
 template <class Product, class Rows>
-[[gnu::noinline]] void update_inputs(const TileLayout<Product>& layout, Prefetcher& prefetch,
+[[gnu::noinline]] void update_inputs(const TileLayout<Product>& layout, void* const* rows, Prefetcher& prefetch,
                                      RoundingBits& random) noexcept {
   constexpr std::size_t kFactors = Product::kFactors;
   const SgnsTile& tile = layout.tile;
@@ -333,7 +333,7 @@ template <class Product, class Rows>
       accumulate<Product, kBlockRows, kColumns>(sums, layout.by_row(input, layout.halo + input), layout.pitch, 1,
                                                 layout.output_by_row + input / kFactors * depth + at, depth,
                                                 (kBlockRows + 2 * tile.window) / kFactors);
-      add_to_rows<Rows, kColumns>(tile.input_rows + input, at, sums, random);
+      add_to_rows<Rows, kColumns>(rows + input, at, sums, random);
     });
   }
 }
@@ -359,19 +359,19 @@ template <class Product, class Rows>
 }
 
 template <class Product, class Rows>
-[[gnu::noinline]] void update_outputs(const TileLayout<Product>& layout, Prefetcher& prefetch,
-                                      RoundingBits& random) noexcept {
+[[gnu::noinline]] void update_outputs(const TileLayout<Product>& layout, void* const* centers, void* const* negatives,
+                                      Prefetcher& prefetch, RoundingBits& random) noexcept {
   const SgnsTile& tile = layout.tile;
   const std::size_t reach = 2 * std::size_t{tile.window};
   for (std::size_t row = 0; row < layout.used_centers; row += kBlockRows) {
     prefetch.advance();
     const std::size_t begin = row > reach ? row - reach : 0;
     const std::size_t end = row + kBlockRows < kPositions ? row + kBlockRows : kPositions;
-    if (begin < end) update_output_block<Product, Rows>(layout, row, tile.center_rows + row, begin, end, random);
+    if (begin < end) update_output_block<Product, Rows>(layout, row, centers + row, begin, end, random);
   }
   for (std::size_t negative = 0; negative < tile.negative_count; negative += kBlockRows) {
     prefetch.advance();
-    update_output_block<Product, Rows>(layout, layout.first_negative + negative, tile.negative_rows + negative, 0, kPositions,
+    update_output_block<Product, Rows>(layout, layout.first_negative + negative, negatives + negative, 0, kPositions,
                                        random);
   }
 }
@@ -384,8 +384,14 @@ void run_tile(const SgnsTile& tile) noexcept {
   pack_tile<Product, Rows>(layout);
   score_centers(layout, prefetch);
   score_negatives(layout, prefetch);
-  update_inputs<Product, Rows>(layout, prefetch, random);
-  update_outputs<Product, Rows>(layout, prefetch, random);
+  if (tile.sum_rows != nullptr) {
+    void* const* const centers = tile.sum_rows + kPositions;
+    update_inputs<Product, StoredSums>(layout, tile.sum_rows, prefetch, random);
+    update_outputs<Product, StoredSums>(layout, centers, centers + tile_center_rows(tile.window), prefetch, random);
+    return;
+  }
+  update_inputs<Product, Rows>(layout, tile.input_rows, prefetch, random);
+  update_outputs<Product, Rows>(layout, tile.center_rows, tile.negative_rows, prefetch, random);
 }
 
 template <class Product>

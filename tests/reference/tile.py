@@ -2,7 +2,7 @@
 
 The pairs and their gradient are those of T. Mikolov et al., NIPS 2013, equation 4. What is a tile's own: all pairs of
 64 consecutive positions are one batch step, and the negatives are drawn once for the tile and weighted so that a
-pair expects `negative` of them.
+pair expects `negative` of them. With ``deterministic=True`` the tiles of a round are computed from the same vectors.
 """
 
 from __future__ import annotations
@@ -19,15 +19,33 @@ TILE, CHUNK = 64, 16_384
 
 @dataclass
 class TileReference(Reference):
+    deterministic: bool = False
+
     def train(self) -> TileReference:
+        tiles = self.round_tiles() if self.deterministic else 1
         for epoch in range(self.epochs):
             self.loss, self.positives = 0.0, 0
             for chunk in self.chunks():
                 kept = self.keep_chunk(epoch, chunk)
-                for first in range(0, len(kept), TILE):
-                    self.tile_step(epoch, kept, first)
+                for round_begin in range(0, len(kept), TILE * tiles):
+                    self.input_delta, self.output_delta = np.zeros_like(self.input), np.zeros_like(self.output)
+                    for first in range(round_begin, min(round_begin + TILE * tiles, len(kept)), TILE):
+                        self.tile_step(epoch, kept, first)
+                    self.input += self.input_delta
+                    self.output += self.output_delta
             self.losses.append(self.loss / self.positives if self.positives else math.nan)
         return self
+
+    def round_tiles(self) -> int:
+        """Up to 8, so that the updates of one row in a round, in units of a learning rate of 0.025, are up to 6."""
+        counts = self.counts if self.corpus_counts is None else self.corpus_counts
+        kept = counts * (np.array(self.keep) / 2.0**32)
+        drawn = np.where(self.counts > 0, np.maximum(self.counts, 1.0) ** self.ns_exponent, 0.0)
+        input_updates = kept.max() / kept.sum() * (1 + self.negative)
+        output_updates = kept.max() / kept.sum() + self.negative * drawn.max() / drawn.sum()
+        pairs = TILE * (self.window + 1 if self.shrink_windows else 2 * self.window)
+        updates = pairs * max(input_updates, output_updates / 2) * self.alpha * self.alpha / 0.025
+        return int(min(max(6 / updates, 1), 8))
 
     def chunks(self) -> list[list[tuple[int, int]]]:
         """Runs of whole pieces (begin, end) of at least CHUNK tokens each."""
@@ -67,14 +85,13 @@ class TileReference(Reference):
         negatives = [self.table.sample(draw(key, start * count + k)) for k in range(count)]
         done = (epoch * len(self.ids) + start) / (self.epochs * len(self.ids))
         rate = max(self.min_alpha, self.alpha - (self.alpha - self.min_alpha) * done)
-        input_delta, output_delta = np.zeros_like(self.input), np.zeros_like(self.output)
 
         def pair(word: int, target: int, label: float, weight: float) -> None:
             x = float(self.input[word] @ self.output[target])
             self.loss += weight * float(np.logaddexp(0.0, -x if label else x))
             g = rate * weight * (label - 1.0 / (1.0 + math.exp(-x)))
-            input_delta[word] += g * self.output[target]
-            output_delta[target] += g * self.input[word]
+            self.input_delta[word] += g * self.output[target]
+            self.output_delta[target] += g * self.input[word]
 
         last = min(first + TILE, len(kept))
         for _, center, contexts in kept[max(0, first - self.window) : last + self.window]:
@@ -85,5 +102,3 @@ class TileReference(Reference):
                     for negative in negatives:
                         if negative != center:
                             pair(kept[i][1], negative, 0.0, self.negative / count)
-        self.input += input_delta
-        self.output += output_delta
