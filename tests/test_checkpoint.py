@@ -167,7 +167,7 @@ def test_every_option_that_matters_is_compared(tmp_path: Path) -> None:
     path = tmp_path / "run"
     train(checkpoint=path)
     stored = metadata(path)["training"]["options"]
-    assert stored.keys() == {*OTHERS, "negative_sharing"}
+    assert stored.keys() == {*OTHERS, "negative_sharing", "deterministic"}
     for name, other in OTHERS.items():
         wanted = f"{name} is {other!r} but the checkpoint {str(path)!r} was made with {name}={stored[name]!r}"
         with pytest.raises(ValueError, match=re.escape(wanted)):

@@ -52,7 +52,7 @@ def test_defaults_are_gensims() -> None:
         "shrink_windows": True,
         "max_final_vocab": None,
         "seed": 1,
-        "negative_sharing": "window",
+        "negative_sharing": "tile",
     }
     assert expected.items() <= config.items()
 

@@ -138,6 +138,21 @@ CASES: dict[str, dict[str, Any]] = {
         "max_sentence_length": 23,
         "negative_sharing": "tile",
     },
+    "tile, deterministic": {
+        "vector_size": 20,
+        "epochs": 2,
+        "alpha": 0.01,
+        "negative_sharing": "tile",
+        "deterministic": True,
+    },
+    "tile, deterministic, wide fixed windows": {
+        "vector_size": 17,
+        "window": 20,
+        "shrink_windows": False,
+        "alpha": 0.004,
+        "negative_sharing": "tile",
+        "deterministic": True,
+    },
     "another seed and exponent": {"vector_size": 100, "seed": 2**63 + 11, "ns_exponent": -0.5, "min_alpha": 0.02},
 }
 

@@ -143,6 +143,10 @@ class Trainer {
     if (config.negative_sharing != NegativeSharing::kTile && format != RowFormat::kFloat32) {
       throw std::invalid_argument("16-bit precision needs negative_sharing='tile'");
     }
+    const bool tiles = config.negative_sharing == NegativeSharing::kTile;
+    if (config.deterministic && !(tiles && config.architecture == Architecture::kSkipGram)) {
+      throw std::invalid_argument("deterministic=True needs negative_sharing='tile' and skip-gram (sg=True)");
+    }
     epochs_ = config.epochs;
     model_ = std::make_unique<Model>(counts_view.size(), vector_size, format);
     model_->initialise(config.seed, support::default_worker_count(), check_signals);
@@ -183,6 +187,11 @@ class Trainer {
     epoch_ = epoch;
     signal.rethrow();
     return to_dict(trainer_->progress(), current_rate(epoch));
+  }
+
+  std::size_t round_tiles() const {
+    require_model();
+    return trainer_->round_tiles();
   }
 
   py::object pause_point() const {
@@ -268,14 +277,16 @@ class Trainer {
 void bind_train(py::module_& m) {
   py::class_<Trainer>(m, "Trainer")
       .def(py::init([](ContiguousArray<std::int32_t> ids, ContiguousArray<std::int64_t> offsets,
-                       ContiguousArray<std::int64_t> counts, std::size_t vector_size, bool sg, const std::string& negative_sharing,
-                       bool cbow_mean, bool shrink_windows, std::uint32_t window, std::uint32_t negative,
-                       std::uint32_t epochs, double alpha, double min_alpha, double sample, double ns_exponent,
-                       std::uint64_t seed, std::int64_t max_sentence_length, const std::string& precision,
-                       std::optional<ContiguousArray<std::int64_t>> corpus_counts) {
+                       ContiguousArray<std::int64_t> counts, std::size_t vector_size, bool sg,
+                       const std::string& negative_sharing, bool cbow_mean, bool shrink_windows, std::uint32_t window,
+                       std::uint32_t negative, std::uint32_t epochs, double alpha, double min_alpha, double sample,
+                       double ns_exponent, std::uint64_t seed, std::int64_t max_sentence_length,
+                       const std::string& precision, std::optional<ContiguousArray<std::int64_t>> corpus_counts,
+                       bool deterministic) {
              const TrainConfig config{
                  .architecture = sg ? Architecture::kSkipGram : Architecture::kCbow,
                  .negative_sharing = sharing_named(negative_sharing),
+                 .deterministic = deterministic,
                  .cbow_mean = cbow_mean,
                  .shrink_windows = shrink_windows,
                  .window = window,
@@ -296,12 +307,13 @@ void bind_train(py::module_& m) {
            py::arg("shrink_windows"), py::arg("window"), py::arg("negative"), py::arg("epochs"), py::arg("alpha"),
            py::arg("min_alpha"), py::arg("sample"), py::arg("ns_exponent"), py::arg("seed"),
            py::arg("max_sentence_length"), py::arg("precision") = "float32",
-           py::arg("corpus_counts").noconvert() = py::none())
+           py::arg("corpus_counts").noconvert() = py::none(), py::arg("deterministic") = false)
       .def("continue_from", &Trainer::continue_from, py::arg("rows").noconvert(), py::arg("vectors").noconvert(),
            py::arg("output_vectors").noconvert() = py::none())
       .def("run_epoch", &Trainer::run_epoch, py::arg("epoch"), py::arg("workers"), py::arg("on_tick") = py::none(),
            py::arg("start") = py::none(), py::arg("seconds") = py::none())
       .def_property_readonly("pause_point", &Trainer::pause_point)
+      .def_property_readonly("round_tiles", &Trainer::round_tiles)
       .def("copy_rows", &Trainer::copy_rows, py::arg("output"), py::arg("begin"), py::arg("end"))
       .def("copy_vectors", &Trainer::copy_vectors)
       .def("take_vectors", &Trainer::take_vectors);

@@ -86,6 +86,9 @@ enum class RowFormat : std::uint32_t { kFloat32, kBfloat16, kFloat16 };
 /// padded to kRowPadding. `prefetch_rows` names rows that a later tile will need. `rounding_seed` seeds the stochastic
 /// rounding of 16-bit rows. `workspace` is 64-byte aligned and holds tile_workspace_floats(...) floats, zeros before
 /// its first use; it serves tiles of the same window, negative_count and depth only.
+/// With `sum_rows` no row changes: what would be added to a row is stored instead, at one address for each of the
+/// inputs, then of the tile_center_rows(window) centers, then of the negatives, `depth` floats each, all distinct. Centers
+/// without contexts may be left out. Null: rows are updated in place.
 struct SgnsTile {
   void* const* input_rows;
   void* const* center_rows;
@@ -97,6 +100,7 @@ struct SgnsTile {
   const float* center_scales;
   const float* negative_scales;
   const void* const* prefetch_rows;
+  void* const* sum_rows;
   std::uint64_t rounding_seed;
   std::uint32_t prefetch_count;
   std::uint32_t negative_count;
@@ -145,6 +149,17 @@ struct CbowTile {
   RowFormat row_format;
   float* workspace;
   LossSum* loss;
+};
+
+/// rows[i] += sums[i] for i = 0 .. count - 1, in this order: rows may repeat. `sums[i]` points to `depth` floats, a
+/// multiple of kRowPadding. 16-bit rows are rounded stochastically; their bits depend on `rounding_seed` and the order.
+struct RowSums {
+  void* const* rows;
+  const float* const* sums;
+  std::uint64_t rounding_seed;
+  std::size_t count;
+  std::uint32_t depth;
+  RowFormat row_format;
 };
 
 constexpr std::size_t tile_round_up(std::size_t value, std::size_t multiple) {
@@ -206,6 +221,8 @@ struct TokenEdges {
   X(sgns_tile, void, (const SgnsTile& tile))                                                                     \
   /* See CbowTile; otherwise as sgns_tile. */                                                                    \
   X(cbow_tile, void, (const CbowTile& tile))                                                                     \
+  /* See RowSums. The same bits in whatever runs of consecutive rows float32 rows are given. */                   \
+  X(add_rows, void, (const RowSums& step))                                                                       \
   /* Folds the lanes into loss.total and resets them. */                                                         \
   X(drain_loss, void, (LossSum & loss))                                                                          \
   /* Runs rounds * 12 dependent multiply-adds on sink[0], sink[1] in registers; returns the flops done. */       \

@@ -1,6 +1,7 @@
 // Every kernel, named in one place. Include after exactly one simd/vec_*.hpp.
 #pragma once
 
+#include "kernels/add_rows.inl.hpp"
 #include "kernels/cbow_tile.inl.hpp"
 #include "kernels/cbow_window.inl.hpp"
 #include "kernels/dot.inl.hpp"
@@ -21,6 +22,7 @@ consteval KernelTable make_table() {
       .cbow_window_f32 = &cbow_window_f32,
       .sgns_tile = &sgns_tile<FloatProduct>,
       .cbow_tile = &cbow_tile<FloatProduct>,
+      .add_rows = &add_rows,
       .drain_loss = &drain_loss,
       .fma_peak_f32 = &fma_peak_f32,
       .token_edges_u8 = &token_edges_u8,

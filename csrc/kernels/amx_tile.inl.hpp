@@ -129,12 +129,16 @@ inline void amx_update(const AmxLayout& layout, const AmxSteps (&runs)[2], const
     }
     store_sums<kCount>(sums + at, depth);
   });
+  // Scaled in memory: a compiler may join a product and a sum in one rounding, and stored sums could not be added alike.
+  for (std::size_t r = 0; targets.scales != nullptr && r < kTileSide; ++r) {
+    const Vec::Reg scale = Vec::broadcast(targets.scales[r]);
+    for (std::size_t i = r * depth; i < (r + 1) * depth; i += kLanes) {
+      Vec::store(sums + i, Vec::mul(scale, Vec::load(sums + i)));
+    }
+  }
   for (std::size_t r = 0; r < kTileSide; ++r) {
     auto* const row = static_cast<typename Rows::Element*>(targets.rows[r]);
-    const Vec::Reg scale = Vec::broadcast(targets.scales == nullptr ? 1.0F : targets.scales[r]);
-    for (std::size_t i = 0; i < depth; i += kLanes) {
-      Rows::add(row + i, Vec::mul(scale, Vec::load(sums + r * depth + i)), random);
-    }
+    for (std::size_t i = 0; i < depth; i += kLanes) Rows::add(row + i, Vec::load(sums + r * depth + i), random);
   }
 }
 
@@ -151,13 +155,13 @@ inline void turn_gradients(const AmxLayout& layout, std::size_t row, std::size_t
 }
 
 template <class Rows>
-[[gnu::noinline]] void amx_update_inputs(const AmxLayout& layout, Prefetcher& prefetch, RoundingBits& random) noexcept {
+[[gnu::noinline]] void amx_update_inputs(const AmxLayout& layout, const Targets& inputs, Prefetcher& prefetch,
+                                         RoundingBits& random) noexcept {
   static_assert(kLanes == kTileSide);
   constexpr std::size_t kBlock = kTileSide * kTileSide;
   const std::size_t negative_steps = (layout.tile.negative_count + kTileDepth - 1) / kTileDepth;
   const std::size_t band = layout.used_centers == 0 ? 0 : kTileSide + 2 * layout.tile.window;
   const std::size_t center_steps = (band + kTileDepth - 1) / kTileDepth;
-  const Targets inputs{layout.tile.input_rows, layout.tile.input_scales};
   float* const negatives = layout.turned;
   float* const centers = negatives + negative_steps * kBlock;
   for (std::size_t input = 0; input < kPositions; input += kTileSide) {
@@ -172,11 +176,9 @@ template <class Rows>
 }
 
 template <class Rows>
-[[gnu::noinline]] void amx_update_outputs(const AmxLayout& layout, Prefetcher& prefetch,
-                                          RoundingBits& random) noexcept {
+[[gnu::noinline]] void amx_update_outputs(const AmxLayout& layout, const Targets& centers, const Targets& negatives,
+                                          Prefetcher& prefetch, RoundingBits& random) noexcept {
   const SgnsTile& tile = layout.tile;
-  const Targets centers{tile.center_rows, tile.center_scales};
-  const Targets negatives{tile.negative_rows, tile.negative_scales};
   const AmxSteps nothing{};
   const std::size_t band_steps = (layout.halo + kTileSide + kTileDepth - 1) / kTileDepth;
   for (std::size_t row = 0; row < layout.used_centers; row += kTileSide) {
@@ -204,8 +206,19 @@ void amx_run_tile(const SgnsTile& tile) noexcept {
   pack_tile<Bf16Product, Rows>(layout);
   amx_score_centers(layout, prefetch);
   amx_score_negatives(layout, prefetch);
-  amx_update_inputs<Rows>(layout, prefetch, random);
-  amx_update_outputs<Rows>(layout, prefetch, random);
+  Targets inputs{tile.input_rows, tile.input_scales};
+  Targets centers{tile.center_rows, tile.center_scales};
+  Targets negatives{tile.negative_rows, tile.negative_scales};
+  if (tile.sum_rows != nullptr) {
+    inputs.rows = tile.sum_rows;
+    centers.rows = inputs.rows + kPositions;
+    negatives.rows = centers.rows + tile_center_rows(tile.window);
+    amx_update_inputs<StoredSums>(layout, inputs, prefetch, random);
+    amx_update_outputs<StoredSums>(layout, centers, negatives, prefetch, random);
+    return;
+  }
+  amx_update_inputs<Rows>(layout, inputs, prefetch, random);
+  amx_update_outputs<Rows>(layout, centers, negatives, prefetch, random);
 }
 
 void amx_sgns_tile(const SgnsTile& tile) noexcept {
@@ -219,7 +232,7 @@ void amx_sgns_tile(const SgnsTile& tile) noexcept {
 template <class Rows>
 void amx_run_cbow_tile(const CbowTile& tile) noexcept {
   CbowBuffers buffers(tile);
-  SgnsTile inner = inner_tile(tile, buffers);
+  const SgnsTile inner = inner_tile(tile, buffers);
   const AmxLayout layout(inner, false);
   Prefetcher prefetch(inner, (2 * inner.negative_count + 4 * kPositions) / kBlockRows);
   RoundingBits random(tile.rounding_seed);
@@ -233,10 +246,9 @@ void amx_run_cbow_tile(const CbowTile& tile) noexcept {
       Vec::store(buffers.error + j * layout.depth + i, Vec::mul(gradient, Rows::load(center + i)));
     }
   }
-  inner.input_rows = buffers.error_rows;
-  amx_update_inputs<Float32Rows>(layout, prefetch, random);
+  amx_update_inputs<Float32Rows>(layout, {buffers.error_rows, nullptr}, prefetch, random);
   spread_errors<Rows>(tile, buffers.error, 0, kPositions + 2 * tile.window, random);
-  amx_update_outputs<Rows>(layout, prefetch, random);
+  amx_update_outputs<Rows>(layout, {}, {tile.negative_rows, tile.negative_scales}, prefetch, random);
   update_centers<Rows>(tile, buffers, prefetch, random);
 }
 

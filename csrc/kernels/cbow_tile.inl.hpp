@@ -193,6 +193,7 @@ inline SgnsTile inner_tile(const CbowTile& tile, const CbowBuffers& buffers) noe
           .center_scales = nullptr,
           .negative_scales = tile.negative_scales,
           .prefetch_rows = tile.prefetch_rows,
+          .sum_rows = nullptr,
           .rounding_seed = tile.rounding_seed,
           .prefetch_count = tile.prefetch_count,
           .negative_count = tile.negative_count,
@@ -215,7 +216,7 @@ void run_cbow_tile(const CbowTile& tile) noexcept {
   make_means<Product, Rows>(tile, buffers, layout, prefetch);
   score_negatives(layout, prefetch);
   update_contexts<Product, Rows>(tile, buffers, layout, prefetch, random);
-  update_outputs<Product, Rows>(layout, prefetch, random);
+  update_outputs<Product, Rows>(layout, {}, {tile.negative_rows, tile.negative_scales}, prefetch, random);
   update_centers<Rows>(tile, buffers, prefetch, random);
 }
 

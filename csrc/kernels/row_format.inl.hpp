@@ -53,5 +53,11 @@ struct Float16Rows {
   }
 };
 
+// Not rows of a matrix: what would be added to them is kept for later.
+struct StoredSums {
+  using Element = float;
+  static void add(float* to, Vec::Reg delta, RoundingBits&) noexcept { Vec::store(to, delta); }
+};
+
 }  // namespace
 }  // namespace fastembed

@@ -345,11 +345,10 @@ template <class Rows, std::size_t kColumns>
 }
 
 template <class Product, class Rows>
-[[gnu::noinline]] void update_inputs(const TileLayout<Product>& layout, Prefetcher& prefetch,
+[[gnu::noinline]] void update_inputs(const TileLayout<Product>& layout, const Targets& inputs, Prefetcher& prefetch,
                                      RoundingBits& random) noexcept {
   constexpr std::size_t kFactors = Product::kFactors;
   const SgnsTile& tile = layout.tile;
-  const Targets inputs{tile.input_rows, tile.input_scales};
   const std::size_t depth = layout.depth;
   for (std::size_t input = 0; input < kPositions; input += kBlockRows) {
     prefetch.advance();
@@ -391,11 +390,9 @@ template <class Product, class Rows>
 }
 
 template <class Product, class Rows>
-[[gnu::noinline]] void update_outputs(const TileLayout<Product>& layout, Prefetcher& prefetch,
-                                      RoundingBits& random) noexcept {
+[[gnu::noinline]] void update_outputs(const TileLayout<Product>& layout, const Targets& centers,
+                                      const Targets& negatives, Prefetcher& prefetch, RoundingBits& random) noexcept {
   const SgnsTile& tile = layout.tile;
-  const Targets centers{tile.center_rows, tile.center_scales};
-  const Targets negatives{tile.negative_rows, tile.negative_scales};
   const std::size_t reach = 2 * std::size_t{tile.window};
   for (std::size_t row = 0; row < layout.used_centers; row += kBlockRows) {
     prefetch.advance();
@@ -418,8 +415,19 @@ void run_tile(const SgnsTile& tile) noexcept {
   pack_tile<Product, Rows>(layout);
   score_centers(layout, prefetch);
   score_negatives(layout, prefetch);
-  update_inputs<Product, Rows>(layout, prefetch, random);
-  update_outputs<Product, Rows>(layout, prefetch, random);
+  Targets inputs{tile.input_rows, tile.input_scales};
+  Targets centers{tile.center_rows, tile.center_scales};
+  Targets negatives{tile.negative_rows, tile.negative_scales};
+  if (tile.sum_rows != nullptr) {
+    inputs.rows = tile.sum_rows;
+    centers.rows = inputs.rows + kPositions;
+    negatives.rows = centers.rows + tile_center_rows(tile.window);
+    update_inputs<Product, StoredSums>(layout, inputs, prefetch, random);
+    update_outputs<Product, StoredSums>(layout, centers, negatives, prefetch, random);
+    return;
+  }
+  update_inputs<Product, Rows>(layout, inputs, prefetch, random);
+  update_outputs<Product, Rows>(layout, centers, negatives, prefetch, random);
 }
 
 template <class Product>

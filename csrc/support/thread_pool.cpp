@@ -71,10 +71,12 @@ class Pool {
   void submit(std::vector<Job> jobs) {
     {
       const std::lock_guard lock(mutex_);
-      for (auto& job : jobs) queue_.push_back(std::move(job));
       retiring_ = 0;  // there is work for them
       retired_.notify_all();
-      while (threads_.size() < busy_ + queue_.size()) threads_.emplace_back([this] { serve(); });
+      // Threads first: when the system refuses one, no job of a run that its caller has left may be in the queue.
+      const std::size_t wanted = busy_ + queue_.size() + jobs.size();
+      while (threads_.size() < wanted) threads_.emplace_back([this] { serve(); });
+      for (auto& job : jobs) queue_.push_back(std::move(job));
     }
     wake_.notify_all();
   }

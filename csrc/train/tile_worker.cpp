@@ -21,6 +21,10 @@ std::uint32_t tile_negative_count(const TrainConfig& config) noexcept {
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(draws, 256));
 }
 
+std::size_t tile_sum_slots(const TrainConfig& config) noexcept {
+  return kTilePositions + tile_center_rows(config.window) + tile_negative_count(config);
+}
+
 TileWorker::TileWorker(WindowTrainer& trainer, std::uint32_t epoch)
     : trainer_(trainer),
       config_(trainer.config_),
@@ -55,14 +59,14 @@ TileWorker::TileWorker(WindowTrainer& trainer, std::uint32_t epoch)
 
 // Subsampling happens before windows are laid, as in word2vec.c. Every token is written and the count then advanced or
 // not: the decision is a coin toss, which a branch would mispredict.
-void TileWorker::keep_piece(std::int64_t begin, std::int64_t end) {
-  const auto first = static_cast<std::int32_t>(kept_count_);
+void TileWorker::keep_piece(std::int64_t begin, std::int64_t end, ChunkLayout& layout) const {
+  const auto first = static_cast<std::int32_t>(layout.kept_count);
   const std::int32_t* const ids = trainer_.corpus_.ids.data();
   const std::uint32_t* const thresholds = trainer_.keep_thresholds_.data();
   const std::uint64_t span = config_.shrink_windows ? config_.window : 0;
   const auto least = static_cast<std::int32_t>(config_.shrink_windows ? 1 : config_.window);
   std::int32_t self = first;
-  Kept* const kept = kept_.data();
+  ChunkLayout::Kept* const kept = layout.kept.data();
   for (std::int64_t position = begin; position < end; ++position) {
     const std::int32_t word = ids[position];
     const std::uint64_t random = draw(token_key_, static_cast<std::uint64_t>(position));
@@ -76,30 +80,31 @@ void TileWorker::keep_piece(std::int64_t begin, std::int64_t end) {
     kept[i].context_begin = std::max(kept[i].context_begin, first);
     kept[i].context_end = std::min(kept[i].context_end, self);
   }
-  kept_count_ = static_cast<std::size_t>(self);
+  layout.kept_count = static_cast<std::size_t>(self);
 }
 
-void TileWorker::lay_windows(const WindowTrainer::Chunk& chunk) {
+void TileWorker::lay_windows(const WindowTrainer::Chunk& chunk, ChunkLayout& layout) const {
   const auto& offsets = trainer_.corpus_.offsets;
-  kept_count_ = 0;
-  if (kept_.size() <= static_cast<std::size_t>(chunk.end - chunk.begin)) kept_.resize(chunk.end - chunk.begin + 1);
+  layout.token_count = chunk.end - chunk.begin;
+  layout.kept_count = 0;
+  layout.positive_count = 0;
+  if (layout.kept.size() <= static_cast<std::size_t>(layout.token_count)) layout.kept.resize(layout.token_count + 1);
   std::int64_t sentence = chunk.sentence;
   for (std::int64_t begin = chunk.begin; begin < chunk.end;) {
     while (offsets[sentence + 1] <= begin) ++sentence;
     const std::int64_t end = std::min(offsets[sentence + 1], begin + config_.max_sentence_length);
-    keep_piece(begin, end);
+    keep_piece(begin, end, layout);
     begin = end;
   }
-  windows_.assign(kept_count_ + 1, 0);
-  for (std::size_t i = 0; i < kept_count_; ++i) {
-    const Kept& center = kept_[i];
-    ++windows_[center.context_begin];
-    --windows_[center.context_end];
-    totals_.positive_count += cbow() ? 1 : center.context_end - center.context_begin - 1;
+  layout.windows.assign(layout.kept_count + 1, 0);
+  for (std::size_t i = 0; i < layout.kept_count; ++i) {
+    const ChunkLayout::Kept& center = layout.kept[i];
+    ++layout.windows[center.context_begin];
+    --layout.windows[center.context_end];
+    layout.positive_count += cbow() ? 1 : center.context_end - center.context_begin - 1;
   }
   std::int32_t running = 0;
-  for (std::int32_t& count : windows_) count = (running += count) - 1;  // a position is no context of itself
-  totals_.center_count += static_cast<std::int64_t>(kept_count_);
+  for (std::int32_t& count : layout.windows) count = (running += count) - 1;  // a position is no context of itself
 }
 
 namespace {
@@ -120,23 +125,25 @@ void TileWorker::prepare(Tile& tile, std::size_t first) {
   } else {
     prepare_skip_gram(tile, first);
   }
-  const std::uint64_t draws = static_cast<std::uint64_t>(kept_[first].position) * negative_count_;
+  const std::uint64_t draws = static_cast<std::uint64_t>(layout_->kept[first].position) * negative_count_;
   for (std::uint32_t k = 0; k < negative_count_; ++k) {
     tile.negatives[k] = trainer_.negatives_.sample(draw(negative_key_, draws + k));
     tile.negative_rows[k] = trainer_.model_.output_row(tile.negatives[k]);
   }
-  tile.rounding_seed = draw(rounding_key_, static_cast<std::uint64_t>(kept_[first].position));
-  tile.learning_rate = trainer_.learning_rate_at(epoch_, kept_[first].position);
+  tile.rounding_seed = draw(rounding_key_, static_cast<std::uint64_t>(layout_->kept[first].position));
+  tile.learning_rate = trainer_.learning_rate_at(epoch_, layout_->kept[first].position);
 }
 
 void TileWorker::prepare_skip_gram(Tile& tile, std::size_t first) {
   Model& model = trainer_.model_;
-  const std::size_t inputs = std::min<std::size_t>(kTilePositions, kept_count_ - first);
+  const auto& kept = layout_->kept;
+  const auto kept_count = static_cast<std::int64_t>(layout_->kept_count);
+  const std::size_t inputs = std::min<std::size_t>(kTilePositions, layout_->kept_count - first);
   for (std::size_t i = 0; i < inputs; ++i) {
-    tile.input_rows[i] = model.input_row(kept_[first + i].word);
-    tile.input_words[i] = kept_[first + i].word;
-    tile.input_loads[i] = static_cast<float>(windows_[first + i] * (1 + std::int64_t{config_.negative}));
-    tile.input_weights[i] = negative_weight_ * static_cast<float>(windows_[first + i]);
+    tile.input_rows[i] = model.input_row(kept[first + i].word);
+    tile.input_words[i] = kept[first + i].word;
+    tile.input_loads[i] = static_cast<float>(layout_->windows[first + i] * (1 + std::int64_t{config_.negative}));
+    tile.input_weights[i] = negative_weight_ * static_cast<float>(layout_->windows[first + i]);
   }
   for (std::size_t i = inputs; i < kTilePositions; ++i) {
     tile.input_rows[i] = padding_row_.data();
@@ -148,13 +155,13 @@ void TileWorker::prepare_skip_gram(Tile& tile, std::size_t first) {
   const auto window = static_cast<std::int64_t>(config_.window);
   for (std::size_t j = 0; j < center_count_; ++j) {
     const std::int64_t at = origin + static_cast<std::int64_t>(j) - window;
-    if (at < 0 || at >= static_cast<std::int64_t>(kept_count_) || j >= kTilePositions + 2 * config_.window) {
+    if (at < 0 || at >= kept_count || j >= kTilePositions + 2 * config_.window) {
       tile.center_rows[j] = padding_row_.data();
       tile.center_contexts[j] = 0;
       tile.center_words[j] = 0;  // with no contexts, any word will do
       continue;
     }
-    const Kept& center = kept_[at];
+    const ChunkLayout::Kept& center = kept[at];
     tile.center_rows[j] = model.output_row(center.word);
     tile.center_words[j] = center.word;
     tile.center_contexts[j] = bit_range(center.context_begin - origin, center.context_end - origin) &
@@ -165,11 +172,11 @@ void TileWorker::prepare_skip_gram(Tile& tile, std::size_t first) {
 void TileWorker::prepare_cbow(Tile& tile, std::size_t first) {
   Model& model = trainer_.model_;
   const std::size_t window = config_.window;
-  const std::size_t centers = std::min<std::size_t>(kTilePositions, kept_count_ - first);
+  const std::size_t centers = std::min<std::size_t>(kTilePositions, layout_->kept_count - first);
   for (std::size_t c = 0; c < tile.context_rows.size(); ++c) {
-    const std::size_t at = first + c - window;  // wraps below 0, and is then not less than kept_count_
-    tile.context_rows[c] = at < kept_count_ ? model.input_row(kept_[at].word) : padding_row_.data();
-    tile.input_words[c] = at < kept_count_ ? kept_[at].word : 0;
+    const std::size_t at = first + c - window;  // wraps below 0, and is then not less than kept_count
+    tile.context_rows[c] = at < layout_->kept_count ? model.input_row(layout_->kept[at].word) : padding_row_.data();
+    tile.input_words[c] = at < layout_->kept_count ? layout_->kept[at].word : 0;
   }
   // Bit j is switched on where center j's contexts begin and off where they end, and so is its share of the load.
   tile.context_centers.assign(tile.context_rows.size() + 1, 0);
@@ -183,7 +190,7 @@ void TileWorker::prepare_cbow(Tile& tile, std::size_t first) {
       tile.input_weights[j] = tile.hidden_scale[j] = tile.gradient_scale[j] = 0.0F;
       continue;
     }
-    const Kept& center = kept_[first + j];
+    const ChunkLayout::Kept& center = layout_->kept[first + j];
     tile.center_rows[j] = model.output_row(center.word);
     tile.center_words[j] = center.word;
     tile.center_contexts[j] = std::uint64_t{1} << j;  // its only input is its own mean
@@ -315,8 +322,8 @@ void TileWorker::list_prefetches(const Tile& next) {
   prefetch_rows_.insert(prefetch_rows_.end(), next.negative_rows.begin(), next.negative_rows.end());
 }
 
-void TileWorker::run(const Tile& tile) {
-  if (cbow()) return run_cbow(tile);
+void TileWorker::run(const Tile& tile, LossSum& loss, void* const* sum_rows) {
+  if (cbow()) return run_cbow(tile, loss);
   kernels_.sgns_tile({.input_rows = tile.input_rows.data(),
                           .center_rows = tile.center_rows.data(),
                           .negative_rows = tile.negative_rows.data(),
@@ -327,6 +334,7 @@ void TileWorker::run(const Tile& tile) {
                           .center_scales = tile.scaled ? tile.center_scales.data() : nullptr,
                           .negative_scales = tile.scaled ? tile.negative_scales.data() : nullptr,
                           .prefetch_rows = prefetch_rows_.data(),
+                          .sum_rows = sum_rows,
                           .rounding_seed = tile.rounding_seed,
                           .prefetch_count = static_cast<std::uint32_t>(prefetch_rows_.size()),
                           .negative_count = negative_count_,
@@ -336,10 +344,10 @@ void TileWorker::run(const Tile& tile) {
                           .learning_rate = tile.learning_rate,
                           .row_format = trainer_.model_.format(),
                           .workspace = workspace_.data(),
-                          .loss = &loss_});
+                          .loss = &loss});
 }
 
-void TileWorker::run_cbow(const Tile& tile) {
+void TileWorker::run_cbow(const Tile& tile, LossSum& loss) {
   kernels_.cbow_tile({.context_rows = tile.context_rows.data(),
                       .center_rows = tile.center_rows.data(),
                       .negative_rows = tile.negative_rows.data(),
@@ -363,25 +371,69 @@ void TileWorker::run_cbow(const Tile& tile) {
                       .learning_rate = tile.learning_rate,
                       .row_format = trainer_.model_.format(),
                       .workspace = workspace_.data(),
-                      .loss = &loss_});
+                      .loss = &loss});
 }
 
 void TileWorker::train_chunk(const WindowTrainer::Chunk& chunk, const support::StopFlag& stop) {
-  lay_windows(chunk);
+  lay_windows(chunk, own_layout_);
+  layout_ = &own_layout_;
+  const std::size_t kept_count = own_layout_.kept_count;
+  totals_.center_count += static_cast<std::int64_t>(kept_count);
+  totals_.positive_count += own_layout_.positive_count;
   std::size_t turn = 0;
-  if (kept_count_ != 0) prepare(tiles_[turn], 0);
-  for (std::size_t first = 0; first < kept_count_; first += kTilePositions, turn ^= 1) {
+  if (kept_count != 0) prepare(tiles_[turn], 0);
+  for (std::size_t first = 0; first < kept_count; first += kTilePositions, turn ^= 1) {
     if (stop.load(std::memory_order_relaxed)) return;
     prefetch_rows_.clear();
-    if (first + kTilePositions < kept_count_) {
+    if (first + kTilePositions < kept_count) {
       prepare(tiles_[turn ^ 1], first + kTilePositions);
       list_prefetches(tiles_[turn ^ 1]);
     }
     weigh_rows(tiles_[turn]);
-    run(tiles_[turn]);
+    run(tiles_[turn], loss_, nullptr);
   }
   kernels_.drain_loss(loss_);
   totals_.token_count += chunk.end - chunk.begin;
+}
+
+void TileWorker::use(const ChunkLayout& layout) noexcept {
+  layout_ = &layout;
+  prepared_ = kNoTile;
+}
+
+void TileWorker::sum_tile(std::size_t first, std::size_t next, TileSums& sums) {
+  const Tile& tile = tiles_[turn_];
+  if (prepared_ != first) prepare(tiles_[turn_], first);
+  prefetch_rows_.clear();
+  if (next != kNoTile) {
+    prepare(tiles_[turn_ ^ 1], next);
+    list_prefetches(tiles_[turn_ ^ 1]);
+  }
+  prepared_ = next;
+  weigh_rows(tiles_[turn_]);
+  sums.loss = {};
+  std::fill(std::begin(sums.loss.factor_lanes), std::end(sums.loss.factor_lanes), 1.0F);
+  run(tile, sums.loss, sums.slots());
+  kernels_.drain_loss(sums.loss);
+  list_targets(tile, first, sums);
+  turn_ ^= 1;
+}
+
+// Padding and centers without a context in this tile have nothing to add.
+void TileWorker::list_targets(const Tile& tile, std::size_t first, TileSums& sums) const {
+  sums.clear();
+  const std::size_t inputs = std::min<std::size_t>(kTilePositions, layout_->kept_count - first);
+  for (std::size_t i = 0; i < inputs; ++i) {
+    sums.add_target(i, tile.input_rows[i], layout_->kept[first + i].word, false);
+  }
+  std::size_t slot = kTilePositions;
+  for (std::size_t j = 0; j < center_count_; ++j, ++slot) {
+    if (tile.center_contexts[j] != 0) sums.add_target(slot, tile.center_rows[j], tile.center_words[j], true);
+  }
+  for (std::uint32_t k = 0; k < negative_count_; ++k, ++slot) {
+    sums.add_target(slot, tile.negative_rows[k], tile.negatives[k], true);
+  }
+  sums.group();
 }
 
 void TileWorker::start_from(const EpochTotals& totals) noexcept {

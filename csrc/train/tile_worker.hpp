@@ -9,6 +9,7 @@
 
 #include "cpu/kernel_table.hpp"
 #include "support/aligned_buffer.hpp"
+#include "train/tile_sums.hpp"
 #include "train/window_trainer.hpp"
 
 namespace fastembed::train {
@@ -16,6 +17,25 @@ namespace fastembed::train {
 /// Negatives of a tile: at least as many as the pairs of one position (CBOW: one center) draw with `"pair"`, so that what
 /// an input row sees is as varied; a multiple of kTileRows, at most 256.
 std::uint32_t tile_negative_count(const TrainConfig& config) noexcept;
+
+/// Slots of a TileSums for one tile: inputs, centers, negatives.
+std::size_t tile_sum_slots(const TrainConfig& config) noexcept;
+
+/// The positions of a chunk that subsampling leaves, with their windows. Bounds are indices into `kept`.
+struct ChunkLayout {
+  struct Kept {
+    std::int64_t position;
+    std::int32_t word;
+    std::int32_t context_begin;  // the context range of this center
+    std::int32_t context_end;
+  };
+
+  std::vector<Kept> kept;  // the first kept_count are in use
+  std::size_t kept_count = 0;
+  std::vector<std::int32_t> windows;  // by kept position: how many windows hold it
+  std::int64_t token_count = 0;       // raw ones
+  std::int64_t positive_count = 0;
+};
 
 class TileWorker {
  public:
@@ -27,17 +47,20 @@ class TileWorker {
   void train_chunk(const WindowTrainer::Chunk& chunk, const support::StopFlag& stop);
   [[nodiscard]] EpochTotals totals() const noexcept;
 
+  // For tile_rounds.hpp, whose workers share the layouts and change no row on their own.
+
+  static constexpr std::size_t kNoTile = ~std::size_t{0};
+
+  void lay_windows(const WindowTrainer::Chunk& chunk, ChunkLayout& layout) const;
+  /// The chunk whose tiles come next.
+  void use(const ChunkLayout& layout) noexcept;
+  /// Computes the tile that begins at `first`; its loss and what it adds go to `sums`. `next` is the tile that this
+  /// worker will probably be given after it, or kNoTile.
+  void sum_tile(std::size_t first, std::size_t next, TileSums& sums);
+
  private:
   // The step of a row may have this load; see weigh_rows.
   [[nodiscard]] float most_load() const noexcept { return cbow() ? 2.0F : 4.0F; }
-
-  // One position left by subsampling. Bounds are indices into kept_, the context range of this center.
-  struct Kept {
-    std::int64_t position;
-    std::int32_t word;
-    std::int32_t context_begin;
-    std::int32_t context_end;
-  };
 
   // What the kernel is told about one tile.
   struct Tile {
@@ -66,8 +89,7 @@ class TileWorker {
     std::array<float, kTilePositions> gradient_scale;
   };
 
-  void lay_windows(const WindowTrainer::Chunk& chunk);
-  void keep_piece(std::int64_t begin, std::int64_t end);
+  void keep_piece(std::int64_t begin, std::int64_t end, ChunkLayout& layout) const;
   void prepare(Tile& tile, std::size_t first);
   void prepare_skip_gram(Tile& tile, std::size_t first);
   void prepare_cbow(Tile& tile, std::size_t first);
@@ -75,8 +97,9 @@ class TileWorker {
   void leave_out_centers(Tile& tile, std::uint32_t negative);
   void set_scales(Tile& tile, float bound, float most_occurrences, float all_weights);
   void list_prefetches(const Tile& next);
-  void run(const Tile& tile);
-  void run_cbow(const Tile& tile);
+  void list_targets(const Tile& tile, std::size_t first, TileSums& sums) const;
+  void run(const Tile& tile, LossSum& loss, void* const* sum_rows);
+  void run_cbow(const Tile& tile, LossSum& loss);
   [[nodiscard]] bool cbow() const noexcept { return config_.architecture == Architecture::kCbow; }
 
   WindowTrainer& trainer_;
@@ -89,10 +112,11 @@ class TileWorker {
   std::uint32_t negative_count_;
   std::size_t center_count_;
   float negative_weight_;  // of one negative for one window
-  std::vector<Kept> kept_;  // the first kept_count_ are in use
-  std::size_t kept_count_ = 0;
-  std::vector<std::int32_t> windows_;  // by kept position: how many windows hold it
+  ChunkLayout own_layout_;
+  const ChunkLayout* layout_ = nullptr;
   std::array<Tile, 2> tiles_;
+  std::size_t turn_ = 0;            // which tile is under way, in sum_tile
+  std::size_t prepared_ = kNoTile;  // the tile that tiles_[turn_] has been prepared for
   // What a word of the tile may weigh at most, by its number modulo the size: several words may share a slot.
   float input_loads_[512];
   float occurrences_[512];

@@ -9,6 +9,7 @@
 #include "cpu/dispatch.hpp"
 #include "support/rng.hpp"
 #include "support/thread_pool.hpp"
+#include "train/tile_rounds.hpp"
 #include "train/tile_worker.hpp"
 
 namespace fastembed::train {
@@ -346,6 +347,7 @@ WindowTrainer::WindowTrainer(Model& model, CorpusView corpus, std::span<const st
       negatives_(counts, config.ns_exponent),
       keep_thresholds_(keep_thresholds(corpus.counts, config.sample)) {
   make_chunks();
+  if (config.deterministic) round_tiles_ = round_tile_count(corpus.counts, counts, keep_thresholds_, config);
 }
 
 void WindowTrainer::make_chunks() {
@@ -372,22 +374,23 @@ float WindowTrainer::learning_rate_at(std::uint32_t epoch, std::int64_t position
   return static_cast<float>(std::max(config_.min_alpha, config_.alpha - (config_.alpha - config_.min_alpha) * done));
 }
 
+void WindowTrainer::publish(const EpochTotals& totals, int worker) noexcept {
+  Published& published = published_[worker];
+  published.token_count.store(totals.token_count, std::memory_order_relaxed);
+  published.center_count.store(totals.center_count, std::memory_order_relaxed);
+  published.positive_count.store(totals.positive_count, std::memory_order_relaxed);
+  published.loss.store(totals.loss, std::memory_order_relaxed);
+}
+
 template <class Worker>
-void WindowTrainer::run_worker(Worker& worker, Published& published, const support::StopFlag& stop,
+void WindowTrainer::run_worker(Worker& worker, int number, const support::StopFlag& stop,
                                std::chrono::steady_clock::time_point deadline) {
-  const auto publish = [&] {
-    const EpochTotals totals = worker.totals();
-    published.token_count.store(totals.token_count, std::memory_order_relaxed);
-    published.center_count.store(totals.center_count, std::memory_order_relaxed);
-    published.positive_count.store(totals.positive_count, std::memory_order_relaxed);
-    published.loss.store(totals.loss, std::memory_order_relaxed);
-  };
-  publish();
+  publish(worker.totals(), number);
   while (!stop.load(std::memory_order_relaxed) && !pausing_.load(std::memory_order_relaxed)) {
     const std::size_t index = next_chunk_.fetch_add(1);
     if (index >= chunks_.size()) break;
     worker.train_chunk(chunks_[index], stop);
-    publish();
+    publish(worker.totals(), number);
     if (std::chrono::steady_clock::now() >= deadline) pause();
   }
 }
@@ -405,6 +408,7 @@ std::size_t WindowTrainer::chunk_at(std::int64_t position) const {
 
 EpochTotals WindowTrainer::run_epoch(std::uint32_t epoch, int workers, const std::function<void()>& tick,
                                      const EpochPart& part) {
+  if (config_.deterministic) return run_rounds(epoch, workers, tick, part);
   next_chunk_.store(chunk_at(part.start.token_count));
   pausing_.store(false);
   published_ = std::make_unique<Published[]>(workers);
@@ -414,7 +418,7 @@ EpochTotals WindowTrainer::run_epoch(std::uint32_t epoch, int workers, const std
       [this, epoch, &part](int number, const support::StopFlag& stop) {
         const auto run = [&](auto worker) {
           if (number == 0) worker.start_from(part.start);
-          run_worker(worker, published_[number], stop, part.deadline);
+          run_worker(worker, number, stop, part.deadline);
         };
         if (config_.negative_sharing == NegativeSharing::kTile) {
           run(TileWorker(*this, epoch));
@@ -423,6 +427,19 @@ EpochTotals WindowTrainer::run_epoch(std::uint32_t epoch, int workers, const std
         }
       },
       tick);
+  return progress();
+}
+
+EpochTotals WindowTrainer::run_rounds(std::uint32_t epoch, int workers, const std::function<void()>& tick,
+                                      const EpochPart& part) {
+  const std::size_t first_chunk = chunk_at(part.start.token_count);
+  pausing_.store(false);
+  published_ = std::make_unique<Published[]>(1);
+  published_count_ = 1;
+  // More workers than tiles would only have to be waited for.
+  const int busy = std::min(workers, static_cast<int>(round_tiles_));
+  TileRounds rounds(*this, epoch, busy, first_chunk, part);
+  support::run_workers(busy, [&rounds](int number, const support::StopFlag& stop) { rounds.work(number, stop); }, tick);
   return progress();
 }
 

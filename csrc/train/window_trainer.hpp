@@ -25,6 +25,7 @@ enum class NegativeSharing { kTile, kWindow, kPair };
 struct TrainConfig {
   Architecture architecture = Architecture::kSkipGram;
   NegativeSharing negative_sharing = NegativeSharing::kWindow;
+  bool deterministic = false;  // the same bits for any number of workers (tile_rounds.hpp); with kTile only
   bool cbow_mean = true;
   bool shrink_windows = true;
   std::uint32_t window = 5;
@@ -66,8 +67,8 @@ class WindowTrainer {
 
   /// Trains epoch `epoch` (from 0), or the part of it that begins at part.start and pauses soon after part.deadline or
   /// a call of `pause`. `tick` is called on this thread as run_workers says and may read `progress`. With one worker,
-  /// parts give the same bits as the whole, in vectors and totals. Throws std::invalid_argument when part.start is
-  /// no place where an epoch pauses.
+  /// or any number in deterministic training, parts give the same bits as the whole, in vectors and totals. Throws
+  /// std::invalid_argument when part.start is no place where an epoch pauses.
   EpochTotals run_epoch(std::uint32_t epoch, int workers, const std::function<void()>& tick, const EpochPart& part);
 
   /// Ends the epoch under way as soon as every worker has finished its chunk; from any thread.
@@ -76,12 +77,16 @@ class WindowTrainer {
   /// Totals so far of the epoch under way, from any thread.
   [[nodiscard]] EpochTotals progress() const;
 
+  /// Tiles of a round of deterministic training, at which so many workers at most can be busy; else 0.
+  [[nodiscard]] std::size_t round_tiles() const noexcept { return round_tiles_; }
+
   /// The learning rate at raw token `position` of `epoch`: linear decay by raw words, never below min_alpha.
   [[nodiscard]] float learning_rate_at(std::uint32_t epoch, std::int64_t position) const noexcept;
 
  private:
   friend class WindowWorker;
   friend class TileWorker;
+  friend class TileRounds;
 
   // A run of whole pieces (a piece is a sentence, or a part of one longer than max_sentence_length).
   struct Chunk {
@@ -100,9 +105,11 @@ class WindowTrainer {
 
   void make_chunks();
   [[nodiscard]] std::size_t chunk_at(std::int64_t position) const;
+  EpochTotals run_rounds(std::uint32_t epoch, int workers, const std::function<void()>& tick, const EpochPart& part);
+  void publish(const EpochTotals& totals, int worker = 0) noexcept;
 
   template <class Worker>
-  void run_worker(Worker& worker, Published& published, const support::StopFlag& stop,
+  void run_worker(Worker& worker, int number, const support::StopFlag& stop,
                   std::chrono::steady_clock::time_point deadline);
 
   Model& model_;
@@ -111,6 +118,7 @@ class WindowTrainer {
   AliasTable negatives_;
   std::vector<std::uint32_t> keep_thresholds_;
   std::vector<Chunk> chunks_;
+  std::size_t round_tiles_ = 0;
   std::atomic<std::size_t> next_chunk_{0};
   std::atomic<bool> pausing_{false};
   std::unique_ptr<Published[]> published_;

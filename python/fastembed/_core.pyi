@@ -42,6 +42,7 @@ class Trainer:
         max_sentence_length: int,
         precision: str = "float32",
         corpus_counts: NDArray[np.int64] | None = None,
+        deterministic: bool = False,
     ) -> None: ...
     def continue_from(
         self, rows: NDArray[np.int32], vectors: NDArray[np.float32], output_vectors: NDArray[np.float32] | None = None
@@ -54,6 +55,8 @@ class Trainer:
         start: EpochProgress | None = None,
         seconds: float | None = None,
     ) -> EpochProgress: ...
+    @property
+    def round_tiles(self) -> int: ...
     @property
     def pause_point(self) -> PausePoint | None: ...
     def copy_rows(self, output: bool, begin: int, end: int) -> NDArray[np.float32]: ...

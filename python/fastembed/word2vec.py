@@ -45,6 +45,7 @@ class _Options:
     seed: int
     negative_sharing: str
     precision: str
+    deterministic: bool
     workers: int = field(default=1)
 
     @classmethod
@@ -60,8 +61,16 @@ class _Options:
             raise ValueError(
                 f"precision={precision!r} needs negative_sharing='tile', got negative_sharing={negative_sharing!r}"
             )
+        sg = check_bool("sg", given["sg"])
+        deterministic = check_bool("deterministic", given["deterministic"])
+        if deterministic and not (sg and negative_sharing == "tile"):
+            raise ValueError(
+                f"deterministic=True needs negative_sharing='tile' and skip-gram, got negative_sharing="
+                f"{negative_sharing!r} and sg={sg}; every other mode has the same bits each time with workers=1 alone, "
+                "without deterministic=True"
+            )
         return cls(
-            sg=check_bool("sg", given["sg"]),
+            sg=sg,
             vector_size=check_int("vector_size", given["vector_size"], 1, 65_536),
             window=check_int("window", given["window"], 1, 1_000),
             negative=check_int("negative", given["negative"], 1, 1_000),
@@ -76,6 +85,7 @@ class _Options:
             seed=check_int("seed", given["seed"], 0, 2**64 - 1),
             negative_sharing=negative_sharing,
             precision=precision,
+            deterministic=deterministic,
             workers=default_workers(given["workers"]),
         )
 
@@ -118,6 +128,7 @@ class _Training:
             ns_exponent=options.ns_exponent,
             seed=options.seed,
             max_sentence_length=options.max_sentence_length,
+            deterministic=options.deterministic,
             corpus_counts=None if initial is None else initial.corpus_counts(corpus),
         )
         if checkpoint is not None and checkpoint.exists:
@@ -125,6 +136,12 @@ class _Training:
         elif initial is not None:
             initial.give(self.trainer, corpus.words)
         self.history = self.progress.history
+        if 0 < self.trainer.round_tiles < options.workers:
+            _log.warning(
+                "deterministic=True takes %d tiles at a time here: no more than so many of the %d workers have work",
+                self.trainer.round_tiles,
+                options.workers,
+            )
 
     def word_vectors(self, *, take: bool) -> WordVectors:
         vectors, output_vectors = self.trainer.take_vectors() if take else self.trainer.copy_vectors()
@@ -252,6 +269,7 @@ def train_word2vec(
     workers: int | None = None,
     negative_sharing: str = "tile",
     precision: str = "float32",
+    deterministic: bool = False,
     errors: str = "strict",
     memory_budget: int | None = None,
     init: WordVectors | str | os.PathLike[str] | None = None,
@@ -304,8 +322,8 @@ def train_word2vec(
     max_sentence_length : int
         Sentences with more words are cut into pieces of this length; nothing is dropped.
     seed : int
-        Seed of all random draws, 0 to 2**64 - 1. With ``workers=1`` the result is bit-reproducible on one instruction
-        set.
+        Seed of all random draws, 0 to 2**64 - 1. With ``workers=1``, or with ``deterministic=True`` and any number, the
+        result is bit-reproducible on one instruction set.
     workers : int, optional
         Threads. None: `fastembed.set_num_threads`, else ``FASTEMBED_NUM_THREADS``, else the cores the process may use.
     negative_sharing : {"tile", "window", "pair"}
@@ -320,6 +338,9 @@ def train_word2vec(
     precision : {"float32", "bfloat16", "float16"}
         How "tile" stores the vectors while training. The 16-bit formats halve their memory and are rounded
         stochastically; the result is float32 always.
+    deterministic : bool
+        The same bits for the same seed whatever `workers` is, in the vectors and in the history's losses; for "tile"
+        only. See Notes for what it costs.
     errors : {"strict", "replace", "ignore"}
         What to do about invalid UTF-8 in files.
     memory_budget : int, optional
@@ -336,8 +357,9 @@ def train_word2vec(
         Write one after every epoch, or every so many minutes. One is also written at the end, and on Ctrl-C.
     resume : bool
         Go on from the checkpoint if there is one, else start anew. The corpus and all arguments that the result depends
-        on must be the same. With ``workers=1`` the result has the same bits as that of an unbroken run, and so has
-        the history but for its times. Without ``resume=True`` an existing checkpoint is an error: none is overwritten.
+        on must be the same. With ``workers=1``, or with ``deterministic=True`` and any number of workers before and
+        after, the result has the same bits as that of an unbroken run, and so has the history but for its times.
+        Without ``resume=True`` an existing checkpoint is an error: none is overwritten.
     progress : bool
         Show a progress bar on stderr.
     callbacks : iterable of Callback
@@ -378,6 +400,13 @@ def train_word2vec(
     for them (`fastembed.isa.active`). Training costs about
     ``6 * (window + 1) * (negative + 1) * vector_size`` floating-point operations for each word kept. Workers update
     the shared vectors without locks [2]_, so several workers are not bit-reproducible.
+
+    With ``deterministic=True`` up to 8 tiles are computed from the same vectors and then added in the order of the
+    text, each row by one worker. It takes about a quarter more CPU time, and more where other programs take the cores,
+    because workers wait for each other. Gradients are of vectors up to 512 words of text old; word similarity and
+    analogies after 5 epochs were the same. The more often one word occurs (small vocabularies, ``sample=0``), and the
+    higher `alpha`, `window` and `negative`, the fewer tiles make a round, down to one; more workers than tiles do not
+    help, and a warning is logged when there are. Other instruction sets and library versions give other bits.
 
     Training with `init` is a new training with its own learning rates, from `alpha` to `min_alpha`, and its own
     history. Counts are added up (none in `init` count as 0) and order the result; negatives are drawn by them, so that

@@ -70,6 +70,8 @@ inline std::string text(const char* name, std::size_t value) { return std::strin
 
 /// tile_check.cpp. `bfloat16` says that the operands of the tier's products are rounded to bfloat16.
 void check_tiles(const KernelTable& table, Report& report, bool bfloat16);
+/// tile_check.cpp too.
+void check_add_rows(const KernelTable& table, Report& report);
 
 /// cbow_tile_check.cpp.
 void check_cbow_tiles(const KernelTable& table, Report& report, bool bfloat16);

@@ -56,7 +56,8 @@ struct Case {
   }
 
   // The rows' way to the kernel; a center without contexts is padding, which must not change.
-  void run(const KernelTable& table, float rate, LossSum& loss, float* workspace, std::uint64_t seed) {
+  void run(const KernelTable& table, float rate, LossSum& loss, float* workspace, std::uint64_t seed,
+           void* const* sum_rows = nullptr) {
     std::vector<void*> input_rows, center_rows, negative_rows;
     for (const std::size_t word : inputs) input_rows.push_back(input.row(word));
     for (std::size_t j = 0; j < centers; ++j) {
@@ -73,6 +74,7 @@ struct Case {
                      .center_scales = output_scales.data(),
                      .negative_scales = output_scales.data() + centers,
                      .prefetch_rows = input_rows.data(),
+                     .sum_rows = sum_rows,
                      .rounding_seed = seed,
                      .prefetch_count = kTilePositions,
                      .negative_count = shape.negatives,
@@ -181,6 +183,109 @@ void check_tile(const KernelTable& table, Report& report, bool bfloat16, const S
   }
 }
 
+// The sums of a tile, stored: nothing else changes; added to float32 rows in order they give the bits of the step in
+// place, and in float64 what the step must do in whatever format.
+void check_stored(const KernelTable& table, Report& report, bool bfloat16, const Shape& shape, RowFormat format) {
+  const Random start(shape.window * 1000 + shape.dim + 1);
+  const auto fresh = [&] {
+    Random random = start;
+    return Case(random, shape, format, 0.3F);
+  };
+  Case c = fresh(), untouched = fresh(), in_place = fresh();
+  const float rate = 0.025F;
+  const Step wanted = expected(c, rate, bfloat16 ? 0x1p-8 : 0.0);
+  const std::size_t slots = kTilePositions + c.words.size();
+  AlignedBuffer<float> sums(slots * c.depth + kGuard);
+  std::fill(sums.data() + slots * c.depth, sums.data() + slots * c.depth + kGuard, kGuardValue);
+  std::vector<void*> sum_rows;
+  for (std::size_t slot = 0; slot < slots; ++slot) sum_rows.push_back(sums.data() + slot * c.depth);
+  AlignedBuffer<float> workspace(tile_workspace_floats(shape.window, shape.negatives, c.depth));
+  LossSum loss = empty_loss(), loss_in_place = empty_loss();
+  c.run(table, rate, loss, workspace.data(), 1, sum_rows.data());
+  in_place.run(table, rate, loss_in_place, workspace.data(), 1);
+  drain(loss);
+  drain(loss_in_place);
+  const std::string where = "sgns_tile, stored" + text("window", shape.window) + text("dim", shape.dim) +
+                            text("format", static_cast<std::size_t>(format));
+  report.expect(loss.total == loss_in_place.total, where + ": another loss");
+  report.expect(c.input.same_bytes(untouched.input) && c.output.same_bytes(untouched.output),
+                where + ": a row has changed");
+  Wanted input(shape.dim), output(shape.dim);
+  for (std::size_t slot = 0; slot < slots; ++slot) {
+    const bool is_input = slot < kTilePositions;
+    const std::size_t word = is_input ? c.inputs[slot] : c.words[slot - kTilePositions];
+    if (!is_input && slot - kTilePositions < c.centers && c.contexts[slot - kTilePositions] == 0) continue;
+    for (std::size_t i = 0; i < shape.dim; ++i) {
+      const float sum = sums[slot * c.depth + i];
+      (is_input ? input : output).moved[word * shape.dim + i] += static_cast<double>(sum);
+      if (format != RowFormat::kFloat32) continue;
+      auto* const row = static_cast<float*>((is_input ? untouched.input : untouched.output).row(word));
+      row[i] += sum;
+    }
+  }
+  for (std::size_t at = 0; at < kWords * shape.dim; ++at) {
+    const std::size_t word = at / shape.dim, i = at % shape.dim;
+    report.expect_near(c.input.get(word, i) + input.moved[at], wanted.input.value[at], wanted.input.bound[at] + 1e-9,
+                       where + " input" + text("word", word));
+    report.expect_near(c.output.get(word, i) + output.moved[at], wanted.output.value[at],
+                       wanted.output.bound[at] + 1e-9, where + " output" + text("word", word));
+  }
+  if (format == RowFormat::kFloat32) {
+    report.expect(untouched.input.same_bytes(in_place.input) && untouched.output.same_bytes(in_place.output),
+                  where + ": the sums added in order are not the step in place");
+  }
+  for (std::size_t i = 0; i < kGuard; ++i) {
+    report.expect(sums[slots * c.depth + i] == kGuardValue, where + ": wrote behind the sums");
+  }
+}
+
+// Rows of every format, each of them several times in the list.
+void check_add_rows_of(const KernelTable& table, Report& report, RowFormat format, std::size_t dim) {
+  const std::size_t depth = (dim + kRowPadding - 1) / kRowPadding * kRowPadding;
+  const std::string where = "add_rows" + text("dim", dim) + text("format", static_cast<std::size_t>(format));
+  for (const std::size_t count : {0, 1, 2, 3, 120}) {
+    Random random(dim + count), same(dim + count);
+    Matrix matrix(random, dim, depth, format, 0.5F), again(same, dim, depth, format, 0.5F);
+    AlignedBuffer<float> sums(count * depth);
+    std::vector<void*> rows, rows_again;
+    std::vector<const float*> addends;
+    Wanted wanted(dim);
+    for (std::size_t at = 0; at < wanted.value.size(); ++at) wanted.value[at] = matrix.get(at / dim, at % dim);
+    std::vector<std::size_t> updates(kWords);
+    std::vector<float> exact(wanted.value.begin(), wanted.value.end());
+    for (std::size_t n = 0; n < count; ++n) {
+      const std::size_t word = random.next() % (kWords - 1);  // the last one stays as it is
+      random.fill(sums.data() + n * depth, dim, 0.01F);
+      rows.push_back(matrix.row(word));
+      rows_again.push_back(again.row(word));
+      addends.push_back(sums.data() + n * depth);
+      ++updates[word];
+      for (std::size_t i = 0; i < dim; ++i) {
+        wanted.value[word * dim + i] += static_cast<double>(sums[n * depth + i]);
+        exact[word * dim + i] += sums[n * depth + i];
+      }
+    }
+    const auto run = [&](std::vector<void*>& to) {
+      table.add_rows({.rows = to.data(),
+                      .sums = addends.data(),
+                      .rounding_seed = count,
+                      .count = count,
+                      .depth = static_cast<std::uint32_t>(depth),
+                      .row_format = format});
+    };
+    run(rows);
+    run(rows_again);
+    report.expect(matrix.same_bytes(again), where + ": the same seed gives other bits");
+    report.expect(matrix.padding_is_zero(), where + ": the padding has changed");
+    for (std::size_t at = 0; at < wanted.value.size(); ++at) {
+      const double got = matrix.get(at / dim, at % dim);
+      const double value = wanted.value[at];
+      report.expect_near(got, value, storage_error(format, std::fabs(value) + 0.3, updates[at / dim]), where);
+      if (format == RowFormat::kFloat32) report.expect(static_cast<float>(got) == exact[at], where + ": not in order");
+    }
+  }
+}
+
 // Stochastic rounding must be right in expectation: the mean of many runs from the same start is the float64 result
 // within five standard errors (a rounding's variance is at most a quarter of a squared step).
 void check_expectation(const KernelTable& table, Report& report, bool bfloat16, RowFormat format) {
@@ -211,10 +316,19 @@ void check_tiles(const KernelTable& table, Report& report, bool bfloat16) {
   for (const Shape& shape : kShapes) {
     for (const RowFormat format : {RowFormat::kFloat32, RowFormat::kBfloat16, RowFormat::kFloat16}) {
       check_tile(table, report, bfloat16, shape, format);
+      check_stored(table, report, bfloat16, shape, format);
     }
   }
   check_expectation(table, report, bfloat16, RowFormat::kBfloat16);
   check_expectation(table, report, bfloat16, RowFormat::kFloat16);
+}
+
+void check_add_rows(const KernelTable& table, Report& report) {
+  for (const std::size_t dim : {1, 16, 100, 129, 300}) {
+    for (const RowFormat format : {RowFormat::kFloat32, RowFormat::kBfloat16, RowFormat::kFloat16}) {
+      check_add_rows_of(table, report, format, dim);
+    }
+  }
 }
 
 }  // namespace fastembed::check

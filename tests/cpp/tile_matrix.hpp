@@ -48,6 +48,9 @@ class Matrix {
     std::memcpy(&half, at, 2);
     return from_half(half, format_);
   }
+  [[nodiscard]] bool same_bytes(const Matrix& other) const {
+    return std::memcmp(bytes_.data(), other.bytes_.data(), bytes_.size()) == 0;
+  }
   [[nodiscard]] bool padding_is_zero() const {
     for (std::size_t word = 0; word < kWords; ++word) {
       for (std::size_t i = dim_; i < depth_; ++i) {

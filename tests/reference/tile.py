@@ -2,7 +2,7 @@
 
 The pairs and their gradient are those of T. Mikolov et al., NIPS 2013, equation 4. What is a tile's own: all pairs of
 64 consecutive positions are one batch step, and the negatives are drawn once for the tile and weighted so that a
-pair expects `negative` of them.
+pair expects `negative` of them. With ``deterministic=True`` the tiles of a round are computed from the same vectors.
 """
 
 from __future__ import annotations
@@ -20,15 +20,33 @@ MOST_LOAD, MOST_LOAD_CBOW = 4.0, 2.0
 
 @dataclass
 class TileReference(Reference):
+    deterministic: bool = False
+
     def train(self) -> TileReference:
+        tiles = self.round_tiles() if self.deterministic else 1
         for epoch in range(self.epochs):
             self.loss, self.positives = 0.0, 0
             for chunk in self.chunks():
                 kept = self.keep_chunk(epoch, chunk)
-                for first in range(0, len(kept), TILE):
-                    (self.skip_gram_tile if self.sg else self.cbow_tile)(epoch, kept, first)
+                for round_begin in range(0, len(kept), TILE * tiles):
+                    self.input_delta, self.output_delta = np.zeros_like(self.input), np.zeros_like(self.output)
+                    for first in range(round_begin, min(round_begin + TILE * tiles, len(kept)), TILE):
+                        (self.skip_gram_tile if self.sg else self.cbow_tile)(epoch, kept, first)
+                    self.input += self.input_delta
+                    self.output += self.output_delta
             self.losses.append(self.loss / self.positives if self.positives else math.nan)
         return self
+
+    def round_tiles(self) -> int:
+        """Up to 8, so that the updates of one row in a round, in units of a learning rate of 0.025, are up to 6."""
+        counts = self.counts if self.corpus_counts is None else self.corpus_counts
+        kept = counts * (np.array(self.keep) / 2.0**32)
+        drawn = np.where(self.counts > 0, np.maximum(self.counts, 1.0) ** self.ns_exponent, 0.0)
+        input_updates = kept.max() / kept.sum() * (1 + self.negative)
+        output_updates = kept.max() / kept.sum() + self.negative * drawn.max() / drawn.sum()
+        pairs = TILE * (self.window + 1 if self.shrink_windows else 2 * self.window)
+        updates = pairs * max(input_updates, output_updates / 2) * self.alpha * self.alpha / 0.025
+        return int(min(max(6 / updates, 1), 8))
 
     def chunks(self) -> list[list[tuple[int, int]]]:
         """Runs of whole pieces (begin, end) of at least CHUNK tokens each."""
@@ -96,8 +114,8 @@ class TileReference(Reference):
                     for negative in negatives:
                         if negative != center:
                             pair(kept[i][1], negative, 0.0, weight)
-        self.input += scales(input_load, rate, MOST_LOAD) * input_delta
-        self.output += scales(output_load, rate, MOST_LOAD) * output_delta
+        self.input_delta += scales(input_load, rate, MOST_LOAD) * input_delta
+        self.output_delta += scales(output_load, rate, MOST_LOAD) * output_delta
 
     def cbow_tile(self, epoch: int, kept: list[tuple[int, int, list[int]]], first: int) -> None:
         negatives, rate = self.begin(epoch, kept[first][0])
@@ -127,8 +145,8 @@ class TileReference(Reference):
                 alone_load[word] += (1 + self.negative) / len(words)
         occurrences = np.bincount([kept[i][1] for i in used], minlength=len(self.input))
         load = np.maximum(alone_load, whole_load * occurrences / TILE)
-        self.input += scales(load, rate, MOST_LOAD_CBOW) * input_delta
-        self.output += scales(output_load, rate, MOST_LOAD_CBOW) * output_delta
+        self.input_delta += scales(load, rate, MOST_LOAD_CBOW) * input_delta
+        self.output_delta += scales(output_load, rate, MOST_LOAD_CBOW) * output_delta
 
 
 def scales(load: np.ndarray, rate: float, most: float) -> np.ndarray:
