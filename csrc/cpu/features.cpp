@@ -98,8 +98,7 @@ constexpr std::array kNames{
     std::pair{kFeature_avx512f, "avx512f"},   std::pair{kFeature_avx512bw, "avx512bw"},
     std::pair{kFeature_avx512dq, "avx512dq"}, std::pair{kFeature_avx512vl, "avx512vl"},
     std::pair{kFeature_avx512cd, "avx512cd"}, std::pair{kFeature_avx512bf16, "avx512bf16"},
-    std::pair{kFeature_amx_tile, "amx_tile"},
-    std::pair{kFeature_amx_bf16, "amx_bf16"},
+    std::pair{kFeature_amx_tile, "amx_tile"}, std::pair{kFeature_amx_bf16, "amx_bf16"},
     std::pair{kFeature_neon, "neon"},
 };
 

@@ -78,17 +78,17 @@ enum class RowFormat : std::uint32_t { kFloat32, kBfloat16, kFloat16 };
 ///   g = learning_rate * (1 - sigmoid(x)) for a center r and its contexts i, 0 for other inputs;
 ///   g = -learning_rate * weight(i, r) * sigmoid(x) for a negative r;
 ///   in_i += input_scales[i] * sum_r g[i][r] * out_r        out_r += scale_r * sum_i g[i][r] * in_i
-/// with scale_r of center_scales or negative_scales; all scales are 1 when their pointer is null. The weight is special_weights[r][i] where special_weights[r] is not null, else input_weights[i]. The loss takes the
-/// negatives by the same weights. Rows may repeat and receive every update; a row that must not change (padding)
-/// has no context and no weight. `center_rows` has tile_center_rows(window) entries, and so has `center_contexts`: bit
-/// i of entry j is set when input i is a context of center j.
-/// `negative_count` is a multiple of kTileRows, at least one. `dim` is the number of columns in use, `depth` the same
-/// padded to kRowPadding. `prefetch_rows` names rows that a later tile will need. `rounding_seed` seeds the stochastic
-/// rounding of 16-bit rows. `workspace` is 64-byte aligned and holds tile_workspace_floats(...) floats, zeros before
-/// its first use; it serves tiles of the same window, negative_count and depth only.
-/// With `sum_rows` no row changes: what would be added to a row is stored instead, at one address for each of the
-/// inputs, then of the tile_center_rows(window) centers, then of the negatives, `depth` floats each, all distinct. Centers
-/// without contexts may be left out. Null: rows are updated in place.
+/// with scale_r of center_scales or negative_scales; all scales are 1 when their pointer is null. The weight is
+/// special_weights[r][i] where special_weights[r] is not null, else input_weights[i]. The loss takes the negatives by
+/// the same weights. Rows may repeat and receive every update; a row that must not change (padding) has no context and
+/// no weight. `center_rows` has tile_center_rows(window) entries, and so has `center_contexts`: bit i of entry j is set
+/// when input i is a context of center j. `negative_count` is a multiple of kTileRows, at least one. `dim` is the
+/// number of columns in use, `depth` the same padded to kRowPadding. `prefetch_rows` names rows that a later tile will
+/// need. `rounding_seed` seeds the stochastic rounding of 16-bit rows. `workspace` is 64-byte aligned and holds
+/// tile_workspace_floats(...) floats, zeros before its first use; it serves tiles of the same window, negative_count
+/// and depth only. With `sum_rows` no row changes: what would be added to a row is stored instead, at one address for
+/// each of the inputs, then of the tile_center_rows(window) centers, then of the negatives, `depth` floats each, all
+/// distinct. Centers without contexts may be left out. Null: rows are updated in place.
 struct SgnsTile {
   void* const* input_rows;
   void* const* center_rows;
@@ -207,28 +207,28 @@ struct TokenEdges {
 };
 
 // name, return type, parameter list. The table, inheritance and introspection are generated from this list.
-#define FASTEMBED_KERNELS(X)                                                                                     \
-  /* Inner product of two rows of any length; float32 accumulation; |error| <= depth * 2^-24 * sum |a_i b_i|. */ \
-  X(dot_f32, float, (const float* a, const float* b, std::size_t depth))                                         \
-  /* out[i] = 1 / (1 + exp(-x[i])) for any length, in place allowed; |error| <= 4 * 2^-24 relative, below -87    \
-     1.7e-38 absolute. What NaN gives is not specified. */                                                       \
-  X(sigmoid_f32, void, (const float* x, std::size_t count, float* out))                                          \
-  /* See SgnsWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                       \
-  X(sgns_window_f32, void, (const SgnsWindow& step))                                                             \
-  /* See CbowWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                       \
-  X(cbow_window_f32, void, (const CbowWindow& step))                                                             \
+#define FASTEMBED_KERNELS(X)                                                                                      \
+  /* Inner product of two rows of any length; float32 accumulation; |error| <= depth * 2^-24 * sum |a_i b_i|. */  \
+  X(dot_f32, float, (const float* a, const float* b, std::size_t depth))                                          \
+  /* out[i] = 1 / (1 + exp(-x[i])) for any length, in place allowed; |error| <= 4 * 2^-24 relative, below -87     \
+     1.7e-38 absolute. What NaN gives is not specified. */                                                        \
+  X(sigmoid_f32, void, (const float* x, std::size_t count, float* out))                                           \
+  /* See SgnsWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                        \
+  X(sgns_window_f32, void, (const SgnsWindow& step))                                                              \
+  /* See CbowWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                        \
+  X(cbow_window_f32, void, (const CbowWindow& step))                                                              \
   /* See SgnsTile. Allocates nothing. Products are rounded as the tier says: float32, or operands in bfloat16. */ \
-  X(sgns_tile, void, (const SgnsTile& tile))                                                                     \
-  /* See CbowTile; otherwise as sgns_tile. */                                                                    \
-  X(cbow_tile, void, (const CbowTile& tile))                                                                     \
+  X(sgns_tile, void, (const SgnsTile& tile))                                                                      \
+  /* See CbowTile; otherwise as sgns_tile. */                                                                     \
+  X(cbow_tile, void, (const CbowTile& tile))                                                                      \
   /* See RowSums. The same bits in whatever runs of consecutive rows float32 rows are given. */                   \
-  X(add_rows, void, (const RowSums& step))                                                                       \
-  /* Folds the lanes into loss.total and resets them. */                                                         \
-  X(drain_loss, void, (LossSum & loss))                                                                          \
-  /* Runs rounds * 12 dependent multiply-adds on sink[0], sink[1] in registers; returns the flops done. */       \
-  X(fma_peak_f32, double, (std::size_t rounds, float* sink))                                                     \
-  /* See TokenEdges. Reads 64 * blocks bytes at any alignment. White space is \t \n \v \f \r and the space;      \
-     every other byte, NUL included, belongs to a token. `position` (below 2^31 - 64 * blocks) is text's own. */ \
+  X(add_rows, void, (const RowSums& step))                                                                        \
+  /* Folds the lanes into loss.total and resets them. */                                                          \
+  X(drain_loss, void, (LossSum & loss))                                                                           \
+  /* Runs rounds * 12 dependent multiply-adds on sink[0], sink[1] in registers; returns the flops done. */        \
+  X(fma_peak_f32, double, (std::size_t rounds, float* sink))                                                      \
+  /* See TokenEdges. Reads 64 * blocks bytes at any alignment. White space is \t \n \v \f \r and the space;       \
+     every other byte, NUL included, belongs to a token. `position` (below 2^31 - 64 * blocks) is text's own. */  \
   X(token_edges_u8, void, (const std::uint8_t* text, std::size_t blocks, std::uint32_t position, TokenEdges& found))
 
 struct KernelTable {

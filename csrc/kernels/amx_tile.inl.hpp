@@ -90,7 +90,8 @@ inline void load_block(const float* from, std::size_t stride, Vec::Reg (&block)[
   for (std::size_t negative = 0; negative < layout.tile.negative_count; negative += kTileSide) {
     for (std::size_t n = 0; n < kTileSide / kBlockRows; ++n) prefetch.advance();
     if (negative % kFactorsPerFloat == 0 && negative != 0) fold_negative_loss(layout);
-    amx_score(layout, layout.first_negative + negative, layout.halo, kPositions / kTileSide, layout.scratch, kPositions);
+    amx_score(layout, layout.first_negative + negative, layout.halo, kPositions / kTileSide, layout.scratch,
+              kPositions);
     for (std::size_t block = 0; block < kTileSide; block += kBlockRows) {
       for (std::size_t input = 0; input < kPositions; input += kLanes) {
         Vec::Reg scores[kBlockRows];
@@ -129,7 +130,8 @@ inline void amx_update(const AmxLayout& layout, const AmxSteps (&runs)[2], const
     }
     store_sums<kCount>(sums + at, depth);
   });
-  // Scaled in memory: a compiler may join a product and a sum in one rounding, and stored sums could not be added alike.
+  // Scaled in memory: a compiler may join a product and a sum in one rounding, and stored sums could not be added
+  // alike.
   for (std::size_t r = 0; targets.scales != nullptr && r < kTileSide; ++r) {
     const Vec::Reg scale = Vec::broadcast(targets.scales[r]);
     for (std::size_t i = r * depth; i < (r + 1) * depth; i += kLanes) {

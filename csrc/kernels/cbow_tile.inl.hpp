@@ -1,6 +1,6 @@
 // CBOW with negative sampling for a tile of 64 centers at once. The means of the contexts are the inputs of a tile
-// step that has negatives alone; the centers' own rows, one for each mean, are dealt with in float32. What the step adds
-// to the means goes to the context rows. Called by the tile trainer.
+// step that has negatives alone; the centers' own rows, one for each mean, are dealt with in float32. What the step
+// adds to the means goes to the context rows. Called by the tile trainer.
 #pragma once
 
 #include "kernels/sgns_tile.inl.hpp"
@@ -156,10 +156,9 @@ template <class Product, class Rows>
         sums[r * kColumns + c] = Vec::mul(gradient, Rows::load(center + c * kLanes));
       }
     }
-    accumulate<Product, kBlockRows, kColumns>(sums, layout.by_row(layout.first_negative, layout.halo + first),
-                                              layout.pitch, 1,
-                                              layout.output_by_row + layout.first_negative / kFactors * depth + at,
-                                              depth, tile.negative_count / kFactors);
+    accumulate<Product, kBlockRows, kColumns>(
+        sums, layout.by_row(layout.first_negative, layout.halo + first), layout.pitch, 1,
+        layout.output_by_row + layout.first_negative / kFactors * depth + at, depth, tile.negative_count / kFactors);
     for (std::size_t r = 0; r < kBlockRows; ++r) {
       for (std::size_t c = 0; c < kColumns; ++c) {
         Vec::store(buffers.error + (first + r) * depth + at + c * kLanes, sums[r * kColumns + c]);

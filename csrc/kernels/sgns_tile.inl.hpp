@@ -100,7 +100,7 @@ struct TileLayout {
 
   const SgnsTile& tile;
   std::size_t depth;
-  std::size_t depth_pitch;  // elements of a row packed by depth
+  std::size_t depth_pitch;     // elements of a row packed by depth
   std::size_t first_negative;  // output row
   std::size_t used_centers;
   std::size_t band_rows;  // centers that a block of inputs may have
@@ -171,7 +171,7 @@ template <class Product, std::size_t kColumns>
   const std::size_t pitch = layout.depth_pitch;
   const std::size_t steps = (layout.tile.dim + Product::kFactors - 1) / Product::kFactors;
   accumulate<Product, kBlockRows, kColumns>(scores, layout.output_by_depth + row * pitch, 1, pitch,
-                                           layout.input_columns + column, layout.pitch, steps);
+                                            layout.input_columns + column, layout.pitch, steps);
 }
 
 // Bit n says whether input first + n is a context of the center whose contexts are `contexts`.
@@ -329,8 +329,7 @@ struct Targets {
 // Adds the sums of a block to kBlockRows rows of a matrix. A row may repeat, so it is read here and not before.
 template <class Rows, std::size_t kColumns>
 [[gnu::always_inline]] inline void add_to_rows(const Targets& targets, std::size_t at,
-                                               Vec::Reg (&sums)[kBlockRows * kColumns],
-                                               RoundingBits& random) noexcept {
+                                               Vec::Reg (&sums)[kBlockRows * kColumns], RoundingBits& random) noexcept {
   if (targets.scales != nullptr) [[unlikely]] {
     for (std::size_t r = 0; r < kBlockRows; ++r) {
       const Vec::Reg scale = Vec::broadcast(targets.scales[r]);
@@ -339,7 +338,8 @@ template <class Rows, std::size_t kColumns>
   }
   for (std::size_t r = 0; r < kBlockRows; ++r) {
     for (std::size_t c = 0; c < kColumns; ++c) {
-      Rows::add(static_cast<typename Rows::Element*>(targets.rows[r]) + at + c * kLanes, sums[r * kColumns + c], random);
+      Rows::add(static_cast<typename Rows::Element*>(targets.rows[r]) + at + c * kLanes, sums[r * kColumns + c],
+                random);
     }
   }
 }
@@ -357,9 +357,9 @@ template <class Product, class Rows>
       const std::size_t at = vector * kLanes;
       Vec::Reg sums[kBlockRows * kColumns];
       for (auto& sum : sums) sum = Vec::zero();
-      accumulate<Product, kBlockRows, kColumns>(sums, layout.by_row(layout.first_negative, layout.halo + input), layout.pitch,
-                                                1, layout.output_by_row + layout.first_negative / kFactors * depth + at,
-                                                depth, tile.negative_count / kFactors);
+      accumulate<Product, kBlockRows, kColumns>(
+          sums, layout.by_row(layout.first_negative, layout.halo + input), layout.pitch, 1,
+          layout.output_by_row + layout.first_negative / kFactors * depth + at, depth, tile.negative_count / kFactors);
       // Center j has contexts j - 2 * window .. j in terms of inputs.
       accumulate<Product, kBlockRows, kColumns>(sums, layout.by_row(input, layout.halo + input), layout.pitch, 1,
                                                 layout.output_by_row + input / kFactors * depth + at, depth,
@@ -381,10 +381,9 @@ template <class Product, class Rows>
     const std::size_t at = vector * kLanes;
     Vec::Reg sums[kBlockRows * kColumns];
     for (auto& sum : sums) sum = Vec::zero();
-    accumulate<Product, kBlockRows, kColumns>(sums, layout.by_input(row, layout.halo + begin), 1,
-                                              layout.pitch / kFactors,
-                                              layout.input_by_row + begin / kFactors * depth + at, depth,
-                                              (end - begin) / kFactors);
+    accumulate<Product, kBlockRows, kColumns>(
+        sums, layout.by_input(row, layout.halo + begin), 1, layout.pitch / kFactors,
+        layout.input_by_row + begin / kFactors * depth + at, depth, (end - begin) / kFactors);
     add_to_rows<Rows, kColumns>(targets, at, sums, random);
   });
 }

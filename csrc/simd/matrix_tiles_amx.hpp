@@ -35,17 +35,11 @@ class MatrixUnit {
   // 16 rows of 16 elements, `stride` elements apart.
   template <int kTile>
   static void load(const float* from, std::size_t stride) noexcept {
-    __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2"
-                     :
-                     : "r"(from), "r"(stride * sizeof(float)), "i"(kTile)
-                     : "memory");
+    __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(stride * sizeof(float)), "i"(kTile) : "memory");
   }
   template <int kTile>
   static void store(float* to, std::size_t stride) noexcept {
-    __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)"
-                     :
-                     : "r"(to), "r"(stride * sizeof(float)), "i"(kTile)
-                     : "memory");
+    __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(to), "r"(stride * sizeof(float)), "i"(kTile) : "memory");
   }
   // sum[r][c] += a[r] . b[.][c], 16 pairs deep.
   template <int kSum, int kLeft, int kRight>

@@ -220,10 +220,10 @@ void TileWorker::prepare_cbow(Tile& tile, std::size_t first) {
   }
 }
 
-// A tile is one step, so a row that occurs often in it takes a long one: too long for convergence where a few words make
-// up much of the text (small vocabularies, no subsampling, wide windows with many negatives). The load of a row is the
-// learning rate times the weight of all its pairs in the tile. Steps of rows with more than most_load() are scaled down
-// to it: about five occurrences at the defaults, so that subsampled text is hardly ever touched.
+// A tile is one step, so a row that occurs often in it takes a long one: too long for convergence where a few words
+// make up much of the text (small vocabularies, no subsampling, wide windows with many negatives). The load of a row is
+// the learning rate times the weight of all its pairs in the tile. Steps of rows with more than most_load() are scaled
+// down to it: about five occurrences at the defaults, so that subsampled text is hardly ever touched.
 //
 // A mean of CBOW moves with all of its contexts, each of which moves by the whole error: the load of a word is weighed
 // by its share of the tile, at least by that of one context of a mean.
@@ -312,7 +312,8 @@ void TileWorker::set_scales(Tile& tile, float bound, float most_occurrences, flo
 void TileWorker::list_prefetches(const Tile& next) {
   prefetch_rows_.clear();
   if (cbow()) {
-    prefetch_rows_.insert(prefetch_rows_.end(), next.context_rows.begin() + 2 * config_.window, next.context_rows.end());
+    prefetch_rows_.insert(prefetch_rows_.end(), next.context_rows.begin() + 2 * config_.window,
+                          next.context_rows.end());
     prefetch_rows_.insert(prefetch_rows_.end(), next.center_rows.begin(), next.center_rows.end());
     prefetch_rows_.insert(prefetch_rows_.end(), next.negative_rows.begin(), next.negative_rows.end());
     return;
@@ -325,26 +326,26 @@ void TileWorker::list_prefetches(const Tile& next) {
 void TileWorker::run(const Tile& tile, LossSum& loss, void* const* sum_rows) {
   if (cbow()) return run_cbow(tile, loss);
   kernels_.sgns_tile({.input_rows = tile.input_rows.data(),
-                          .center_rows = tile.center_rows.data(),
-                          .negative_rows = tile.negative_rows.data(),
-                          .center_contexts = tile.center_contexts.data(),
-                          .input_weights = tile.input_weights.data(),
-                          .special_weights = tile.special_weights.data(),
-                          .input_scales = tile.scaled ? tile.input_scales.data() : nullptr,
-                          .center_scales = tile.scaled ? tile.center_scales.data() : nullptr,
-                          .negative_scales = tile.scaled ? tile.negative_scales.data() : nullptr,
-                          .prefetch_rows = prefetch_rows_.data(),
-                          .sum_rows = sum_rows,
-                          .rounding_seed = tile.rounding_seed,
-                          .prefetch_count = static_cast<std::uint32_t>(prefetch_rows_.size()),
-                          .negative_count = negative_count_,
-                          .window = config_.window,
-                          .dim = static_cast<std::uint32_t>(trainer_.model_.vector_size()),
-                          .depth = static_cast<std::uint32_t>(trainer_.model_.depth()),
-                          .learning_rate = tile.learning_rate,
-                          .row_format = trainer_.model_.format(),
-                          .workspace = workspace_.data(),
-                          .loss = &loss});
+                      .center_rows = tile.center_rows.data(),
+                      .negative_rows = tile.negative_rows.data(),
+                      .center_contexts = tile.center_contexts.data(),
+                      .input_weights = tile.input_weights.data(),
+                      .special_weights = tile.special_weights.data(),
+                      .input_scales = tile.scaled ? tile.input_scales.data() : nullptr,
+                      .center_scales = tile.scaled ? tile.center_scales.data() : nullptr,
+                      .negative_scales = tile.scaled ? tile.negative_scales.data() : nullptr,
+                      .prefetch_rows = prefetch_rows_.data(),
+                      .sum_rows = sum_rows,
+                      .rounding_seed = tile.rounding_seed,
+                      .prefetch_count = static_cast<std::uint32_t>(prefetch_rows_.size()),
+                      .negative_count = negative_count_,
+                      .window = config_.window,
+                      .dim = static_cast<std::uint32_t>(trainer_.model_.vector_size()),
+                      .depth = static_cast<std::uint32_t>(trainer_.model_.depth()),
+                      .learning_rate = tile.learning_rate,
+                      .row_format = trainer_.model_.format(),
+                      .workspace = workspace_.data(),
+                      .loss = &loss});
 }
 
 void TileWorker::run_cbow(const Tile& tile, LossSum& loss) {

@@ -14,8 +14,8 @@
 
 namespace fastembed::train {
 
-/// Negatives of a tile: at least as many as the pairs of one position (CBOW: one center) draw with `"pair"`, so that what
-/// an input row sees is as varied; a multiple of kTileRows, at most 256.
+/// Negatives of a tile: at least as many as the pairs of one position (CBOW: one center) draw with `"pair"`, so that
+/// what an input row sees is as varied; a multiple of kTileRows, at most 256.
 std::uint32_t tile_negative_count(const TrainConfig& config) noexcept;
 
 /// Slots of a TileSums for one tile: inputs, centers, negatives.

@@ -18,8 +18,8 @@ namespace fastembed::train {
 
 enum class Architecture { kSkipGram, kCbow };
 
-/// Who shares negatives: the positions of a tile of text (tile_worker.hpp; skip-gram); the context words of one center, picked from a pool that a stretch of text shares; or nobody,
-/// as in word2vec.c.
+/// Who shares negatives: the positions of a tile of text (tile_worker.hpp; skip-gram); the context words of one center,
+/// picked from a pool that a stretch of text shares; or nobody, as in word2vec.c.
 enum class NegativeSharing { kTile, kWindow, kPair };
 
 struct TrainConfig {

@@ -1,4 +1,5 @@
-// The amx tier's kernel with the tile registers emulated in memory, so that it can be checked on a machine without them.
+// The amx tier's kernel with the tile registers emulated in memory, so that it can be checked on a machine without
+// them.
 #include <cstddef>
 #include <cstdint>
 

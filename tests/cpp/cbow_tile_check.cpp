@@ -152,8 +152,7 @@ void add_center(const Case& c, std::size_t j, float rate, double operand, Step& 
       const double scale = c.output_scales[r];
       step.output.value[at] += scale * g * mean[d];
       step.output.moved[at] += scale * std::fabs(g) * size[d];
-      step.output.bound[at] +=
-          scale * size[d] * (g_error * (1 + product) + std::fabs(g) * (product + terms * kUnit));
+      step.output.bound[at] += scale * size[d] * (g_error * (1 + product) + std::fabs(g) * (product + terms * kUnit));
     }
   }
   for (std::uint32_t i = c.begin[j]; i < c.end[j]; ++i) {

@@ -66,7 +66,9 @@ class Random {
 inline double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
 inline double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }
 
-inline std::string text(const char* name, std::size_t value) { return std::string(" ") + name + "=" + std::to_string(value); }
+inline std::string text(const char* name, std::size_t value) {
+  return std::string(" ") + name + "=" + std::to_string(value);
+}
 
 /// tile_check.cpp. `bfloat16` says that the operands of the tier's products are rounded to bfloat16.
 void check_tiles(const KernelTable& table, Report& report, bool bfloat16);
