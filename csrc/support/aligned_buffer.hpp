@@ -23,7 +23,9 @@ class AlignedBuffer {
   explicit AlignedBuffer(std::size_t count) : count_(count) {
     constexpr std::size_t kHugePage = std::size_t{2} << 20;
     if (count > (SIZE_MAX - kHugePage) / sizeof(T)) throw std::bad_alloc();
-    const std::size_t alignment = count * sizeof(T) >= 4 * kHugePage ? kHugePage : 64;
+    // Where rounding up wastes little: from 8 MiB, or in whole huge pages.
+    const bool huge = count * sizeof(T) >= 4 * kHugePage || (count != 0 && count * sizeof(T) % kHugePage == 0);
+    const std::size_t alignment = huge ? kHugePage : 64;
     const std::size_t bytes = (count * sizeof(T) + alignment - 1) / alignment * alignment;
     memory_.reset(static_cast<T*>(std::aligned_alloc(alignment, bytes == 0 ? alignment : bytes)));
     if (!memory_) throw std::bad_alloc();
