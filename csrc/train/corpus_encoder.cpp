@@ -8,10 +8,13 @@
 #include <utility>
 
 #include "cpu/dispatch.hpp"
+#include "support/free_memory.hpp"
 #include "train/mapped_file.hpp"
 
 namespace fastembed::train {
 namespace {
+
+constexpr std::uint64_t kManyTokens = 1 << 16;  // distinct; fewer leave little behind
 
 bool is_space(std::uint8_t byte) noexcept { return byte == ' ' || (byte >= '\t' && byte <= '\r'); }
 
@@ -62,6 +65,15 @@ CorpusEncoder::CorpusEncoder(CorpusOptions options)
   for (int i = 0; i < options_.workers; ++i) {
     workers_.push_back(std::make_unique<ChunkEncoder>(options_.errors, options_.break_at_dropped));
   }
+}
+
+// Tables and id maps were allocated by several threads, whose heaps would keep them: 175 MB after 1M words with two
+// workers (glibc 2.36), which the matrices that come next cannot use.
+CorpusEncoder::~CorpusEncoder() {
+  workers_.clear();
+  segments_.clear();
+  vocabulary_ = SharedVocabulary(1);
+  if (stats_.distinct_tokens >= kManyTokens) support::return_free_memory();
 }
 
 void CorpusEncoder::store_segment(Segment& segment, int worker) {

@@ -60,6 +60,9 @@ struct EncodedCorpus {
 class CorpusEncoder {
  public:
   explicit CorpusEncoder(CorpusOptions options);
+  ~CorpusEncoder();
+  CorpusEncoder(const CorpusEncoder&) = delete;
+  CorpusEncoder& operator=(const CorpusEncoder&) = delete;
 
   /// Regular files, one after the other. Throws std::system_error naming the path, InvalidUtf8, or
   /// std::invalid_argument for a token that is too long.

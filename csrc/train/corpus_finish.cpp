@@ -88,7 +88,6 @@ std::vector<SharedVocabulary::IdMap> CorpusEncoder::merge_tables(const Tick& tic
   std::vector<TokenTable*> tables;
   for (const auto& worker : workers_) tables.push_back(&worker->table());
   auto new_ids = vocabulary_.absorb(tables, tick);
-  for (TokenTable* table : tables) *table = TokenTable();
   new_ids.emplace(new_ids.begin());
   return new_ids;
 }

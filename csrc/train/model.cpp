@@ -1,5 +1,6 @@
 #include "train/model.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 #include <string>
@@ -113,8 +114,14 @@ void Model::copy_rows(const Bytes& matrix, std::size_t begin, std::size_t end, f
 
 float* Model::release_rows(Bytes& matrix) {
   if (format_ != RowFormat::kFloat32) {
-    support::AlignedBuffer<float> floats(word_count_ * vector_size_);
-    copy_rows(matrix, 0, word_count_, floats.data());
+    // The rows that have been converted are given back on the way: the two matrices never exist twice.
+    auto floats = support::AlignedBuffer<float>::uninitialised(word_count_ * vector_size_);
+    constexpr std::size_t kBlock = 4096;
+    for (std::size_t begin = 0; begin < word_count_; begin += kBlock) {
+      const std::size_t end = std::min(word_count_, begin + kBlock);
+      copy_rows(matrix, begin, end, floats.data() + begin * vector_size_);
+      matrix.discard_up_to(end * row_bytes_);
+    }
     matrix = Bytes();
     return floats.release();
   }

@@ -4,7 +4,9 @@
 #include <atomic>
 #include <charconv>
 #include <limits>
+#include <numeric>
 #include <stdexcept>
+#include <utility>
 
 #include "train/sorted_words.hpp"
 
@@ -12,14 +14,14 @@ namespace fastembed::train {
 
 std::size_t SharedVocabulary::size() const noexcept {
   std::size_t total = 0;
-  for (const auto& table : partitions_) total += table.size();
+  for (const auto& table : tables_) total += table.size();
   return total;
 }
 
 std::size_t SharedVocabulary::id_limit() const noexcept {
   std::size_t largest = 0;
-  for (const auto& table : partitions_) largest = std::max(largest, table.size());
-  return largest * kPartitions;
+  for (const auto& table : tables_) largest = std::max(largest, table.size());
+  return largest * (has_one_table_ ? 1 : kPartitions);
 }
 
 void SharedVocabulary::for_each_partition(const std::function<void(int, const support::StopFlag&)>& task,
@@ -33,32 +35,49 @@ void SharedVocabulary::for_each_partition(const std::function<void(int, const su
       tick);
 }
 
+std::vector<TokenTable> SharedVocabulary::empty_tables() const {
+  std::vector<TokenTable> tables;
+  if (has_one_table_) {
+    tables.emplace_back();
+  } else {
+    for (int i = 0; i < kPartitions; ++i) tables.emplace_back(kPartitionBits);
+  }
+  return tables;
+}
+
+// Tokens arrive in the order of their hashes: without room made beforehand they would crowd at a table's front.
 std::vector<SharedVocabulary::IdMap> SharedVocabulary::absorb(std::span<TokenTable* const> tables, const Tick& tick) {
   std::vector<IdMap> maps;
   for (const TokenTable* table : tables) maps.emplace_back(table->size());
-  if (partitions_.empty()) {
-    for (int i = 0; i < kPartitions; ++i) partitions_.emplace_back(kPartitionBits);
+  if (tables_.empty() && has_one_table_ && tables.size() == 1) {
+    std::iota(maps.front().begin(), maps.front().end(), 0);
+    tables_.push_back(std::exchange(*tables.front(), TokenTable()));
+    return maps;
+  }
+  if (tables_.empty()) tables_ = empty_tables();
+  if (has_one_table_) {
+    for (const TokenTable* table : tables) tables_.front().reserve(tables_.front().size() + table->size());
   }
   for_each_partition(
       [&](int partition, const support::StopFlag&) {
-        TokenTable& target = partitions_[static_cast<std::size_t>(partition)];
+        TokenTable& target = tables_[table_index(partition)];
         for (std::size_t t = 0; t < tables.size(); ++t) {
-          // Tokens arrive in the order of their hashes: without room made beforehand they would crowd at the front.
-          target.reserve(target.size() + tables[t]->size() / kPartitions * 5 / 4 + 64);
+          if (!has_one_table_) target.reserve(target.size() + tables[t]->size() / kPartitions * 5 / 4 + 64);
           tables[t]->for_each_in_partition(
               static_cast<std::uint32_t>(partition), kPartitionBits, [&](const TokenTable::Slot& slot) {
                 TokenTable::Slot& own = target.find(slot.key());
+                std::int32_t& new_id = maps[t][static_cast<std::size_t>(slot.id)];
                 if (own.count != 0) {
                   own.count += slot.count;
-                  maps[t][static_cast<std::size_t>(slot.id)] = shared_id(own.id, partition);
+                  new_id = shared_id(own.id, partition);
                 } else {
-                  maps[t][static_cast<std::size_t>(slot.id)] =
-                      shared_id(target.insert(own, slot.key(), slot.count), partition);
+                  new_id = shared_id(target.insert(own, slot.key(), slot.count), partition);
                 }
               });
         }
       },
       tick);
+  for (TokenTable* table : tables) *table = TokenTable();
   if (id_limit() > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) {
     throw std::length_error("more distinct tokens than 31-bit ids; set max_vocab_size lower");
   }
@@ -66,22 +85,29 @@ std::vector<SharedVocabulary::IdMap> SharedVocabulary::absorb(std::span<TokenTab
 }
 
 SharedVocabulary::IdMap SharedVocabulary::prune(std::uint64_t max_count, const Tick& tick) {
+  std::vector<std::size_t> survivors(kPartitions);
+  for_each_partition(
+      [&](int partition, const support::StopFlag&) {
+        std::size_t& count = survivors[static_cast<std::size_t>(partition)];
+        for_each_token(partition, [&](const TokenTable::Slot& slot) { count += slot.count > max_count ? 1 : 0; });
+      },
+      tick);
+  std::vector<TokenTable> kept = empty_tables();
+  if (has_one_table_) kept.front().reserve(std::accumulate(survivors.begin(), survivors.end(), std::size_t{0}));
   IdMap new_ids(id_limit(), -1);
   for_each_partition(
       [&](int partition, const support::StopFlag&) {
-        TokenTable& old = partitions_[static_cast<std::size_t>(partition)];
-        std::size_t survivors = 0;
-        old.for_each([&](const TokenTable::Slot& slot) { survivors += slot.count > max_count ? 1 : 0; });
-        TokenTable kept(kPartitionBits);
-        kept.reserve(survivors);
-        old.for_each([&](const TokenTable::Slot& slot) {
+        TokenTable& target = kept[table_index(partition)];
+        if (!has_one_table_) target.reserve(survivors[static_cast<std::size_t>(partition)]);
+        for_each_token(partition, [&](const TokenTable::Slot& slot) {
           if (slot.count <= max_count) return;
-          const std::int32_t id = kept.insert(kept.find(slot.key()), slot.key(), slot.count);
+          const std::int32_t id = target.insert(target.find(slot.key()), slot.key(), slot.count);
           new_ids[static_cast<std::size_t>(shared_id(slot.id, partition))] = shared_id(id, partition);
         });
-        old = std::move(kept);
+        if (!has_one_table_) tables_[table_index(partition)] = std::exchange(target, TokenTable());
       },
       tick);
+  if (has_one_table_) tables_ = std::move(kept);
   return new_ids;
 }
 
@@ -92,7 +118,7 @@ std::uint64_t SharedVocabulary::count_limit(std::uint64_t min_count, std::uint64
   std::vector<std::vector<std::uint64_t>> counts(kPartitions);
   for_each_partition(
       [&](int partition, const support::StopFlag&) {
-        partitions_[static_cast<std::size_t>(partition)].for_each([&](const TokenTable::Slot& slot) {
+        for_each_token(partition, [&](const TokenTable::Slot& slot) {
           if (slot.count < min_count || known.find(slot, integers) >= 0) return;
           counts[static_cast<std::size_t>(partition)].push_back(slot.count);
         });
@@ -115,7 +141,7 @@ std::vector<std::vector<SharedVocabulary::Kept>> SharedVocabulary::keep(std::uin
   for_each_partition(
       [&](int partition, const support::StopFlag&) {
         auto& part = kept[static_cast<std::size_t>(partition)];
-        partitions_[static_cast<std::size_t>(partition)].for_each([&](const TokenTable::Slot& slot) {
+        for_each_token(partition, [&](const TokenTable::Slot& slot) {
           const std::int64_t found = known.find(slot, integers);
           if (found >= 0) {
             seen[static_cast<std::size_t>(found)] = 1;
@@ -133,7 +159,7 @@ SharedVocabulary::Selection SharedVocabulary::select(std::uint64_t min_count, st
                                                      bool integers, const KnownWords& known, const Tick& tick) const {
   Selection selection;
   selection.effective_min_count = std::max<std::uint64_t>(min_count, 1);
-  if (partitions_.empty()) return selection;
+  if (tables_.empty()) return selection;
   const std::uint64_t max_new_words = max_final_vocab - std::min<std::uint64_t>(max_final_vocab, known.size());
   if (max_new_words < size()) {
     selection.effective_min_count = count_limit(min_count, max_new_words, integers, known, tick);

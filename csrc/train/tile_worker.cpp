@@ -14,6 +14,12 @@ using support::draw;
 using support::Stream;
 using support::stream_key;
 
+namespace {
+
+constexpr std::int64_t kThresholdLookahead = 32;  // tokens; the table of a large vocabulary lies beyond L2
+
+}  // namespace
+
 std::uint32_t tile_negative_count(const TrainConfig& config) noexcept {
   const bool cbow = config.architecture == Architecture::kCbow;
   const std::uint64_t windows = cbow ? 1 : config.shrink_windows ? config.window + 1 : 2 * config.window;
@@ -65,10 +71,12 @@ void TileWorker::keep_piece(std::int64_t begin, std::int64_t end, ChunkLayout& l
   const std::uint32_t* const thresholds = trainer_.keep_thresholds_.data();
   const std::uint64_t span = config_.shrink_windows ? config_.window : 0;
   const auto least = static_cast<std::int32_t>(config_.shrink_windows ? 1 : config_.window);
+  const auto last = static_cast<std::int64_t>(trainer_.corpus_.ids.size()) - 1;
   std::int32_t self = first;
   ChunkLayout::Kept* const kept = layout.kept.data();
   for (std::int64_t position = begin; position < end; ++position) {
     const std::int32_t word = ids[position];
+    __builtin_prefetch(thresholds + ids[std::min(position + kThresholdLookahead, last)]);
     const std::uint64_t random = draw(token_key_, static_cast<std::uint64_t>(position));
     const std::uint64_t low = static_cast<std::uint32_t>(random);
     const std::int32_t reach = least + static_cast<std::int32_t>((low * span) >> 32);
@@ -129,6 +137,10 @@ void TileWorker::prepare(Tile& tile, std::size_t first) {
   for (std::uint32_t k = 0; k < negative_count_; ++k) {
     tile.negatives[k] = trainer_.negatives_.sample(draw(negative_key_, draws + k));
     tile.negative_rows[k] = trainer_.model_.output_row(tile.negatives[k]);
+  }
+  if (first + kTilePositions < layout_->kept_count) {
+    const auto next = static_cast<std::uint64_t>(layout_->kept[first + kTilePositions].position) * negative_count_;
+    for (std::uint32_t k = 0; k < negative_count_; ++k) trainer_.negatives_.prefetch(draw(negative_key_, next + k));
   }
   tile.rounding_seed = draw(rounding_key_, static_cast<std::uint64_t>(layout_->kept[first].position));
   tile.learning_rate = trainer_.learning_rate_at(epoch_, layout_->kept[first].position);

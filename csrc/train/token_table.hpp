@@ -160,13 +160,6 @@ class TokenTable {
     }
   }
 
-  template <class Visit>
-  void for_each(const Visit& visit) const {
-    for (std::size_t i = 0; i < slots_.size(); ++i) {
-      if (slots_[i].count != 0) visit(slots_[i]);
-    }
-  }
-
  private:
   [[nodiscard]] std::size_t home(std::uint64_t hash) const noexcept { return (hash >> index_shift_) & index_mask_; }
   static bool same_long_token(const Slot& slot, const TokenKey& key) noexcept {
