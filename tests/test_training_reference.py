@@ -91,6 +91,7 @@ CASES: dict[str, dict[str, Any]] = {
     "tile, wide fixed windows": {
         "vector_size": 17,
         "window": 20,
+        "negative": 1,
         "shrink_windows": False,
         "sample": 1e-2,
         "alpha": 0.01,
@@ -148,6 +149,7 @@ CASES: dict[str, dict[str, Any]] = {
     "tile, deterministic, wide fixed windows": {
         "vector_size": 17,
         "window": 20,
+        "negative": 1,
         "shrink_windows": False,
         "alpha": 0.004,
         "negative_sharing": "tile",

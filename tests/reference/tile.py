@@ -93,7 +93,7 @@ class TileReference(Reference):
         negatives, rate = self.begin(epoch, kept[first][0])
         input_delta, output_delta = np.zeros_like(self.input), np.zeros_like(self.output)
         input_load, output_load = np.zeros(len(self.input)), np.zeros(len(self.output))
-        weight = self.negative / len(negatives)
+        weight, pairs = self.negative / len(negatives), 0
 
         def pair(word: int, target: int, label: float, weight: float) -> None:
             x = float(self.input[word] @ self.output[target])
@@ -109,11 +109,12 @@ class TileReference(Reference):
                     self.positives += 1
                     input_load[kept[i][1]] += 1 + self.negative
                     output_load[center] += 1
-                    output_load += weight * np.bincount(negatives, minlength=len(output_load))
+                    pairs += 1
                     pair(kept[i][1], center, 1.0, 1.0)
                     for negative in negatives:
                         if negative != center:
                             pair(kept[i][1], negative, 0.0, weight)
+        output_load += pairs * weight * np.bincount(negatives, minlength=len(output_load))
         self.input_delta += scales(input_load, rate, MOST_LOAD) * input_delta
         self.output_delta += scales(output_load, rate, MOST_LOAD) * output_delta
 
