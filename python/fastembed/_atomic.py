@@ -127,8 +127,10 @@ def atomic_write(path: str | os.PathLike[str], *, compress: bool = False) -> Ite
     ValueError
         The target exists and is a device, pipe or socket, over which no file can be renamed.
 
-    Notes ----- A reader, and a process killed at any moment, sees the old content whole or the new content whole. A
-    kill may leave a file named ``.fastembed-<16 hex digits>.tmp`` behind.
+    Notes
+    -----
+    A reader, and a process killed at any moment, sees the old content whole or the new content whole. A kill may leave
+    a file named ``.fastembed-<16 hex digits>.tmp`` behind.
     """
     target = os.path.realpath(path)
     check_parent(target)

@@ -334,10 +334,11 @@ def evaluate_analogies(
     ValueError
         A line is malformed (the message gives its number) or there is no question.
 
-    Notes ----- 3CosAdd over unit vectors, as blocks of matrix products: 2 * questions * words * vector_size
-    operations, 64 MiB of scores at a time. Counts as gensim's ``evaluate_word_analogies`` does, which however looks
-    no further than five candidates, so that the two could differ where a word of the question has more than five case
-    variants.
+    Notes
+    -----
+    3CosAdd over unit vectors, as blocks of matrix products: 2 * questions * words * vector_size operations, 64 MiB
+    of scores at a time. Counts as gensim's ``evaluate_word_analogies`` does, which however looks no further than
+    five candidates, so that the two could differ where a word of the question has more than five case variants.
 
     References
     ----------

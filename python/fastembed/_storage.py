@@ -325,9 +325,11 @@ def save_store(
     TypeError
         `config` or `history` holds what JSON cannot.
 
-    Notes ----- Killed at any moment, it leaves the old content whole or the new content whole; what an interrupted
-    save left is removed by the next. Readers that have mapped the old files keep them. While saving, the directory
-    holds both generations. Two processes that save to one path take turns (where the file system can lock).
+    Notes
+    -----
+    Killed at any moment, it leaves the old content whole or the new content whole; what an interrupted save left is
+    removed by the next. Readers that have mapped the old files keep them. While saving, the directory holds both
+    generations. Two processes that save to one path take turns (where the file system can lock).
     """
     directory = os.fspath(path)
     described = {

@@ -110,8 +110,10 @@ class WordVectors:
     ValueError
         The shapes disagree, or a word occurs twice.
 
-    Notes ----- The first cosine query computes the norms of all rows and keeps them: 4 bytes a word; no normalised
-    matrix is made. All methods may be called from many threads at once.
+    Notes
+    -----
+    The first cosine query computes the norms of all rows and keeps them: 4 bytes a word; no normalised matrix is
+    made. All methods may be called from many threads at once.
 
     Examples
     --------
