@@ -198,8 +198,8 @@ print(peak() - before - result)
         ("fastembed.Index(index)", "made.search(queries, 10, workers=2)"),
         ("fastembed.Index(index)", "made.search(queries, 10, filter=range(0, 50_000, 3))"),
         ("index", "fastembed.range_search(queries, index, 0.6)"),
-        ("np.ones((20_000, 8), 'f4')", "fastembed.deduplicate(made, 0.9)"),
-        ("np.ones((20_000, 8), 'f4')", "fastembed.communities(made)"),
+        ("np.ones((5_000, 8), 'f4')", "fastembed.deduplicate(made, 0.9)"),
+        ("np.ones((5_000, 8), 'f4')", "fastembed.communities(made)"),
     ],
 )
 def test_memory_beyond_the_result(index: str, call: str, run_python: RunPython) -> None:

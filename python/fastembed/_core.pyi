@@ -176,18 +176,18 @@ def search_range(
     metric: str,
     threshold: float,
     *,
-    norms: NDArray[np.float32] | None,
-    mask: NDArray[np.bool_] | None,
-    order: NDArray[np.int64] | None,
-    self_first: int,
-    check_finite: bool,
-    workers: int,
+    norms: NDArray[np.float32] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    order: NDArray[np.int64] | None = None,
+    self_first: int = -1,
+    check_finite: bool = True,
+    workers: int = 1,
 ) -> tuple[int, int, NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]: ...
 def similarity(
-    a: NDArray[np.float32], b: NDArray[np.float32], metric: str, out: NDArray[np.float32], workers: int
+    a: NDArray[np.float32], b: NDArray[np.float32], metric: str, out: NDArray[np.float32], workers: int = 1
 ) -> None: ...
 def paired_similarity(
-    a: NDArray[np.float32], b: NDArray[np.float32], metric: str, out: NDArray[np.float32], workers: int
+    a: NDArray[np.float32], b: NDArray[np.float32], metric: str, out: NDArray[np.float32], workers: int = 1
 ) -> None: ...
-def row_norms(x: NDArray[np.float32], workers: int) -> NDArray[np.float32]: ...
-def normalize_rows(x: NDArray[np.float32], out: NDArray[np.float32], workers: int) -> None: ...
+def row_norms(x: NDArray[np.float32], workers: int = 1) -> NDArray[np.float32]: ...
+def normalize_rows(x: NDArray[np.float32], out: NDArray[np.float32], workers: int = 1) -> None: ...

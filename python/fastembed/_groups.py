@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Deduplication", "communities", "deduplicate"]
 
-#: Queries and rows of a tile: at most 2 Mi hits of 12 bytes.
-_TILE_QUERIES = 1024
-_TILE_ROWS = 2048
-_HITS_HELD = 1 << 21
+#: Queries and rows of a tile, so at most half a Mi hits, which take up to 80 bytes each until they are sorted.
+_TILE_QUERIES = 512
+_TILE_ROWS = 1024
+_HITS_HELD = 1 << 19
 
 
 class Deduplication(NamedTuple):
