@@ -29,7 +29,7 @@ def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     """The procedures' blocks at their size, and so small that every border is met."""
     if request.param == "small tiles":
         monkeypatch.setattr(_groups, "_TILE_QUERIES", 7)
-        monkeypatch.setattr(_groups, "_TILE_ROWS", 11)
+        monkeypatch.setattr(_groups, "_COUNTED_QUERIES", 11)
         monkeypatch.setattr(_groups, "_HITS_HELD", 40)
 
 

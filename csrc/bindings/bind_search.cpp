@@ -113,6 +113,22 @@ py::tuple search_range(const Rows& queries, const Rows& index, std::string_view 
                         adopt(std::move(result.scores)), adopt(std::move(result.rows)));
 }
 
+py::tuple search_count(const Rows& queries, const Rows& index, std::string_view metric, double threshold,
+                       const OptionalNorms& norms, const OptionalMask& mask, const OptionalOrder& order,
+                       std::int64_t self_first, bool check_finite, int workers) {
+  Arguments arguments(queries, index, metric, norms, mask, order, self_first, check_finite, workers);
+  arguments.request.has_threshold = true;
+  arguments.request.threshold = static_cast<float>(threshold);
+  ContiguousArray<std::int64_t> counts(static_cast<py::ssize_t>(arguments.request.queries.rows));
+  std::int64_t* const to = counts.mutable_data();
+  search::BadRows bad;
+  {
+    const py::gil_scoped_release release;
+    bad = search::range_count(arguments.request, to);
+  }
+  return py::make_tuple(bad.query, bad.index, counts);
+}
+
 search::Similarity pair_of(const Rows& a, const Rows& b, std::string_view metric, int workers) {
   search::Similarity wanted;
   wanted.a = matrix_of(a, "a");
@@ -177,6 +193,10 @@ void bind_search(py::module_& m) {
         py::arg("order").noconvert() = py::none(), py::arg("threshold") = py::none(), py::arg("self_first") = -1,
         py::arg("check_finite") = true, py::arg("workers") = 1);
   m.def("search_range", &search_range, py::arg("queries").noconvert(), py::arg("index").noconvert(), py::arg("metric"),
+        py::arg("threshold"), py::kw_only(), py::arg("norms").noconvert() = py::none(),
+        py::arg("mask").noconvert() = py::none(), py::arg("order").noconvert() = py::none(), py::arg("self_first") = -1,
+        py::arg("check_finite") = true, py::arg("workers") = 1);
+  m.def("search_count", &search_count, py::arg("queries").noconvert(), py::arg("index").noconvert(), py::arg("metric"),
         py::arg("threshold"), py::kw_only(), py::arg("norms").noconvert() = py::none(),
         py::arg("mask").noconvert() = py::none(), py::arg("order").noconvert() = py::none(), py::arg("self_first") = -1,
         py::arg("check_finite") = true, py::arg("workers") = 1);

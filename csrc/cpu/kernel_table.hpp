@@ -278,10 +278,10 @@ struct TokenEdges {
   /* See PanelProduct. */                                                                                         \
   X(multiply_panel_f32, void, (const PanelProduct& step))                                                         \
   /* products[r] = <row_r, query> and, unless null, squares[r] = <row_r, row_r>, for `count` rows of any length;  \
-     the bound of PanelScan. */                                                                                   \
+     the bound of PanelScan. `from_memory` says that the rows are not expected in a cache: how, not what. */      \
   X(scan_rows_f32, void,                                                                                          \
     (const float* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const float* query,         \
-     float* products, float* squares))                                                                            \
+     bool from_memory, float* products, float* squares))                                                          \
   /* squares[r] = <row_r, row_r>. */                                                                              \
   X(squared_norms_f32, void,                                                                                      \
     (const float* rows, std::size_t row_stride, std::size_t count, std::size_t depth, float* squares))            \

@@ -39,10 +39,12 @@ template <std::size_t kRows, std::size_t kColumns>
 [[gnu::always_inline]] inline void panel_block(Vec::Reg (&sums)[kRows * kColumns], const float* rows,
                                                std::size_t row_stride, const float* panel, std::size_t width,
                                                std::size_t depth, Prefetch& prefetch) noexcept {
-  for (auto& sum : sums) sum = Vec::zero();
+#pragma GCC unroll 32
+  for (std::size_t i = 0; i < kRows * kColumns; ++i) sums[i] = Vec::zero();
   std::size_t i = 0;
   for (; i + kPrefetchSteps <= depth; i += kPrefetchSteps) {
     prefetch.turn();
+#pragma GCC unroll 8
     for (std::size_t step = 0; step < kPrefetchSteps; ++step) {
       panel_step<kRows, kColumns>(sums, rows + i + step, row_stride, panel + (i + step) * width);
     }
@@ -58,9 +60,11 @@ template <std::size_t kRows, std::size_t kColumns>
   for (std::size_t c = 0; c < kColumns; ++c) {
     thresholds[c] = Vec::load(scan.thresholds + first_query + c * Vec::kLanes);
   }
+#pragma GCC unroll 16
   for (std::size_t r = 0; r < kRows; ++r) {
     const Vec::Reg factor = Vec::broadcast(scan.row_factors[first_row + r]);
     const Vec::Reg offset = Vec::broadcast(scan.row_offsets[first_row + r]);
+#pragma GCC unroll 2
     for (std::size_t c = 0; c < kColumns; ++c) {
       const Vec::Reg sum = sums[r * kColumns + c];
       std::uint32_t reached = Vec::at_least(sum, Vec::fma(factor, thresholds[c], offset));
@@ -122,9 +126,11 @@ template <std::size_t kRows, std::size_t kColumns>
 [[gnu::always_inline]] inline void store_block(const Vec::Reg (&sums)[kRows * kColumns], const PanelProduct& step,
                                                std::size_t first_row, std::size_t first_column) noexcept {
   const std::size_t columns = step.columns - first_column;
+#pragma GCC unroll 16
   for (std::size_t r = 0; r < kRows; ++r) {
     const Vec::Reg row_factor = Vec::broadcast(step.row_factors[first_row + r]);
     float* const out = step.out + (first_row + r) * step.out_stride + first_column;
+#pragma GCC unroll 2
     for (std::size_t c = 0; c < kColumns; ++c) {
       const std::size_t at = c * Vec::kLanes;
       const Vec::Reg sum = sums[r * kColumns + c];
@@ -149,6 +155,11 @@ template <std::size_t kColumns>
   Prefetch prefetch{nullptr, nullptr, 0};
   for_strips(step.row_count, [&](std::size_t row, auto rows) {
     constexpr std::size_t kRows = decltype(rows)::value;
+    for (std::size_t r = 0; r < kRows; ++r) {
+      float* const out = step.out + (row + r) * step.out_stride + first_column;
+      __builtin_prefetch(out, 1, 2);
+      if (kColumns * Vec::kLanes > 16 && first_column + 16 < step.columns) __builtin_prefetch(out + 16, 1, 2);
+    }
     Vec::Reg sums[kRows * kColumns];
     panel_block<kRows, kColumns>(sums, step.rows + row * step.row_stride, step.row_stride, step.panel + first_column,
                                  step.width, step.depth, prefetch);

@@ -9,6 +9,7 @@ namespace fastembed::search {
 namespace {
 
 constexpr std::size_t kBlockBytes = std::size_t{96} << 10;  // stays in L2 beside a panel
+constexpr std::size_t kCachedBytes = std::size_t{2} << 20;
 constexpr std::size_t kMostRows = 384;
 constexpr std::size_t kRowMultiple = 24;
 constexpr float kLeastSquare = 0x1p-100F, kGreatestSquare = 0x1p116F;  // that float32 sums can be relied on for
@@ -37,13 +38,14 @@ struct BlockScan::Room {
 
 BlockScan::BlockScan(const KernelTable& kernels, const Request& request, const Bounds& bounds, QueryBatch& batch)
     : kernels_(kernels),
- request_(request),
- bounds_(bounds),
- batch_(batch),
- filters_(request.query_masks != nullptr || request.self_first >= 0) {
+      request_(request),
+      bounds_(bounds),
+      batch_(batch),
+      filters_(request.query_masks != nullptr || request.self_first >= 0) {
   const std::size_t fitting = kBlockBytes / (request.index.depth * sizeof(float) + 1);
   const std::size_t shared = request.index.rows / (static_cast<std::size_t>(request.workers) * 4) + 1;
   block_rows_ = std::clamp(std::min(fitting, shared), kRowMultiple, kMostRows) / kRowMultiple * kRowMultiple;
+  from_memory_ = request.index.rows * request.index.stride * sizeof(float) > kCachedBytes;
   blocks_ = (request.index.rows + block_rows_ - 1) / block_rows_;
 }
 
@@ -97,19 +99,26 @@ void BlockScan::judge_norm(const Block& block, std::size_t r, Room& room, Collec
 // Fills norms, factors and offsets. `room.norms` holds squares where the norms are not known.
 void BlockScan::find_norms(const Block& block, Room& room, Collector& collector) {
   float* const norms = room.norms.data();
-  bool all_good = true;
-  if (request_.norms != nullptr) {
+  const float greatest = bounds_.greatest_norm();
+  int doubtful = 0;
+  if (request_.norms != nullptr && block.numbers == nullptr) {
+    const float* const known = request_.norms + block.first;
+    for (std::size_t r = 0; r < block.count; ++r) {
+      norms[r] = known[r];
+      doubtful |= known[r] <= greatest ? 0 : 1;
+    }
+  } else if (request_.norms != nullptr) {
     for (std::size_t r = 0; r < block.count; ++r) {
       norms[r] = request_.norms[static_cast<std::size_t>(block.number(r))];
-      all_good &= bounds_.can_scan(norms[r]);
+      doubtful |= norms[r] <= greatest ? 0 : 1;
     }
   } else {
     for (std::size_t r = 0; r < block.count; ++r) {
-      all_good &= norms[r] >= kLeastSquare && norms[r] <= kGreatestSquare;
+      doubtful |= norms[r] >= kLeastSquare && norms[r] <= kGreatestSquare ? 0 : 1;
       norms[r] = std::sqrt(norms[r]);
     }
-    all_good &= bounds_.can_scan(0.0F);
   }
+  const bool all_good = doubtful == 0 && bounds_.can_scan(0.0F);
   if (!all_good) {
     for (std::size_t r = 0; r < block.count; ++r) {
       if (block.mask != nullptr && block.mask[r] == 0) continue;
@@ -196,8 +205,8 @@ void BlockScan::work(Collector& collector, const support::StopFlag& stop) {
     if (load_block(current, room, block)) {
       float* const squares = request_.norms == nullptr ? room.norms.data() : nullptr;
       if (single) {
-        kernels_.scan_rows_f32(block.rows, block.stride, block.count, depth, batch_.single(), room.products.data(),
-                               squares);
+        kernels_.scan_rows_f32(block.rows, block.stride, block.count, depth, batch_.single(), from_memory_,
+                               room.products.data(), squares);
       } else if (squares != nullptr) {
         kernels_.squared_norms_f32(block.rows, block.stride, block.count, depth, squares);
       }

@@ -75,6 +75,7 @@ class BlockScan {
   const Bounds& bounds_;
   QueryBatch& batch_;
   bool filters_;  // beyond the shared mask
+  bool from_memory_ = true;
   std::size_t block_rows_ = 0;
   std::size_t blocks_ = 0;
   std::atomic<std::size_t> next_block_{0};

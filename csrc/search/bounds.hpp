@@ -14,7 +14,7 @@ namespace fastembed::search {
 /// What the bounds need to know of a query. The scan takes the query times `scale`, a power of two that brings its norm
 /// below 1 (l2: 1, so that squares of queries and rows are of one scale).
 struct QueryScale {
-  double norm = 0;   // exact
+  double norm = 0;     // exact
   double scale = 1;    // of the query in the scan
   double unscale = 1;  // 1 / scale
   bool scannable = false;
@@ -42,6 +42,8 @@ class Bounds {
 
   /// Whether the scan can judge a row of this norm; the others are met by the definition alone.
   [[nodiscard]] bool can_scan(float norm) const noexcept { return norm <= greatest_norm_; }  // false for NaN
+
+  [[nodiscard]] float greatest_norm() const noexcept { return greatest_norm_; }
 
   /// From norms of `count` rows, which can_scan, the terms of their thresholds: a product s reaches a threshold T when
   /// s >= factors[r] * T + offsets[r].

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "cpu/kernel_table.hpp"
 #include "search/request.hpp"
@@ -14,15 +15,20 @@ inline double exact_norm(const KernelTable& kernels, const float* row, std::size
   return std::sqrt(kernels.exact_dot_f32(row, row, depth));
 }
 
-/// The key of a query (with its exact norm) and a row, by the definition.
+/// The key of a query (with its exact norm) and a row, by the definition. Every NaN is the same NaN.
 inline float exact_key(const KernelTable& kernels, Metric metric, const float* query, double query_norm,
                        const float* row, std::size_t depth) noexcept {
-  if (metric == Metric::kL2) return -static_cast<float>(kernels.exact_squared_distance_f32(query, row, depth));
-  const double dot = kernels.exact_dot_f32(query, row, depth);
-  if (metric == Metric::kDot) return static_cast<float>(dot);
-  const double row_norm = exact_norm(kernels, row, depth);
-  if (query_norm == 0.0 || row_norm == 0.0) return 0.0F;
-  return static_cast<float>(dot / (query_norm * row_norm));
+  double key = 0;
+  if (metric == Metric::kL2) {
+    key = -kernels.exact_squared_distance_f32(query, row, depth);
+  } else {
+    key = kernels.exact_dot_f32(query, row, depth);
+    if (metric == Metric::kCosine) {
+      const double row_norm = exact_norm(kernels, row, depth);
+      key = query_norm == 0.0 || row_norm == 0.0 ? 0.0 : key / (query_norm * row_norm);
+    }
+  }
+  return std::isnan(key) ? std::numeric_limits<float>::quiet_NaN() : static_cast<float>(key);
 }
 
 inline float key_to_score(Metric metric, float key) noexcept { return metric == Metric::kL2 ? 0.0F - key : key; }

@@ -21,4 +21,7 @@ struct RangeResult {
 };
 RangeResult range_search(const Request& request);
 
+/// How many rows range_search would find for every query.
+BadRows range_count(const Request& request, std::int64_t* counts);
+
 }  // namespace fastembed::search

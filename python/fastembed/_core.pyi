@@ -183,6 +183,19 @@ def search_range(
     check_finite: bool = True,
     workers: int = 1,
 ) -> tuple[int, int, NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]: ...
+def search_count(
+    queries: NDArray[np.float32],
+    index: NDArray[np.float32],
+    metric: str,
+    threshold: float,
+    *,
+    norms: NDArray[np.float32] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    order: NDArray[np.int64] | None = None,
+    self_first: int = -1,
+    check_finite: bool = True,
+    workers: int = 1,
+) -> tuple[int, int, NDArray[np.int64]]: ...
 def similarity(
     a: NDArray[np.float32], b: NDArray[np.float32], metric: str, out: NDArray[np.float32], workers: int = 1
 ) -> None: ...

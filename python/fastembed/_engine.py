@@ -33,6 +33,7 @@ __all__ = [
     "check_metric",
     "check_threshold",
     "missing_score",
+    "run_count",
     "run_range",
     "run_topk",
     "worker_count",
@@ -230,3 +231,21 @@ def run_range(
     scores = np.concatenate([np.empty(0, dtype=np.float32), *(part[1] for part in parts)])
     rows = np.concatenate([np.empty(0, dtype=np.int64), *(part[2] for part in parts)])
     return np.cumsum(counts), scores, rows
+
+
+def run_count(
+    queries: Float32Array,
+    index: Float32Array,
+    threshold: float,
+    metric: str,
+    *,
+    norms: Float32Array,
+    mask: BoolArray | None = None,
+    workers: int | None = None,
+) -> Int64Array:
+    """Return how many rows within the threshold each query has. Both sides are known to be finite."""
+    threads = worker_count(workers, queries.shape[0] * index.size)
+    _, _, counts = _core.search_count(
+        queries, index, metric, threshold, norms=norms, mask=mask, check_finite=False, workers=threads
+    )
+    return counts

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastembed import _core
 from fastembed._arrays import as_matrix
-from fastembed._engine import check_threshold, run_range, run_topk, worker_count
+from fastembed._engine import check_threshold, run_count, run_range, run_topk, worker_count
 from fastembed._validate import check_int
 from fastembed.index import Index
 from fastembed.search import metric_of
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Deduplication", "communities", "deduplicate"]
 
-#: Queries and rows of a tile, so at most half a Mi hits, which take up to 80 bytes each until they are sorted.
+#: Rows of a tile on the diagonal, so at most a quarter of a Mi hits.
 _TILE_QUERIES = 512
-_TILE_ROWS = 1024
+#: Rows that are copied at a time to be counted.
+_COUNTED_QUERIES = 4096
 _HITS_HELD = 1 << 19
 
 
@@ -158,9 +159,8 @@ def _tile(
     among: _Set, queries: Int64Array, begin: int, end: int, mask: BoolArray | None
 ) -> tuple[Int64Array, Float32Array, Int64Array]:
     """Hits of the rows `queries` among the rows [begin, end) that `mask` admits."""
-    contiguous = len(queries) > 0 and queries[-1] - queries[0] == len(queries) - 1
     offsets, scores, rows = run_range(
-        among.matrix[queries[0] : queries[-1] + 1] if contiguous else among.matrix[queries],
+        _rows_of(among, queries),
         among.matrix[begin:end],
         among.threshold,
         among.metric,
@@ -175,12 +175,24 @@ def _tile(
 def _counts(among: _Set, queries: Int64Array, free: BoolArray | None) -> Int64Array:
     """How many rows that are free each of these rows matches, itself included."""
     counts = np.zeros(len(queries), dtype=np.int64)
-    for first in range(0, len(queries), _TILE_QUERIES):
-        part = slice(first, first + _TILE_QUERIES)
-        for begin in range(0, len(among.matrix), _TILE_ROWS):
-            end = min(begin + _TILE_ROWS, len(among.matrix))
-            counts[part] += np.diff(_tile(among, queries[part], begin, end, free)[0])
+    for first in range(0, len(queries), _COUNTED_QUERIES):
+        part = queries[first : first + _COUNTED_QUERIES]
+        counts[first : first + len(part)] = run_count(
+            _rows_of(among, part),
+            among.matrix,
+            among.threshold,
+            among.metric,
+            norms=among.norms,
+            mask=free,
+            workers=among.workers,
+        )
     return counts
+
+
+def _rows_of(among: _Set, rows: Int64Array) -> Float32Array:
+    """These rows, in place when they are consecutive."""
+    consecutive = len(rows) > 0 and rows[-1] - rows[0] == len(rows) - 1
+    return among.matrix[rows[0] : rows[-1] + 1] if consecutive else among.matrix[rows]
 
 
 def communities(

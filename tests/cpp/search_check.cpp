@@ -135,9 +135,9 @@ void check_rows(const KernelTable& table, const Case& data, Report& report) {
   std::vector<float> query(data.depth), products(data.rows + 1, kGuardValue), squares = products, alone = products;
   std::vector<float> same = products;
   for (std::size_t i = 0; i < data.depth; ++i) query[i] = data.panel[i * data.width];
-  table.scan_rows_f32(data.matrix.data(), data.stride, data.rows, data.depth, query.data(), products.data(),
+  table.scan_rows_f32(data.matrix.data(), data.stride, data.rows, data.depth, query.data(), false, products.data(),
                       squares.data());
-  table.scan_rows_f32(data.matrix.data(), data.stride, data.rows, data.depth, query.data(), same.data(), nullptr);
+  table.scan_rows_f32(data.matrix.data(), data.stride, data.rows, data.depth, query.data(), true, same.data(), nullptr);
   table.squared_norms_f32(data.matrix.data(), data.stride, data.rows, data.depth, alone.data());
   const std::string where = data.name("scan_rows_f32 and squared_norms_f32");
   for (std::size_t r = 0; r < data.rows; ++r) {
