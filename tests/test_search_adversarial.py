@@ -3,7 +3,10 @@ set, the number of workers, and the number of queries in a call."""
 
 from __future__ import annotations
 
+import ctypes
+import ctypes.util
 import functools
+import platform
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 
 import fastembed
 from reference import search as reference
-from search_cases import HARD, METRICS, assert_same, hard
+from search_cases import HARD, METRICS, assert_same, hard, normal
 
 SIZES = [(1, 1, 1), (2, 2, 3), (3, 15, 15), (5, 17, 16), (4, 63, 17), (7, 65, 33), (9, 129, 100), (17, 257, 64)]
 
@@ -125,3 +128,36 @@ def test_merged_shards_are_the_whole(
         parts.append(fastembed.Index(index[rows], metric, ids=rows).search(queries, 5))
     whole = fastembed.topk(queries, index, 5, metric=metric)
     assert_same(fastembed.merge_topk(parts, min(5, len(index)), metric=metric), whole)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the number of a rounding mode is x86's")
+def test_rounding_mode_of_the_caller_changes_nothing() -> None:
+    mathematics = ctypes.CDLL(ctypes.util.find_library("m"))
+    index, queries = normal(300, 40, seed=1), normal(20, 40, seed=2)
+    calls = [(metric, workers) for metric in METRICS for workers in (1, 2)]
+
+    def answers() -> list[fastembed.TopK]:
+        return [fastembed.topk(queries, index, 7, metric=metric, workers=workers) for metric, workers in calls]
+
+    expected = answers()
+    upward = 0x800
+    assert mathematics.fesetround(upward) == 0
+    try:
+        found = answers()
+        assert mathematics.fegetround() == upward
+    finally:
+        mathematics.fesetround(0)
+    for one, other in zip(found, expected, strict=True):
+        assert_same(one, other)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", sorted(HARD))
+def test_many_blocks(kind: str, metric: str) -> None:
+    queries, index = hard(kind, 37, 4001, 21, seed=8)
+    expected = reference.topk(queries, index, 100, metric)
+    for k, workers in ((1, 2), (10, 1), (100, 2)):
+        found = fastembed.topk(queries, index, k, metric=metric, workers=workers)
+        assert_same(found, (expected[0][:, :k], expected[1][:, :k]))
+    norms = fastembed.Index(index, metric)
+    assert_same(norms.search(queries, 100, workers=2), expected)

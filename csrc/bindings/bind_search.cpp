@@ -188,10 +188,10 @@ void normalize_rows(const Rows& x, Rows& out, int workers) {
 
 void bind_search(py::module_& m) {
   m.def("search_topk", &search_topk, py::arg("queries").noconvert(), py::arg("index").noconvert(), py::arg("metric"),
-        py::arg("scores_out").noconvert(), py::arg("rows_out").noconvert(), py::kw_only(),
-        py::arg("norms").noconvert() = py::none(), py::arg("mask").noconvert() = py::none(),
-        py::arg("order").noconvert() = py::none(), py::arg("threshold") = py::none(), py::arg("self_first") = -1,
-        py::arg("check_finite") = true, py::arg("workers") = 1);
+        py::arg("scores_out").noconvert(), py::arg("rows_out").noconvert(), py::arg("norms").noconvert() = py::none(),
+        py::arg("mask").noconvert() = py::none(), py::arg("order").noconvert() = py::none(),
+        py::arg("threshold") = py::none(), py::arg("self_first") = -1, py::arg("check_finite") = true,
+        py::arg("workers") = 1);
   m.def("search_range", &search_range, py::arg("queries").noconvert(), py::arg("index").noconvert(), py::arg("metric"),
         py::arg("threshold"), py::kw_only(), py::arg("norms").noconvert() = py::none(),
         py::arg("mask").noconvert() = py::none(), py::arg("order").noconvert() = py::none(), py::arg("self_first") = -1,

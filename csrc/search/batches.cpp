@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "search/score.hpp"
+#include "support/float_environment.hpp"
 
 namespace fastembed::search {
 namespace {
@@ -42,7 +43,13 @@ void run(const Request& request, int workers, double operations,
     body(0, stop);
     return;
   }
-  support::run_workers(workers, body, request.tick);
+  support::run_workers(
+      workers,
+      [&body](int worker, const support::StopFlag& stop) {
+        const support::DefaultFloatEnvironment environment;
+        body(worker, stop);
+      },
+      request.tick);
 }
 
 }  // namespace fastembed::search

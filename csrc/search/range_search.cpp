@@ -6,6 +6,7 @@
 #include "search/batches.hpp"
 #include "search/candidates.hpp"
 #include "search/topk.hpp"
+#include "support/float_environment.hpp"
 
 namespace fastembed::search {
 namespace {
@@ -162,6 +163,7 @@ class RangeSearch {
 // Calls each(search, first query) for every batch until one meets a bad row.
 template <class Each>
 BadRows for_batches(const Request& request, const Each& each) {
+  const support::DefaultFloatEnvironment environment;
   const KernelTable& kernels = cpu::kernels();
   BadRows bad;
   bad.query = first_bad_query(kernels, request);

@@ -8,6 +8,7 @@
 #include "search/batches.hpp"
 #include "search/panels.hpp"
 #include "search/score.hpp"
+#include "support/float_environment.hpp"
 
 namespace fastembed::search {
 namespace {
@@ -230,6 +231,7 @@ template <class Each>
 void for_rows(std::size_t rows, double operations, int workers, const std::function<void()>& tick, const Each& each) {
   constexpr std::size_t kStep = 256;
   if (rows == 0) return;
+  const support::DefaultFloatEnvironment environment;
   Request pool;
   pool.workers = workers;
   pool.tick = tick;
@@ -248,7 +250,10 @@ double elements(const Matrix& rows) { return static_cast<double>(rows.rows) * st
 
 }  // namespace
 
-void similarity(const Similarity& wanted) { Product(wanted).compute(); }
+void similarity(const Similarity& wanted) {
+  const support::DefaultFloatEnvironment environment;
+  Product(wanted).compute();
+}
 
 void paired_similarity(const Similarity& wanted) {
   const KernelTable& kernels = cpu::kernels();

@@ -8,6 +8,7 @@
 #include "cpu/dispatch.hpp"
 #include "search/batches.hpp"
 #include "search/candidates.hpp"
+#include "support/float_environment.hpp"
 
 namespace fastembed::search {
 namespace {
@@ -126,6 +127,7 @@ std::int64_t TopSearch::search(float* scores, std::int64_t* rows) {
 
 BadRows topk(const Request& request, std::size_t k, float* scores, std::int64_t* rows) {
   const KernelTable& kernels = cpu::kernels();
+  const support::DefaultFloatEnvironment environment;
   BadRows bad;
   if (request.queries.rows == 0 || k == 0) return bad;
   bad.query = first_bad_query(kernels, request);

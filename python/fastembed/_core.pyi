@@ -161,7 +161,6 @@ def search_topk(
     metric: str,
     scores_out: NDArray[np.float32],
     rows_out: NDArray[np.int64],
-    *,
     norms: NDArray[np.float32] | None = None,
     mask: NDArray[np.bool_] | None = None,
     order: NDArray[np.int64] | None = None,

@@ -161,13 +161,13 @@ def run_topk(
             metric,
             scores,
             rows,
-            norms=norms,
-            mask=mask,
-            order=order,
-            threshold=threshold,
-            self_first=self_first,
-            check_finite=check_finite,
-            workers=worker_count(workers, n_queries * index.size),
+            norms,
+            mask,
+            order,
+            threshold,
+            self_first,
+            check_finite,
+            worker_count(workers, n_queries * index.size),
         )
         if bad != _NO_BAD_ROW:
             _refuse(bad, first_query, query_name)
