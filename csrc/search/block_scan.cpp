@@ -175,22 +175,33 @@ void BlockScan::add_candidate(const Block& block, std::size_t r, std::size_t que
   room.candidates.push_back({query, row, product, room.norms[r]});
 }
 
-void BlockScan::scan_single(const Block& block, Room& room, Collector& collector) {
+// A few queries, each by itself: a panel would leave most of its lanes empty.
+void BlockScan::scan_singles(const Block& block, Room& room, Collector& collector) {
   constexpr std::size_t kGroup = 16;
-  const float* const products = room.products.data();
-  for (std::size_t first = 0; first < block.count; first += kGroup) {
-    const std::size_t last = std::min(block.count, first + kGroup);
-    const float threshold = batch_.threshold(0);
-    int reached = 0;
-    for (std::size_t r = first; r < last; ++r) {
-      reached |= products[r] >= room.factors[r] * threshold + room.offsets[r] ? 1 : 0;
+  const std::size_t depth = request_.index.depth;
+  float* const products = room.products.data();
+  float* const squares = request_.norms == nullptr ? room.norms.data() : nullptr;
+  for (std::size_t query = 0; query < batch_.size(); ++query) {
+    const bool is_first = query == 0;
+    kernels_.scan_rows_f32(block.rows, block.stride, block.count, depth, batch_.panel(query), is_first && from_memory_,
+                           products, is_first ? squares : nullptr);
+    if (is_first) find_norms(block, room, collector);
+    for (std::size_t first = 0; first < block.count; first += kGroup) {
+      const std::size_t last = std::min(block.count, first + kGroup);
+      const float threshold = batch_.threshold(query);
+      int reached = 0;
+      for (std::size_t r = first; r < last; ++r) {
+        reached |= products[r] >= room.factors[r] * threshold + room.offsets[r] ? 1 : 0;
+      }
+      if (reached == 0) continue;
+      room.candidates.clear();
+      for (std::size_t r = first; r < last; ++r) {
+        if (products[r] >= room.factors[r] * threshold + room.offsets[r]) {
+          add_candidate(block, r, query, products[r], room);
+        }
+      }
+      if (!room.candidates.empty()) collector.take(room.candidates);
     }
-    if (reached == 0) continue;
-    for (std::size_t r = first; r < last; ++r) {
-      if (products[r] >= room.factors[r] * threshold + room.offsets[r]) add_candidate(block, r, 0, products[r], room);
-    }
-    if (!room.candidates.empty()) collector.take(room.candidates);
-    room.candidates.clear();
   }
 }
 
@@ -203,15 +214,15 @@ void BlockScan::work(Collector& collector, const support::StopFlag& stop) {
     const std::size_t next = next_block_.fetch_add(1, std::memory_order_relaxed);
     Block block;
     if (load_block(current, room, block)) {
-      float* const squares = request_.norms == nullptr ? room.norms.data() : nullptr;
       if (single) {
-        kernels_.scan_rows_f32(block.rows, block.stride, block.count, depth, batch_.single(), from_memory_,
-                               room.products.data(), squares);
-      } else if (squares != nullptr) {
-        kernels_.squared_norms_f32(block.rows, block.stride, block.count, depth, squares);
+        scan_singles(block, room, collector);
+      } else {
+        if (request_.norms == nullptr) {
+          kernels_.squared_norms_f32(block.rows, block.stride, block.count, depth, room.norms.data());
+        }
+        find_norms(block, room, collector);
+        scan_panels(block, next, room, collector);
       }
-      find_norms(block, room, collector);
-      single ? scan_single(block, room, collector) : scan_panels(block, next, room, collector);
     }
     current = next;
   }

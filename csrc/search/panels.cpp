@@ -10,12 +10,18 @@ namespace fastembed::search {
 void pack_panel(const Matrix& rows, std::size_t first, std::size_t columns, const double* scales, std::size_t width,
                 float* out) {
   constexpr std::size_t kStep = 16;  // a cache line of every row at a time
+  const auto in_float = [](double scale) { return scale == 0.0 || (scale >= 0x1p-126 && scale <= 0x1p127); };
   for (std::size_t begin = 0; begin < rows.depth; begin += kStep) {
     const std::size_t end = std::min(rows.depth, begin + kStep);
     for (std::size_t j = 0; j < columns; ++j) {
       const float* const row = rows.row(first + j);
       const double scale = scales[j];
-      for (std::size_t i = begin; i < end; ++i) out[i * width + j] = static_cast<float>(row[i] * scale);
+      if (in_float(scale)) {  // a power of two: the same result, sooner
+        const auto factor = static_cast<float>(scale);
+        for (std::size_t i = begin; i < end; ++i) out[i * width + j] = row[i] * factor;
+      } else {
+        for (std::size_t i = begin; i < end; ++i) out[i * width + j] = static_cast<float>(row[i] * scale);
+      }
     }
   }
   if (columns == width) return;
@@ -26,7 +32,7 @@ QueryBatch::QueryBatch(const KernelTable& kernels, const Request& request, const
                        std::size_t count)
     : first_(first),
       depth_(request.index.depth),
-      width_(count == 1                     ? 1
+      width_(count <= kSingleQueries        ? 1
              : count <= kNarrowPanelQueries ? kNarrowPanelQueries
                                             : kPanelQueries),
       packed_(support::AlignedBuffer<float>::uninitialised((count + width_ - 1) / width_ * width_ * depth_)) {

@@ -17,6 +17,9 @@ namespace fastembed::search {
 void pack_panel(const Matrix& rows, std::size_t first, std::size_t columns, const double* scales, std::size_t width,
                 float* out);
 
+/// Queries of a batch up to which each is scanned by itself, as a panel of width 1.
+constexpr std::size_t kSingleQueries = 4;
+
 class QueryBatch {
  public:
   /// Queries first .. first + count - 1 of the request.
@@ -29,8 +32,6 @@ class QueryBatch {
   [[nodiscard]] std::size_t panels() const noexcept { return (size() + width_ - 1) / width_; }
   [[nodiscard]] const float* panel(std::size_t p) const noexcept { return packed_.data() + p * width_ * depth_; }
   [[nodiscard]] const QueryScale& scale(std::size_t query) const noexcept { return scales_[query]; }
-  /// The query times its scale, of a batch of one.
-  [[nodiscard]] const float* single() const noexcept { return packed_.data(); }
 
   /// What a product must reach; shared by all workers and only ever raised.
   [[nodiscard]] float threshold(std::size_t query) const noexcept {
