@@ -288,6 +288,8 @@ struct TokenEdges {
   /* The sum over i of the products a[i] b[i], exact in float64, in 16 float64 lanes: lane j takes i = j mod 16   \
      in ascending order; then lanes j and j + 8 are added, then + 4, + 2, + 1. The same bits on every tier. */    \
   X(exact_dot_f32, double, (const float* a, const float* b, std::size_t depth))                                   \
+  /* The same, and beside it the same sum of b[i] b[i]. */                                                        \
+  X(exact_dot_and_square_f32, double, (const float* a, const float* b, std::size_t depth, double* b_square))      \
   /* The same of the squares of a[i] - b[i]; difference, square and sum are each rounded to float64. */           \
   X(exact_squared_distance_f32, double, (const float* a, const float* b, std::size_t depth))                      \
   /* Folds the lanes into loss.total and resets them. */                                                          \

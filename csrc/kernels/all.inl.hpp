@@ -31,6 +31,7 @@ consteval KernelTable make_table() {
       .scan_rows_f32 = &scan_rows_f32,
       .squared_norms_f32 = &squared_norms_f32,
       .exact_dot_f32 = &exact_dot_f32,
+      .exact_dot_and_square_f32 = &exact_dot_and_square_f32,
       .exact_squared_distance_f32 = &exact_squared_distance_f32,
       .drain_loss = &drain_loss,
       .fma_peak_f32 = &fma_peak_f32,

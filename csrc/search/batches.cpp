@@ -10,7 +10,7 @@ namespace fastembed::search {
 namespace {
 
 constexpr std::size_t kPanelBytes = std::size_t{768} << 10;
-constexpr std::size_t kListBytes = std::size_t{24} << 20;
+constexpr std::size_t kListBytes = std::size_t{2} << 20;  // of one worker's lists, which hits reach in any order
 constexpr double kOperationsAWorker = 1.5e6;  // some 25 microseconds, several times what waking a thread takes
 
 }  // namespace
@@ -27,7 +27,7 @@ std::int64_t first_bad_query(const KernelTable& kernels, const Request& request)
 
 std::size_t batch_size(const Request& request, std::size_t bytes_a_query) {
   const std::size_t by_panels = kPanelBytes / (request.index.depth * sizeof(float) + 1);
-  const std::size_t lists = kListBytes / (bytes_a_query * static_cast<std::size_t>(request.workers) + 1);
+  const std::size_t lists = kListBytes / (bytes_a_query + 1);
   const std::size_t size = std::clamp(std::min(by_panels, lists), std::size_t{kPanelQueries}, std::size_t{1024});
   return std::max<std::size_t>(1, std::min(size / kPanelQueries * kPanelQueries, request.queries.rows));
 }
@@ -38,7 +38,7 @@ int useful_workers(const Request& request, double operations) {
 
 void run(const Request& request, int workers, double operations,
          const std::function<void(int worker, const support::StopFlag& stop)>& body) {
-  if (workers == 1 && operations <= 2 * kOperationsAWorker) {
+  if (workers == 1 && (!request.tick || operations <= 2 * kOperationsAWorker)) {
     const support::StopFlag stop{false};
     body(0, stop);
     return;

@@ -43,7 +43,11 @@ float kth_lower(Bounded* entries, std::size_t count, std::size_t k);
 
 class TopCandidates final : public Collector {
  public:
-  TopCandidates(const Request& request, const Bounds& bounds, QueryBatch& batch, const Scorer& scorer, std::size_t k);
+  /// For batches of up to `queries`.
+  TopCandidates(const Request& request, const Bounds& bounds, std::size_t k, std::size_t queries);
+
+  /// Starts with a batch, nothing found yet.
+  void begin(QueryBatch& batch, const Scorer& scorer);
 
   /// Entries that the lists of `k` best need room for.
   static std::size_t capacity_for(std::size_t k, std::size_t rows) noexcept;
@@ -53,17 +57,19 @@ class TopCandidates final : public Collector {
   [[nodiscard]] std::size_t count(std::size_t query) const noexcept { return counts_[query]; }
 
  private:
+  void raise(std::size_t query, float key);
   void tighten(std::size_t query);
   void resolve(std::size_t query, Bounded* list);
 
   const Bounds& bounds_;
-  QueryBatch& batch_;
-  const Scorer& scorer_;
   const Request& request_;
+  QueryBatch* batch_ = nullptr;
+  const Scorer* scorer_ = nullptr;
   std::size_t k_;
   std::size_t capacity_;
   support::AlignedBuffer<Bounded> lists_;
   std::vector<std::uint32_t> counts_;
+  std::vector<float> least_keys_;  // k rows of the list are known to have it, or -infinity
 };
 
 }  // namespace fastembed::search

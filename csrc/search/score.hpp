@@ -21,12 +21,12 @@ inline float exact_key(const KernelTable& kernels, Metric metric, const float* q
   double key = 0;
   if (metric == Metric::kL2) {
     key = -kernels.exact_squared_distance_f32(query, row, depth);
-  } else {
+  } else if (metric == Metric::kDot) {
     key = kernels.exact_dot_f32(query, row, depth);
-    if (metric == Metric::kCosine) {
-      const double row_norm = exact_norm(kernels, row, depth);
-      key = query_norm == 0.0 || row_norm == 0.0 ? 0.0 : key / (query_norm * row_norm);
-    }
+  } else {
+    double row_square = 0;
+    key = kernels.exact_dot_and_square_f32(query, row, depth, &row_square);
+    key = query_norm == 0.0 || row_square == 0.0 ? 0.0 : key / (query_norm * std::sqrt(row_square));
   }
   return std::isnan(key) ? std::numeric_limits<float>::quiet_NaN() : static_cast<float>(key);
 }

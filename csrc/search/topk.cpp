@@ -13,17 +13,22 @@
 namespace fastembed::search {
 namespace {
 
+// One list a worker, reused from batch to batch.
+using Lists = std::vector<std::unique_ptr<TopCandidates>>;
+
 // A batch's search: the scan by all workers, then the definition for what is left of every query.
 class TopSearch {
  public:
   TopSearch(const KernelTable& kernels, const Request& request, const Bounds& bounds, std::size_t first,
-            std::size_t count, std::size_t k)
+            std::size_t count, std::size_t k, std::size_t most_queries, Lists& lists)
       : request_(request),
         bounds_(bounds),
         batch_(kernels, request, bounds, first, count),
         scorer_(kernels, request, batch_),
         scan_(kernels, request, bounds, batch_),
-        k_(k) {}
+        k_(k),
+        most_queries_(most_queries),
+        lists_(lists) {}
 
   std::int64_t search(float* scores, std::int64_t* rows);
 
@@ -39,7 +44,8 @@ class TopSearch {
   Scorer scorer_;
   BlockScan scan_;
   std::size_t k_;
-  std::vector<std::unique_ptr<TopCandidates>> lists_;
+  std::size_t most_queries_;  // of any batch
+  Lists& lists_;
   std::vector<std::int64_t> unscanned_;
 };
 
@@ -94,11 +100,12 @@ void TopSearch::finish(std::size_t query, std::vector<Bounded>& room, std::vecto
 std::int64_t TopSearch::search(float* scores, std::int64_t* rows) {
   const auto queries = static_cast<double>(batch_.size());
   const double operations = queries * static_cast<double>(request_.index.rows * request_.index.depth);
-  const int workers =
-      std::min(useful_workers(request_, operations), static_cast<int>(std::max<std::size_t>(scan_.blocks(), 1)));
-  for (int w = 0; w < workers; ++w) {
-    lists_.push_back(std::make_unique<TopCandidates>(request_, bounds_, batch_, scorer_, k_));
+  const int blocks = static_cast<int>(std::clamp<std::size_t>(scan_.blocks(), 1, 4096));
+  const int workers = std::min(useful_workers(request_, operations), blocks);
+  while (static_cast<int>(lists_.size()) < workers) {
+    lists_.push_back(std::make_unique<TopCandidates>(request_, bounds_, k_, most_queries_));
   }
+  for (auto& list : lists_) list->begin(batch_, scorer_);
   std::atomic<std::size_t> next_query{0};
   const auto scan_body = [&](int worker, const support::StopFlag& stop) {
     scan_.work(*lists_[static_cast<std::size_t>(worker)], stop);
@@ -123,6 +130,68 @@ std::int64_t TopSearch::search(float* scores, std::int64_t* rows) {
   return scan_.bad_row();
 }
 
+// All batches of a request, one after the other by all workers, or, when each is little work, side by side.
+class TopBatches {
+ public:
+  TopBatches(const KernelTable& kernels, const Request& request, std::size_t k, float* scores, std::int64_t* rows)
+      : kernels_(kernels),
+        request_(request),
+        bounds_(request.metric, request.index.depth),
+        k_(k),
+        step_(batch_size(request, TopCandidates::capacity_for(k, request.index.rows) * sizeof(Bounded))),
+        scores_(scores),
+        rows_(rows) {}
+
+  std::int64_t search() {
+    const std::size_t batches = (request_.queries.rows + step_ - 1) / step_;
+    const double operations = static_cast<double>(step_) * static_cast<double>(request_.index.rows) *
+                              static_cast<double>(request_.index.depth);
+    if (request_.workers > 1 && operations < kLittleWork && batches >= 2 * static_cast<std::size_t>(request_.workers)) {
+      search_side_by_side(batches, operations * static_cast<double>(batches));
+      return bad_row_.load();
+    }
+    Lists lists;
+    for (std::size_t batch = 0; batch < batches && !is_bad(); ++batch) search_batch(request_, batch, lists);
+    return bad_row_.load();
+  }
+
+ private:
+  static constexpr double kLittleWork = 4e8;  // multiply-adds, some 4 ms
+
+  [[nodiscard]] bool is_bad() const noexcept { return request_.check_finite && bad_row_.load() >= 0; }
+
+  void search_batch(const Request& request, std::size_t batch, Lists& lists) {
+    const std::size_t first = batch * step_, count = std::min(step_, request.queries.rows - first);
+    TopSearch search(kernels_, request, bounds_, first, count, k_, step_, lists);
+    const std::int64_t row = search.search(scores_ + first * k_, rows_ + first * k_);
+    if (row >= 0) bad_row_.store(row);  // the same for every batch: all rows are looked at
+  }
+
+  void search_side_by_side(std::size_t batches, double operations) {
+    Request alone = request_;
+    alone.workers = 1;
+    alone.tick = nullptr;
+    std::atomic<std::size_t> next{0};
+    run(request_, request_.workers, operations, [&](int, const support::StopFlag& stop) {
+      Lists lists;
+      while (!stop.load(std::memory_order_relaxed) && !is_bad()) {
+        const std::size_t batch = next.fetch_add(1, std::memory_order_relaxed);
+        if (batch >= batches) return;
+        search_batch(alone, batch, lists);
+      }
+    });
+  }
+
+  const KernelTable& kernels_;
+  const Request& request_;
+  Bounds bounds_;
+  std::size_t k_;
+  std::size_t step_;
+  float* scores_;
+  std::int64_t* rows_;
+  std::atomic<std::int64_t> bad_row_{-1};
+};
+
 }  // namespace
 
 BadRows topk(const Request& request, std::size_t k, float* scores, std::int64_t* rows) {
@@ -132,18 +201,8 @@ BadRows topk(const Request& request, std::size_t k, float* scores, std::int64_t*
   if (request.queries.rows == 0 || k == 0) return bad;
   bad.query = first_bad_query(kernels, request);
   if (bad.query >= 0) return bad;
-  const Bounds bounds(request.metric, request.index.depth);
-  const std::size_t lists = TopCandidates::capacity_for(k, request.index.rows) * sizeof(Bounded);
-  const std::size_t step = batch_size(request, lists);
-  for (std::size_t first = 0; first < request.queries.rows; first += step) {
-    const std::size_t count = std::min(step, request.queries.rows - first);
-    TopSearch search(kernels, request, bounds, first, count, k);
-    const std::int64_t row = search.search(scores + first * k, rows + first * k);
-    if (request.check_finite && row >= 0) {
-      bad.index = row;
-      return bad;
-    }
-  }
+  const std::int64_t row = TopBatches(kernels, request, k, scores, rows).search();
+  if (request.check_finite) bad.index = row;
   return bad;
 }
 

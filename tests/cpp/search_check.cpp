@@ -183,6 +183,11 @@ void check_exact(const KernelTable& table, Report& report) {
       const std::string where = text("depth", depth) + text("shift", shift);
       report.expect_near(table.exact_dot_f32(a.data() + shift, b.data(), depth), lanes_total(dots), 0,
                          "exact_dot_f32" + where);
+      double square = 0;
+      report.expect_near(table.exact_dot_and_square_f32(b.data(), a.data() + shift, depth, &square),
+                         table.exact_dot_f32(a.data() + shift, b.data(), depth), 0, "exact_dot_and_square_f32" + where);
+      report.expect_near(square, table.exact_dot_f32(a.data() + shift, a.data() + shift, depth), 0,
+                         "the square of exact_dot_and_square_f32" + where);
       report.expect_near(table.exact_squared_distance_f32(a.data() + shift, b.data(), depth), lanes_total(squares), 0,
                          "exact_squared_distance_f32" + where);
     }
