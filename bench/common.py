@@ -9,6 +9,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from fastembed import _core
@@ -70,3 +71,44 @@ def machine() -> str:
 def spread(values: list[float], form: str = "{:.2f}") -> str:
     """Median with the smallest and largest value."""
     return f"{form.format(statistics.median(values))} [{form.format(min(values))}-{form.format(max(values))}]"
+
+
+def timed(call: Callable[[], object], least: float = 0.05) -> float:
+    """Seconds a call, repeated for at least `least` seconds."""
+    started = time.perf_counter()
+    count = 0
+    while True:
+        call()
+        count += 1
+        passed = time.perf_counter() - started
+        if passed >= least:
+            return passed / count
+
+
+def paired(
+    ours: Callable[[], float],
+    rivals: dict[str, tuple[Callable[[], object], Callable[[], float]]],
+    repeats: int,
+    near: float,
+) -> tuple[list[float], dict[str, list[float]], dict[str, list[float]]]:
+    """Seconds of ours, seconds of each rival, and each rival's ratios to the runs of ours before and after it.
+
+    A rival is what prepares it and what returns the seconds of one run. Each runs once; those within `near` of the best
+    then run again until each has `repeats` runs.
+    """
+    own: list[float] = []
+    seconds: dict[str, list[float]] = {name: [] for name in rivals}
+    ratios: dict[str, list[float]] = {name: [] for name in rivals}
+    names = list(rivals)
+    for turn in range(repeats):
+        own.append(ours())
+        for name in names:
+            prepare, run = rivals[name]
+            prepare()
+            seconds[name].append(run())
+            own.append(ours())
+            ratios[name].append(2 * seconds[name][-1] / (own[-2] + own[-1]))
+        if turn == 0:
+            best = min((taken[0] for taken in seconds.values()), default=0.0)
+            names = [name for name in names if seconds[name][0] <= near * best]
+    return own, seconds, ratios
