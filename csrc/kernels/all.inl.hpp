@@ -6,6 +6,7 @@
 #include "kernels/cbow_window.inl.hpp"
 #include "kernels/dot.inl.hpp"
 #include "kernels/peak.inl.hpp"
+#include "kernels/sgns_pairs.inl.hpp"
 #include "kernels/sgns_tile.inl.hpp"
 #include "kernels/sgns_window.inl.hpp"
 #include "kernels/sigmoid.inl.hpp"
@@ -19,6 +20,7 @@ consteval KernelTable make_table() {
       .dot_f32 = &dot_f32,
       .sigmoid_f32 = &sigmoid_f32,
       .sgns_window_f32 = &sgns_window_f32,
+      .sgns_pairs_f32 = &sgns_pairs_f32,
       .cbow_window_f32 = &cbow_window_f32,
       .sgns_tile = &sgns_tile<FloatProduct>,
       .cbow_tile = &cbow_tile<FloatProduct>,
