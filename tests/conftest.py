@@ -15,7 +15,7 @@ import native
 from fastembed import _core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 # A sanitizer slows calls down by an unpredictable factor, so that only the count of examples is limited there.
 hypothesis.settings.register_profile("sanitizer", deadline=None, max_examples=25)
@@ -39,6 +39,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(skip)
+
+
+@pytest.fixture(params=fastembed.isa.available())
+def every_isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run the test on each instruction set of this machine."""
+    before = fastembed.isa.active()
+    _core.select_isa(request.param)
+    yield request.param
+    _core.select_isa(before)
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ import pytest
 import fastembed
 import fastembed._checkpoint as checkpoints
 import fastembed._storage as storage
+import fastembed._store as store
 from fastembed import Callback, TrainingState, WordVectors
 
 EVERY_CHUNK = 1e-9  # minutes
@@ -248,9 +249,9 @@ def test_a_broken_save_keeps_the_old_checkpoint(
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "_write_data", breaking(storage._write_data, lambda _, name, __: name.split(".")[0]))
-        patch.setattr(storage, "_write_generation", breaking(storage._write_generation, lambda *_: "metadata"))
-        patch.setattr(storage, "_remove_all_but", breaking(storage._remove_all_but, lambda *_: "cleaning"))
+        patch.setattr(store, "_write_data", breaking(store._write_data, lambda _, name, __: name.split(".")[0]))
+        patch.setattr(store, "_write_generation", breaking(store._write_generation, lambda *_: "metadata"))
+        patch.setattr(store, "_remove_all_but", breaking(store._remove_all_but, lambda *_: "cleaning"))
         expected = fastembed.TrainingInterrupted if error is KeyboardInterrupt else OSError
         with pytest.raises(expected) as caught:
             train(checkpoint=path, resume=True)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import fastembed._storage as storage
+import fastembed._store as store
 from fastembed.vectors import WordVectors
 
 ODD_WORDS = [
@@ -36,7 +36,7 @@ ODD_WORDS = [
     "'\"\\",
 ]
 
-_PACKAGE_ROOT = str(Path(storage.__file__).parent.parent)
+_PACKAGE_ROOT = str(Path(store.__file__).parent.parent)
 
 
 def make(n_words: int = 20, vector_size: int = 4, words: list[str] | None = None, seed: int = 0) -> WordVectors:
@@ -113,8 +113,8 @@ def test_odd_words_round_trip(tmp_path: Path, words: list[str]) -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.text(st.characters(), max_size=6), unique=True, max_size=8))
 def test_any_words_round_trip(words: list[str]) -> None:
-    data, encoding = storage._vocabulary_bytes(words)
-    assert storage._parse_vocabulary(data, encoding, "vocabulary.txt") == words
+    data, encoding = store.lines_bytes(words)
+    assert store.parse_lines(data, encoding, "vocabulary.txt") == words
 
 
 def test_numpy_scalars_in_history_and_config(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_failing_save_leaves_the_old(tmp_path: Path, monkeypatch: pytest.Monke
     make().save(path)
     before = entries(path)
     written: list[str] = []
-    real = storage._write_data
+    real = store._write_data
 
     def full_disk(directory: str, name: str, content: object) -> object:
         if len(written) == 2:
@@ -210,7 +210,7 @@ def test_a_failing_save_leaves_the_old(tmp_path: Path, monkeypatch: pytest.Monke
         written.append(name)
         return real(directory, name, content)
 
-    monkeypatch.setattr(storage, "_write_data", full_disk)
+    monkeypatch.setattr(store, "_write_data", full_disk)
     with pytest.raises(OSError, match="No space left"):
         make(seed=1).save(path)
     assert entries(path) == before
@@ -220,8 +220,8 @@ def test_a_failing_save_leaves_the_old(tmp_path: Path, monkeypatch: pytest.Monke
 def test_an_interrupted_first_save_is_told_and_cleaned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "store"
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "_remove_all_but", lambda *_: None)  # as after kill -9: nobody cleans up
-        patch.setattr(storage, "atomic_write", None)
+        patch.setattr(store, "_remove_all_but", lambda *_: None)  # as after kill -9: nobody cleans up
+        patch.setattr(store, "atomic_write", None)
         with pytest.raises(TypeError):
             make().save(path)
     assert "vectors.npy" in entries(path)

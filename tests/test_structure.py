@@ -83,7 +83,7 @@ def test_kernels_live_in_anonymous_namespaces() -> None:
     assert (
         matches(
             ("isa", "simd", "kernels"),
-            r"\bstatic\s+(?!constexpr|Reg\b|Bits\b|Operand\b|Vec::|float\b|void\b|__m|_assert)\w+",
+            r"\bstatic\s+(?!constexpr|std::uint32_t|Reg\b|Bits\b|Operand\b|Vec::|float\w*|void\b|__m|_assert)\w+",
         )
         == []
     )

@@ -5,6 +5,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <span>
 #include <stdexcept>
@@ -18,6 +19,10 @@ namespace py = pybind11;
 /// A C-contiguous array of exactly T: pybind11 must not convert, so a wrong dtype is a TypeError.
 template <class T>
 using ContiguousArray = py::array_t<T, py::array::c_style>;
+
+/// An array of exactly T in any layout.
+template <class T>
+using StridedArray = py::array_t<T, 0>;
 
 template <class T>
 std::span<const T> view_1d(const ContiguousArray<T>& array, const char* name) {
@@ -44,6 +49,30 @@ const T* view_rows(const ContiguousArray<T>& array, const char* name, std::size_
                                 std::to_string(columns) + ")");
   }
   return array.data();
+}
+
+/// What a matrix of float32 rows looks like in memory.
+struct RowsView {
+  const float* data;
+  std::size_t rows;
+  std::size_t columns;
+  std::size_t stride;  // floats from row to row
+};
+
+/// The rows of a matrix with unit inner stride.
+inline RowsView strided_rows(const StridedArray<float>& array, const char* name) {
+  if (array.ndim() != 2) throw std::invalid_argument(std::string(name) + " must have 2 dimensions");
+  const auto item = static_cast<py::ssize_t>(sizeof(float));
+  const bool one_row = array.shape(0) <= 1;
+  const bool aligned = reinterpret_cast<std::uintptr_t>(array.data()) % sizeof(float) == 0;
+  const bool unit = array.shape(1) <= 1 || array.strides(1) == item;
+  const bool apart = one_row || (array.strides(0) >= array.shape(1) * item && array.strides(0) % item == 0);
+  if (!aligned || !unit || !apart) {
+    throw std::invalid_argument(std::string(name) + " must be aligned rows of unit inner stride");
+  }
+  const auto columns = static_cast<std::size_t>(array.shape(1));
+  return {array.data(), static_cast<std::size_t>(array.shape(0)), columns,
+          one_row ? columns : static_cast<std::size_t>(array.strides(0) / item)};
 }
 
 /// An array over memory obtained from malloc or aligned_alloc; the array frees it.

@@ -7,5 +7,6 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   fastembed::bindings::bind_cpu(m);
   fastembed::bindings::bind_kernels(m);
   fastembed::bindings::bind_phrases(m);
+  fastembed::bindings::bind_search(m);
   fastembed::bindings::bind_train(m);
 }

@@ -216,6 +216,56 @@ constexpr std::size_t cbow_workspace_floats(std::size_t negative_count, std::siz
   return 2 * kTilePositions * depth + tile_workspace_floats(0, negative_count, depth);
 }
 
+/// Queries of a panel, packed with their elements side by side: element i of query j is panel[i * width + j].
+constexpr std::uint32_t kPanelQueries = 32;
+constexpr std::uint32_t kNarrowPanelQueries = 16;
+
+/// A row of the index whose product with a query reached the threshold.
+struct PanelHit {
+  std::uint32_t row;    // of the rows that were given
+  std::uint32_t query;  // of the panel
+  float product;
+};
+
+/// Rows against a panel of queries: s[r][j] = <row_r, query_j>, where every sum may be taken in any order;
+/// |error| <= depth * 2^-24 / (1 - depth * 2^-24) * |row_r| |query_j| + depth * 2^-149. Those with
+/// s[r][j] >= row_factors[r] * thresholds[j] + row_offsets[r] (one rounding) are written to `hits`, which has room for
+/// row_count * width of them; never where a comparison meets NaN. `width` is kPanelQueries or kNarrowPanelQueries.
+/// `prefetch` names prefetch_lines cache lines of 64 bytes, one after the other, that will be wanted soon.
+struct PanelScan {
+  const float* rows;
+  std::size_t row_stride;
+  const float* panel;
+  const float* row_factors;
+  const float* row_offsets;
+  const float* thresholds;
+  PanelHit* hits;
+  const char* prefetch;
+  std::uint32_t prefetch_lines;
+  std::uint32_t row_count;
+  std::uint32_t depth;
+  std::uint32_t width;
+};
+
+/// Rows against a panel, all results kept: with s as above (the same bound),
+///   out[r][j] = (s * row_factors[r]) * column_factors[j]                       when `squared_distance` is false
+///   out[r][j] = max(0, (row_factors[r] + column_factors[j]) - 2 s)             when it is true
+/// for j < columns <= width.
+struct PanelProduct {
+  const float* rows;
+  std::size_t row_stride;
+  const float* panel;
+  const float* row_factors;
+  const float* column_factors;
+  float* out;
+  std::size_t out_stride;
+  std::uint32_t row_count;
+  std::uint32_t depth;
+  std::uint32_t width;
+  std::uint32_t columns;
+  std::uint32_t squared_distance;  // 0 or 1
+};
+
 /// Where a text changes between white space and token; filled by token_edges_u8 over consecutive pieces of a text.
 /// Even entries of `edges` are starts of tokens, odd ones their ends (exclusive). The top bit of an end is set when a
 /// newline follows it before the next token starts. `leading_newline` is set when there is a newline before the first
@@ -248,6 +298,23 @@ struct TokenEdges {
   X(cbow_tile, void, (const CbowTile& tile))                                                                      \
   /* See RowSums. The same bits in whatever runs of consecutive rows float32 rows are given. */                   \
   X(add_rows, void, (const RowSums& step))                                                                        \
+  /* See PanelScan; returns the number of hits. */                                                                \
+  X(scan_panel_f32, std::uint32_t, (const PanelScan& scan))                                                       \
+  /* See PanelProduct. */                                                                                         \
+  X(multiply_panel_f32, void, (const PanelProduct& step))                                                         \
+  /* products[r] = <row_r, query> and, unless null, squares[r] = <row_r, row_r>, for `count` rows of any length;  \
+     the bound of PanelScan. `from_memory` says that the rows are not expected in a cache: how, not what. */      \
+  X(scan_rows_f32, void,                                                                                          \
+    (const float* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const float* query,         \
+     bool from_memory, float* products, float* squares))                                                          \
+  /* squares[r] = <row_r, row_r>. */                                                                              \
+  X(squared_norms_f32, void,                                                                                      \
+    (const float* rows, std::size_t row_stride, std::size_t count, std::size_t depth, float* squares))            \
+  /* The sum over i of the products a[i] b[i], exact in float64, in 16 float64 lanes: lane j takes i = j mod 16   \
+     in ascending order; then lanes j and j + 8 are added, then + 4, + 2, + 1. The same bits on every tier. */    \
+  X(exact_dot_f32, double, (const float* a, const float* b, std::size_t depth))                                   \
+  /* The same of the squares of a[i] - b[i]; difference, square and sum are each rounded to float64. */           \
+  X(exact_squared_distance_f32, double, (const float* a, const float* b, std::size_t depth))                      \
   /* Folds the lanes into loss.total and resets them. */                                                          \
   X(drain_loss, void, (LossSum & loss))                                                                           \
   /* Runs rounds * 12 dependent multiply-adds on sink[0], sink[1] in registers; returns the flops done. */        \

@@ -5,7 +5,10 @@
 #include "kernels/cbow_tile.inl.hpp"
 #include "kernels/cbow_window.inl.hpp"
 #include "kernels/dot.inl.hpp"
+#include "kernels/exact_score.inl.hpp"
 #include "kernels/peak.inl.hpp"
+#include "kernels/scan_panel.inl.hpp"
+#include "kernels/scan_rows.inl.hpp"
 #include "kernels/sgns_pairs.inl.hpp"
 #include "kernels/sgns_tile.inl.hpp"
 #include "kernels/sgns_window.inl.hpp"
@@ -25,6 +28,12 @@ consteval KernelTable make_table() {
       .sgns_tile = &sgns_tile<FloatProduct>,
       .cbow_tile = &cbow_tile<FloatProduct>,
       .add_rows = &add_rows,
+      .scan_panel_f32 = &scan_panel_f32,
+      .multiply_panel_f32 = &multiply_panel_f32,
+      .scan_rows_f32 = &scan_rows_f32,
+      .squared_norms_f32 = &squared_norms_f32,
+      .exact_dot_f32 = &exact_dot_f32,
+      .exact_squared_distance_f32 = &exact_squared_distance_f32,
       .drain_loss = &drain_loss,
       .fma_peak_f32 = &fma_peak_f32,
       .token_edges_u8 = &token_edges_u8,

@@ -13,6 +13,7 @@ struct Vec {
   static constexpr int kLanes = 8;
   static constexpr int kContextBlock = 2;
   static constexpr int kTileColumns = 2;
+  static constexpr int kScanRows = 6;
 
   static Reg zero() noexcept { return _mm256_setzero_ps(); }
   static Reg broadcast(float value) noexcept { return _mm256_set1_ps(value); }
@@ -24,6 +25,13 @@ struct Vec {
   static Reg div(Reg a, Reg b) noexcept { return _mm256_div_ps(a, b); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return _mm256_fmadd_ps(a, b, c); }
   static Reg max(Reg a, Reg b) noexcept { return _mm256_max_ps(a, b); }
+  static std::uint32_t at_least(Reg a, Reg b) noexcept {
+    return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)));
+  }
+  static Reg load_first(const float* from, std::size_t count) noexcept {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_maskload_ps(from, _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lane));
+  }
   static Reg negative_abs(Reg a) noexcept { return _mm256_or_ps(a, _mm256_set1_ps(-0.0F)); }
   static Reg round(Reg a) noexcept { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static Reg power_of_two(Reg n) noexcept {
@@ -127,6 +135,25 @@ inline std::uint64_t byte_mask(__m256i low, __m256i high) noexcept {
   return static_cast<std::uint32_t>(_mm256_movemask_epi8(low)) |
          (static_cast<std::uint64_t>(static_cast<std::uint32_t>(_mm256_movemask_epi8(high))) << 32);
 }
+
+// Sixteen float64 partial sums over blocks of 16 floats.
+struct Sums16 {
+  __m256d lanes[4] = {_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd()};
+
+  static __m256d widen(const float* from) noexcept { return _mm256_cvtps_pd(_mm_loadu_ps(from)); }
+  void add_products(const float* a, const float* b) noexcept {
+    for (int i = 0; i < 4; ++i) lanes[i] = _mm256_fmadd_pd(widen(a + 4 * i), widen(b + 4 * i), lanes[i]);
+  }
+  void add_squared_differences(const float* a, const float* b) noexcept {
+    for (int i = 0; i < 4; ++i) {
+      const __m256d difference = _mm256_sub_pd(widen(a + 4 * i), widen(b + 4 * i));
+      lanes[i] = _mm256_add_pd(lanes[i], _mm256_mul_pd(difference, difference));
+    }
+  }
+  void store(double* to) const noexcept {
+    for (int i = 0; i < 4; ++i) _mm256_storeu_pd(to + 4 * i, lanes[i]);
+  }
+};
 
 // 64 bytes of text. A mask has bit i set where byte i satisfies the condition.
 struct ByteBlock {

@@ -13,6 +13,7 @@ struct Vec {
   static constexpr int kLanes = 16;
   static constexpr int kContextBlock = 4;
   static constexpr int kTileColumns = 6;
+  static constexpr int kScanRows = 12;  // of a strip against two registers of a panel
 
   static Reg zero() noexcept { return _mm512_setzero_ps(); }
   static Reg broadcast(float value) noexcept { return _mm512_set1_ps(value); }
@@ -24,6 +25,12 @@ struct Vec {
   static Reg div(Reg a, Reg b) noexcept { return _mm512_div_ps(a, b); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return _mm512_fmadd_ps(a, b, c); }
   static Reg max(Reg a, Reg b) noexcept { return _mm512_max_ps(a, b); }
+  // Bit i is set where a[i] >= b[i].
+  static std::uint32_t at_least(Reg a, Reg b) noexcept { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
+  // The first `count` elements, then zeros; reads no more than those.
+  static Reg load_first(const float* from, std::size_t count) noexcept {
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << count) - 1U), from);
+  }
   static Reg negative_abs(Reg a) noexcept { return _mm512_or_ps(a, _mm512_set1_ps(-0.0F)); }
   static Reg round(Reg a) noexcept { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static Reg power_of_two(Reg n) noexcept { return _mm512_scalef_ps(_mm512_set1_ps(1.0F), n); }
@@ -134,6 +141,27 @@ struct Vec {
         store(to + i, sums_of_16(rest));
       }
     }
+  }
+};
+
+// Sixteen float64 partial sums over blocks of 16 floats.
+struct Sums16 {
+  __m512d low = _mm512_setzero_pd(), high = _mm512_setzero_pd();
+
+  static __m512d widen(const float* from) noexcept { return _mm512_cvtps_pd(_mm256_loadu_ps(from)); }
+  void add_products(const float* a, const float* b) noexcept {
+    low = _mm512_fmadd_pd(widen(a), widen(b), low);
+    high = _mm512_fmadd_pd(widen(a + 8), widen(b + 8), high);
+  }
+  void add_squared_differences(const float* a, const float* b) noexcept {
+    const __m512d low_difference = _mm512_sub_pd(widen(a), widen(b));
+    const __m512d high_difference = _mm512_sub_pd(widen(a + 8), widen(b + 8));
+    low = _mm512_add_pd(low, _mm512_mul_pd(low_difference, low_difference));
+    high = _mm512_add_pd(high, _mm512_mul_pd(high_difference, high_difference));
+  }
+  void store(double* to) const noexcept {
+    _mm512_storeu_pd(to, low);
+    _mm512_storeu_pd(to + 8, high);
   }
 };
 

@@ -13,6 +13,7 @@ struct Vec {
   static constexpr int kLanes = 4;
   static constexpr int kContextBlock = 4;
   static constexpr int kTileColumns = 5;
+  static constexpr int kScanRows = 8;
 
   static Reg zero() noexcept { return vdupq_n_f32(0.0F); }
   static Reg broadcast(float value) noexcept { return vdupq_n_f32(value); }
@@ -24,6 +25,15 @@ struct Vec {
   static Reg div(Reg a, Reg b) noexcept { return vdivq_f32(a, b); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return vfmaq_f32(c, a, b); }
   static Reg max(Reg a, Reg b) noexcept { return vmaxq_f32(a, b); }
+  static std::uint32_t at_least(Reg a, Reg b) noexcept {
+    static constexpr std::uint32_t kLaneBits[4] = {1, 2, 4, 8};
+    return vaddvq_u32(vandq_u32(vcgeq_f32(a, b), vld1q_u32(kLaneBits)));
+  }
+  static Reg load_first(const float* from, std::size_t count) noexcept {
+    float lanes[4] = {};
+    for (std::size_t i = 0; i < count; ++i) lanes[i] = from[i];
+    return load(lanes);
+  }
   static Reg negative_abs(Reg a) noexcept { return vnegq_f32(vabsq_f32(a)); }
   static Reg round(Reg a) noexcept { return vrndnq_f32(a); }
   static Reg power_of_two(Reg n) noexcept {
@@ -99,6 +109,25 @@ inline std::uint64_t byte_mask(uint8x16_t a, uint8x16_t b, uint8x16_t c, uint8x1
   const uint8x16_t abcd = vpaddq_u8(ab, cd);
   return vgetq_lane_u64(vreinterpretq_u64_u8(vpaddq_u8(abcd, abcd)), 0);
 }
+
+// Sixteen float64 partial sums over blocks of 16 floats.
+struct Sums16 {
+  float64x2_t lanes[8] = {};
+
+  static float64x2_t widen(const float* from) noexcept { return vcvt_f64_f32(vld1_f32(from)); }
+  void add_products(const float* a, const float* b) noexcept {
+    for (int i = 0; i < 8; ++i) lanes[i] = vfmaq_f64(lanes[i], widen(a + 2 * i), widen(b + 2 * i));
+  }
+  void add_squared_differences(const float* a, const float* b) noexcept {
+    for (int i = 0; i < 8; ++i) {
+      const float64x2_t difference = vsubq_f64(widen(a + 2 * i), widen(b + 2 * i));
+      lanes[i] = vaddq_f64(lanes[i], vmulq_f64(difference, difference));
+    }
+  }
+  void store(double* to) const noexcept {
+    for (int i = 0; i < 8; ++i) vst1q_f64(to + 2 * i, lanes[i]);
+  }
+};
 
 // 64 bytes of text. A mask has bit i set where byte i satisfies the condition.
 struct ByteBlock {

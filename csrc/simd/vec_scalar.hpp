@@ -12,6 +12,7 @@ struct Vec {
   static constexpr int kLanes = 1;
   static constexpr int kContextBlock = 2;
   static constexpr int kTileColumns = 4;  // registers of sums a row in the products of a tile
+  static constexpr int kScanRows = 2;
 
   static Reg zero() noexcept { return 0.0F; }
   static Reg broadcast(float value) noexcept { return value; }
@@ -23,6 +24,8 @@ struct Vec {
   static Reg div(Reg a, Reg b) noexcept { return a / b; }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return a * b + c; }
   static Reg max(Reg a, Reg b) noexcept { return a > b ? a : b; }
+  static std::uint32_t at_least(Reg a, Reg b) noexcept { return a >= b ? 1U : 0U; }
+  static Reg load_first(const float* from, std::size_t count) noexcept { return count == 0 ? 0.0F : *from; }
   static Reg negative_abs(Reg a) noexcept { return -__builtin_fabsf(a); }
   static Reg round(Reg a) noexcept { return (a + 12582912.0F) - 12582912.0F; }
   // 2^n for integral n in [-126, 127].
@@ -83,6 +86,24 @@ struct Vec {
   template <std::size_t kCount>
   static void store_sums(const Reg (&values)[kCount], float* to) noexcept {
     for (std::size_t i = 0; i < kCount; ++i) to[i] = values[i];
+  }
+};
+
+// Sixteen float64 partial sums over blocks of 16 floats.
+struct Sums16 {
+  double lanes[16] = {};
+
+  void add_products(const float* a, const float* b) noexcept {
+    for (int i = 0; i < 16; ++i) lanes[i] += double{a[i]} * double{b[i]};
+  }
+  void add_squared_differences(const float* a, const float* b) noexcept {
+    for (int i = 0; i < 16; ++i) {
+      const double difference = double{a[i]} - double{b[i]};
+      lanes[i] += difference * difference;
+    }
+  }
+  void store(double* to) const noexcept {
+    for (int i = 0; i < 16; ++i) to[i] = lanes[i];
   }
 };
 

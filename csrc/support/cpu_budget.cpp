@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <charconv>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -50,7 +51,7 @@ double quota_of(const std::string& folder) {
 }
 
 // The tightest quota on the way from this process's control group to the root.
-double cgroup_quota() {
+double read_cgroup_quota() {
   double tightest = 0;
   const auto consider = [&tightest](double quota) {
     if (quota > 0 && (tightest == 0 || quota < tightest)) tightest = quota;
@@ -78,6 +79,20 @@ double cgroup_quota() {
     }
   }
   return tightest;
+}
+
+// Read again after a second at the earliest: it takes some 40 microseconds, and a search may take less.
+double cgroup_quota() {
+  using Clock = std::chrono::steady_clock;
+  static std::atomic<Clock::rep> read_at{0};
+  static std::atomic<double> known{0};
+  const Clock::rep now = Clock::now().time_since_epoch().count();
+  const Clock::rep last = read_at.load(std::memory_order_acquire);
+  if (last == 0 || now - last > Clock::period::den / Clock::period::num) {
+    known.store(read_cgroup_quota());
+    read_at.store(now, std::memory_order_release);
+  }
+  return known.load();
 }
 
 int environment_count() {

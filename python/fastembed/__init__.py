@@ -25,21 +25,38 @@ from fastembed import cuda, isa  # noqa: E402
 from fastembed._callbacks import Callback, TrainingInterrupted, TrainingState  # noqa: E402
 from fastembed._config import set_num_threads, show_config  # noqa: E402
 from fastembed._core import __version__  # noqa: E402
+from fastembed._groups import Deduplication, communities, deduplicate  # noqa: E402
+from fastembed._similarity import normalize, paired_similarity, similarity  # noqa: E402
+from fastembed.index import Index  # noqa: E402
 from fastembed.phrases import Phrases, learn_phrases  # noqa: E402
+from fastembed.search import RangeHits, TopK, merge_topk, range_search, self_topk, topk  # noqa: E402
 from fastembed.vectors import WordVectors  # noqa: E402
 from fastembed.word2vec import train_word2vec  # noqa: E402
 
 __all__ = [
     "Callback",
+    "Deduplication",
+    "Index",
     "Phrases",
+    "RangeHits",
+    "TopK",
     "TrainingInterrupted",
     "TrainingState",
     "WordVectors",
     "__version__",
+    "communities",
     "cuda",
+    "deduplicate",
     "isa",
     "learn_phrases",
+    "merge_topk",
+    "normalize",
+    "paired_similarity",
+    "range_search",
+    "self_topk",
     "set_num_threads",
     "show_config",
+    "similarity",
+    "topk",
     "train_word2vec",
 ]

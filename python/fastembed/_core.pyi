@@ -154,3 +154,52 @@ class PhraseBook:
 class PhraseStream:
     def __init__(self, *, book: PhraseBook, workers: int, chunk_bytes: int = 262144) -> None: ...
     def feed(self, block: bytes, last: bool) -> bytes: ...
+
+def search_topk(
+    queries: NDArray[np.float32],
+    index: NDArray[np.float32],
+    metric: str,
+    scores_out: NDArray[np.float32],
+    rows_out: NDArray[np.int64],
+    norms: NDArray[np.float32] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    order: NDArray[np.int64] | None = None,
+    threshold: float | None = None,
+    self_first: int = -1,
+    check_finite: bool = True,
+    workers: int = 1,
+) -> tuple[int, int]: ...
+def search_range(
+    queries: NDArray[np.float32],
+    index: NDArray[np.float32],
+    metric: str,
+    threshold: float,
+    *,
+    norms: NDArray[np.float32] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    order: NDArray[np.int64] | None = None,
+    self_first: int = -1,
+    check_finite: bool = True,
+    workers: int = 1,
+) -> tuple[int, int, NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]: ...
+def search_count(
+    queries: NDArray[np.float32],
+    index: NDArray[np.float32],
+    metric: str,
+    threshold: float,
+    *,
+    norms: NDArray[np.float32] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    order: NDArray[np.int64] | None = None,
+    self_first: int = -1,
+    check_finite: bool = True,
+    workers: int = 1,
+) -> tuple[int, int, NDArray[np.int64]]: ...
+def similarity(
+    a: NDArray[np.float32], b: NDArray[np.float32], metric: str, out: NDArray[np.float32], workers: int = 1
+) -> None: ...
+def paired_similarity(
+    a: NDArray[np.float32], b: NDArray[np.float32], metric: str, out: NDArray[np.float32], workers: int = 1
+) -> None: ...
+def row_norms(x: NDArray[np.float32], workers: int = 1) -> NDArray[np.float32]: ...
+def normalize_rows(x: NDArray[np.float32], out: NDArray[np.float32], workers: int = 1) -> None: ...

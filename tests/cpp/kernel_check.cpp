@@ -403,9 +403,23 @@ void check_fma_peak(const KernelTable& table, Report& report) {
 
 // Which kernels are checked above; one that is added to the table must be added here, with its check.
 void check_that_all_are_checked(Report& report) {
-  const std::vector<std::string> checked{"dot_f32",         "sigmoid_f32", "sgns_window_f32", "sgns_pairs_f32",
-                                         "cbow_window_f32", "drain_loss",  "fma_peak_f32",    "token_edges_u8",
-                                         "sgns_tile",       "cbow_tile",   "add_rows"};
+  const std::vector<std::string> checked{"dot_f32",
+                                         "sigmoid_f32",
+                                         "sgns_window_f32",
+                                         "sgns_pairs_f32",
+                                         "cbow_window_f32",
+                                         "drain_loss",
+                                         "fma_peak_f32",
+                                         "token_edges_u8",
+                                         "sgns_tile",
+                                         "cbow_tile",
+                                         "add_rows",
+                                         "scan_panel_f32",
+                                         "multiply_panel_f32",
+                                         "scan_rows_f32",
+                                         "squared_norms_f32",
+                                         "exact_dot_f32",
+                                         "exact_squared_distance_f32"};
 #define FASTEMBED_IS_CHECKED(kernel, result, parameters) \
   report.expect(std::find(checked.begin(), checked.end(), #kernel) != checked.end(), #kernel " has no check");
   FASTEMBED_KERNELS(FASTEMBED_IS_CHECKED)
@@ -432,6 +446,7 @@ int main() {
     check_fma_peak(table, report);
     check_token_edges(table, report);
     check_add_rows(table, report);
+    check_search(table, report);
     const bool bfloat16 = name == "avx512bf16" || name == "amx";
     check_tiles(table, report, bfloat16);
     check_cbow_tiles(table, report, bfloat16);

@@ -1,0 +1,212 @@
+// Similarity and exact search. The arrays' meaning is checked in Python; here only what memory safety needs.
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <string_view>
+#include <tuple>
+
+#include "bindings/arrays.hpp"
+#include "bindings/bind.hpp"
+#include "cpu/dispatch.hpp"
+#include "search/similarity.hpp"
+#include "search/topk.hpp"
+
+namespace fastembed::bindings {
+namespace {
+
+using search::Matrix;
+using search::Metric;
+
+using Rows = StridedArray<float>;
+using OptionalNorms = std::optional<ContiguousArray<float>>;
+using OptionalMask = std::optional<ContiguousArray<bool>>;
+using OptionalOrder = std::optional<ContiguousArray<std::int64_t>>;
+
+Matrix matrix_of(const Rows& array, const char* name) {
+  const RowsView view = strided_rows(array, name);
+  return {view.data, view.rows, view.columns, view.stride};
+}
+
+Metric metric_of(std::string_view name) {
+  if (name == "cosine") return Metric::kCosine;
+  if (name == "dot") return Metric::kDot;
+  if (name == "l2") return Metric::kL2;
+  throw std::invalid_argument("metric must be 'cosine', 'dot' or 'l2', got '" + std::string(name) + "'");
+}
+
+void same_depth(const Matrix& a, const Matrix& b) {
+  if (a.depth != b.depth || a.depth == 0 || a.depth > UINT32_MAX) {
+    throw std::invalid_argument("both sides must have the same dim, at least 1");
+  }
+}
+
+// The part of a Request that top-k and range search share.
+struct Arguments {
+  search::Request request;
+
+  Arguments(const Rows& queries, const Rows& index, std::string_view metric, const OptionalNorms& norms,
+            const OptionalMask& mask, const OptionalOrder& order, std::int64_t self_first, bool check_finite,
+            int workers) {
+    request.queries = matrix_of(queries, "queries");
+    request.index = matrix_of(index, "index");
+    same_depth(request.queries, request.index);
+    request.metric = metric_of(metric);
+    request.workers = std::max(workers, 1);
+    request.self_first = self_first;
+    request.check_finite = check_finite;
+    request.tick = &check_signals;
+    const std::size_t rows = request.index.rows;
+    if (norms) request.norms = of_length(*norms, rows, "norms");
+    if (order) request.order = of_length(*order, rows, "order");
+    if (mask) set_mask(*mask);
+  }
+
+ private:
+  template <class T>
+  static const T* of_length(const ContiguousArray<T>& array, std::size_t length, const char* name) {
+    const auto view = view_1d(array, name);
+    if (view.size() != length) throw std::invalid_argument(std::string(name) + " must have one element a row of index");
+    return view.data();
+  }
+  void set_mask(const ContiguousArray<bool>& mask) {
+    const auto* const bytes = reinterpret_cast<const std::uint8_t*>(mask.data());
+    if (mask.ndim() == 1 && static_cast<std::size_t>(mask.size()) == request.index.rows) {
+      request.mask = bytes;
+    } else {
+      request.query_masks =
+          reinterpret_cast<const std::uint8_t*>(view_rows(mask, "mask", request.queries.rows, request.index.rows));
+    }
+  }
+};
+
+std::tuple<std::int64_t, std::int64_t> search_topk(const Rows& queries, const Rows& index, std::string_view metric,
+                                                   ContiguousArray<float>& scores, ContiguousArray<std::int64_t>& rows,
+                                                   const OptionalNorms& norms, const OptionalMask& mask,
+                                                   const OptionalOrder& order, std::optional<double> threshold,
+                                                   std::int64_t self_first, bool check_finite, int workers) {
+  Arguments arguments(queries, index, metric, norms, mask, order, self_first, check_finite, workers);
+  arguments.request.has_threshold = threshold.has_value();
+  arguments.request.threshold = static_cast<float>(threshold.value_or(0.0));
+  const std::size_t count = arguments.request.queries.rows;
+  const std::size_t k = scores.ndim() == 2 ? static_cast<std::size_t>(scores.shape(1)) : 0;
+  view_rows(scores, "scores_out", count, k);
+  view_rows(rows, "rows_out", count, k);
+  float* const scores_out = scores.mutable_data();
+  std::int64_t* const rows_out = rows.mutable_data();
+  const py::gil_scoped_release release;
+  const search::BadRows bad = search::topk(arguments.request, k, scores_out, rows_out);
+  return {bad.query, bad.index};
+}
+
+py::tuple search_range(const Rows& queries, const Rows& index, std::string_view metric, double threshold,
+                       const OptionalNorms& norms, const OptionalMask& mask, const OptionalOrder& order,
+                       std::int64_t self_first, bool check_finite, int workers) {
+  Arguments arguments(queries, index, metric, norms, mask, order, self_first, check_finite, workers);
+  arguments.request.has_threshold = true;
+  arguments.request.threshold = static_cast<float>(threshold);
+  search::RangeResult result;
+  {
+    const py::gil_scoped_release release;
+    result = search::range_search(arguments.request);
+  }
+  return py::make_tuple(result.bad.query, result.bad.index, adopt(std::move(result.offsets)),
+                        adopt(std::move(result.scores)), adopt(std::move(result.rows)));
+}
+
+py::tuple search_count(const Rows& queries, const Rows& index, std::string_view metric, double threshold,
+                       const OptionalNorms& norms, const OptionalMask& mask, const OptionalOrder& order,
+                       std::int64_t self_first, bool check_finite, int workers) {
+  Arguments arguments(queries, index, metric, norms, mask, order, self_first, check_finite, workers);
+  arguments.request.has_threshold = true;
+  arguments.request.threshold = static_cast<float>(threshold);
+  ContiguousArray<std::int64_t> counts(static_cast<py::ssize_t>(arguments.request.queries.rows));
+  std::int64_t* const to = counts.mutable_data();
+  search::BadRows bad;
+  {
+    const py::gil_scoped_release release;
+    bad = search::range_count(arguments.request, to);
+  }
+  return py::make_tuple(bad.query, bad.index, counts);
+}
+
+search::Similarity pair_of(const Rows& a, const Rows& b, std::string_view metric, int workers) {
+  search::Similarity wanted;
+  wanted.a = matrix_of(a, "a");
+  wanted.b = matrix_of(b, "b");
+  same_depth(wanted.a, wanted.b);
+  wanted.metric = metric_of(metric);
+  wanted.workers = std::max(workers, 1);
+  wanted.tick = &check_signals;
+  return wanted;
+}
+
+void similarity(const Rows& a, const Rows& b, std::string_view metric, Rows& out, int workers) {
+  search::Similarity wanted = pair_of(a, b, metric, workers);
+  const Matrix result = matrix_of(out, "out");
+  if (result.rows != wanted.a.rows || result.depth != wanted.b.rows) {
+    throw std::invalid_argument("out must have shape (" + std::to_string(wanted.a.rows) + ", " +
+                                std::to_string(wanted.b.rows) + ")");
+  }
+  wanted.out = out.mutable_data();
+  wanted.out_stride = result.stride;
+  const py::gil_scoped_release release;
+  search::similarity(wanted);
+}
+
+void paired_similarity(const Rows& a, const Rows& b, std::string_view metric, ContiguousArray<float>& out,
+                       int workers) {
+  search::Similarity wanted = pair_of(a, b, metric, workers);
+  if (wanted.a.rows != wanted.b.rows) throw std::invalid_argument("a and b must have as many rows");
+  const auto result = writable_view_1d(out, "out");
+  if (result.size() != wanted.a.rows) throw std::invalid_argument("out must have one element a row");
+  wanted.out = result.data();
+  const py::gil_scoped_release release;
+  search::paired_similarity(wanted);
+}
+
+ContiguousArray<float> row_norms(const Rows& x, int workers) {
+  const Matrix rows = matrix_of(x, "x");
+  ContiguousArray<float> norms(static_cast<py::ssize_t>(rows.rows));
+  float* const to = norms.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    search::row_norms(rows, to, std::max(workers, 1), &check_signals);
+  }
+  return norms;
+}
+
+void normalize_rows(const Rows& x, Rows& out, int workers) {
+  const Matrix rows = matrix_of(x, "x");
+  const Matrix to = matrix_of(out, "out");
+  if (to.rows != rows.rows || to.depth != rows.depth) throw std::invalid_argument("out must have the shape of x");
+  float* const data = out.mutable_data();
+  const py::gil_scoped_release release;
+  search::normalize_rows(rows, data, to.stride, std::max(workers, 1), &check_signals);
+}
+
+}  // namespace
+
+void bind_search(py::module_& m) {
+  m.def("search_topk", &search_topk, py::arg("queries").noconvert(), py::arg("index").noconvert(), py::arg("metric"),
+        py::arg("scores_out").noconvert(), py::arg("rows_out").noconvert(), py::arg("norms").noconvert() = py::none(),
+        py::arg("mask").noconvert() = py::none(), py::arg("order").noconvert() = py::none(),
+        py::arg("threshold") = py::none(), py::arg("self_first") = -1, py::arg("check_finite") = true,
+        py::arg("workers") = 1);
+  m.def("search_range", &search_range, py::arg("queries").noconvert(), py::arg("index").noconvert(), py::arg("metric"),
+        py::arg("threshold"), py::kw_only(), py::arg("norms").noconvert() = py::none(),
+        py::arg("mask").noconvert() = py::none(), py::arg("order").noconvert() = py::none(), py::arg("self_first") = -1,
+        py::arg("check_finite") = true, py::arg("workers") = 1);
+  m.def("search_count", &search_count, py::arg("queries").noconvert(), py::arg("index").noconvert(), py::arg("metric"),
+        py::arg("threshold"), py::kw_only(), py::arg("norms").noconvert() = py::none(),
+        py::arg("mask").noconvert() = py::none(), py::arg("order").noconvert() = py::none(), py::arg("self_first") = -1,
+        py::arg("check_finite") = true, py::arg("workers") = 1);
+  m.def("similarity", &similarity, py::arg("a").noconvert(), py::arg("b").noconvert(), py::arg("metric"),
+        py::arg("out").noconvert(), py::arg("workers") = 1);
+  m.def("paired_similarity", &paired_similarity, py::arg("a").noconvert(), py::arg("b").noconvert(), py::arg("metric"),
+        py::arg("out").noconvert(), py::arg("workers") = 1);
+  m.def("row_norms", &row_norms, py::arg("x").noconvert(), py::arg("workers") = 1);
+  m.def("normalize_rows", &normalize_rows, py::arg("x").noconvert(), py::arg("out").noconvert(),
+        py::arg("workers") = 1);
+}
+
+}  // namespace fastembed::bindings

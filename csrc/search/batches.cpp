@@ -1,0 +1,55 @@
+#include "search/batches.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "search/score.hpp"
+#include "support/float_environment.hpp"
+
+namespace fastembed::search {
+namespace {
+
+constexpr std::size_t kPanelBytes = std::size_t{768} << 10;
+constexpr std::size_t kListBytes = std::size_t{24} << 20;
+constexpr double kOperationsAWorker = 1.5e6;  // some 25 microseconds, several times what waking a thread takes
+
+}  // namespace
+
+std::int64_t first_bad_query(const KernelTable& kernels, const Request& request) {
+  if (!request.check_finite) return -1;
+  for (std::size_t q = 0; q < request.queries.rows; ++q) {
+    if (!std::isfinite(exact_norm(kernels, request.queries.row(q), request.queries.depth))) {
+      return static_cast<std::int64_t>(q);
+    }
+  }
+  return -1;
+}
+
+std::size_t batch_size(const Request& request, std::size_t bytes_a_query) {
+  const std::size_t by_panels = kPanelBytes / (request.index.depth * sizeof(float) + 1);
+  const std::size_t lists = kListBytes / (bytes_a_query * static_cast<std::size_t>(request.workers) + 1);
+  const std::size_t size = std::clamp(std::min(by_panels, lists), std::size_t{kPanelQueries}, std::size_t{1024});
+  return std::max<std::size_t>(1, std::min(size / kPanelQueries * kPanelQueries, request.queries.rows));
+}
+
+int useful_workers(const Request& request, double operations) {
+  return static_cast<int>(std::clamp(operations / kOperationsAWorker, 1.0, static_cast<double>(request.workers)));
+}
+
+void run(const Request& request, int workers, double operations,
+         const std::function<void(int worker, const support::StopFlag& stop)>& body) {
+  if (workers == 1 && operations <= 2 * kOperationsAWorker) {
+    const support::StopFlag stop{false};
+    body(0, stop);
+    return;
+  }
+  support::run_workers(
+      workers,
+      [&body](int worker, const support::StopFlag& stop) {
+        const support::DefaultFloatEnvironment environment;
+        body(worker, stop);
+      },
+      request.tick);
+}
+
+}  // namespace fastembed::search

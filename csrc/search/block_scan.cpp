@@ -1,0 +1,231 @@
+#include "search/block_scan.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "search/score.hpp"
+
+namespace fastembed::search {
+namespace {
+
+constexpr std::size_t kBlockBytes = std::size_t{96} << 10;  // stays in L2 beside a panel
+constexpr std::size_t kCachedBytes = std::size_t{2} << 20;
+constexpr std::size_t kMostRows = 384;
+constexpr std::size_t kRowMultiple = 24;
+constexpr float kLeastSquare = 0x1p-100F, kGreatestSquare = 0x1p116F;  // that float32 sums can be relied on for
+
+}  // namespace
+
+struct BlockScan::Room {
+  Room(std::size_t rows, std::size_t depth, std::size_t width, bool gathers)
+      : norms(rows),
+        factors(rows),
+        offsets(rows),
+        products(width == 1 ? rows : 0),
+        hits(width == 1 ? 0 : rows * width) {
+    if (gathers) {
+      gathered = support::AlignedBuffer<float>::uninitialised(rows * depth);
+      numbers.resize(rows);
+    }
+    thresholds.resize(width);
+  }
+  std::vector<float> norms, factors, offsets, products, thresholds;
+  std::vector<PanelHit> hits;
+  std::vector<Candidate> candidates;
+  support::AlignedBuffer<float> gathered;
+  std::vector<std::int64_t> numbers;
+};
+
+BlockScan::BlockScan(const KernelTable& kernels, const Request& request, const Bounds& bounds, QueryBatch& batch)
+    : kernels_(kernels),
+      request_(request),
+      bounds_(bounds),
+      batch_(batch),
+      filters_(request.query_masks != nullptr || request.self_first >= 0) {
+  const std::size_t fitting = kBlockBytes / (request.index.depth * sizeof(float) + 1);
+  const std::size_t shared = request.index.rows / (static_cast<std::size_t>(request.workers) * 4) + 1;
+  block_rows_ = std::clamp(std::min(fitting, shared), kRowMultiple, kMostRows) / kRowMultiple * kRowMultiple;
+  from_memory_ = request.index.rows * request.index.stride * sizeof(float) > kCachedBytes;
+  blocks_ = (request.index.rows + block_rows_ - 1) / block_rows_;
+}
+
+// False when the mask admits no row of the block.
+bool BlockScan::load_block(std::size_t number, Room& room, Block& block) const {
+  const Matrix& index = request_.index;
+  block.first = begin_of(number);
+  block.count = std::min(block_rows_, index.rows - block.first);
+  block.rows = index.row(block.first);
+  block.stride = index.stride;
+  block.numbers = nullptr;
+  if (request_.mask == nullptr) return true;
+  const std::uint8_t* const mask = request_.mask + block.first;
+  std::size_t admitted = 0;
+  for (std::size_t r = 0; r < block.count; ++r) admitted += mask[r] != 0 ? 1 : 0;
+  if (admitted == 0) return false;
+  if (admitted == block.count) return true;
+  if (2 * admitted > block.count) {
+    block.mask = mask;
+    return true;
+  }
+  std::size_t count = 0;
+  for (std::size_t r = 0; r < block.count; ++r) {
+    if (mask[r] == 0) continue;
+    room.numbers[count] = static_cast<std::int64_t>(block.first + r);
+    std::copy_n(block.rows + r * index.stride, index.depth, room.gathered.data() + count * index.depth);
+    ++count;
+  }
+  block.rows = room.gathered.data();
+  block.stride = index.depth;
+  block.count = count;
+  block.numbers = room.numbers.data();
+  return true;
+}
+
+// A norm that float32 sums could not give, or that the scan cannot judge: looks again in float64.
+void BlockScan::judge_norm(const Block& block, std::size_t r, Room& room, Collector& collector) {
+  const double exact = exact_norm(kernels_, block.rows + r * block.stride, request_.index.depth);
+  room.norms[r] = static_cast<float>(exact);
+  if (bounds_.can_scan(room.norms[r])) return;
+  const std::int64_t row = block.number(r);
+  if (!std::isfinite(exact)) {
+    std::int64_t first = bad_row_.load();
+    while ((first < 0 || row < first) && !bad_row_.compare_exchange_weak(first, row)) {
+    }
+  }
+  collector.unscanned.push_back(row);
+  room.norms[r] = NAN;
+}
+
+// Fills norms, factors and offsets. `room.norms` holds squares where the norms are not known.
+void BlockScan::find_norms(const Block& block, Room& room, Collector& collector) {
+  float* const norms = room.norms.data();
+  const float greatest = bounds_.greatest_norm();
+  int doubtful = 0;
+  if (request_.norms != nullptr && block.numbers == nullptr) {
+    const float* const known = request_.norms + block.first;
+    for (std::size_t r = 0; r < block.count; ++r) {
+      norms[r] = known[r];
+      doubtful |= known[r] <= greatest ? 0 : 1;
+    }
+  } else if (request_.norms != nullptr) {
+    for (std::size_t r = 0; r < block.count; ++r) {
+      norms[r] = request_.norms[static_cast<std::size_t>(block.number(r))];
+      doubtful |= norms[r] <= greatest ? 0 : 1;
+    }
+  } else {
+    for (std::size_t r = 0; r < block.count; ++r) {
+      doubtful |= norms[r] >= kLeastSquare && norms[r] <= kGreatestSquare ? 0 : 1;
+      norms[r] = std::sqrt(norms[r]);
+    }
+  }
+  const bool all_good = doubtful == 0 && bounds_.can_scan(0.0F);
+  if (!all_good) {
+    for (std::size_t r = 0; r < block.count; ++r) {
+      if (block.mask != nullptr && block.mask[r] == 0) continue;
+      const bool sure = bounds_.can_scan(norms[r]) && norms[r] > 0x1p-50F && norms[r] < 0x1p58F;
+      if (!sure) judge_norm(block, r, room, collector);
+    }
+  }
+  // A norm that is NaN makes its terms NaN, which no product reaches.
+  bounds_.row_terms(norms, block.count, room.factors.data(), room.offsets.data());
+  if (block.mask == nullptr) return;
+  for (std::size_t r = 0; r < block.count; ++r) {
+    if (block.mask[r] == 0) room.offsets[r] = NAN;
+  }
+}
+
+void BlockScan::scan_panels(const Block& block, std::size_t next, Room& room, Collector& collector) {
+  const std::size_t width = batch_.width(), panels = batch_.panels();
+  // The next block's rows are fetched while this one is worked on, some of them with every panel.
+  std::size_t lines = 0;
+  const char* ahead = nullptr;
+  if (next < blocks_) {
+    const std::size_t first = begin_of(next), last = std::min(request_.index.rows, first + block_rows_);
+    ahead = reinterpret_cast<const char*>(request_.index.row(first));
+    lines = ((last - first - 1) * request_.index.stride + request_.index.depth) * sizeof(float) / 64;
+  }
+  for (std::size_t p = 0; p < panels; ++p) {
+    for (std::size_t j = 0; j < width; ++j) room.thresholds[j] = batch_.threshold(p * width + j);
+    const std::size_t line = lines * p / panels, end_line = lines * (p + 1) / panels;
+    const PanelScan scan{block.rows,
+                         block.stride,
+                         batch_.panel(p),
+                         room.factors.data(),
+                         room.offsets.data(),
+                         room.thresholds.data(),
+                         room.hits.data(),
+                         ahead == nullptr ? nullptr : ahead + line * 64,
+                         static_cast<std::uint32_t>(end_line - line),
+                         static_cast<std::uint32_t>(block.count),
+                         static_cast<std::uint32_t>(request_.index.depth),
+                         static_cast<std::uint32_t>(width)};
+    const std::uint32_t count = kernels_.scan_panel_f32(scan);
+    room.candidates.clear();
+    for (std::uint32_t h = 0; h < count; ++h) {
+      const PanelHit& hit = room.hits[h];
+      add_candidate(block, hit.row, p * width + hit.query, hit.product, room);
+    }
+    if (!room.candidates.empty()) collector.take(room.candidates);
+  }
+}
+
+void BlockScan::add_candidate(const Block& block, std::size_t r, std::size_t query, float product, Room& room) const {
+  const std::int64_t row = block.number(r);
+  if (filters_ && !request_.admits(batch_.first() + query, static_cast<std::size_t>(row))) return;
+  room.candidates.push_back({query, row, product, room.norms[r]});
+}
+
+// A few queries, each by itself: a panel would leave most of its lanes empty.
+void BlockScan::scan_singles(const Block& block, Room& room, Collector& collector) {
+  constexpr std::size_t kGroup = 16;
+  const std::size_t depth = request_.index.depth;
+  float* const products = room.products.data();
+  float* const squares = request_.norms == nullptr ? room.norms.data() : nullptr;
+  for (std::size_t query = 0; query < batch_.size(); ++query) {
+    const bool is_first = query == 0;
+    kernels_.scan_rows_f32(block.rows, block.stride, block.count, depth, batch_.panel(query), is_first && from_memory_,
+                           products, is_first ? squares : nullptr);
+    if (is_first) find_norms(block, room, collector);
+    for (std::size_t first = 0; first < block.count; first += kGroup) {
+      const std::size_t last = std::min(block.count, first + kGroup);
+      const float threshold = batch_.threshold(query);
+      int reached = 0;
+      for (std::size_t r = first; r < last; ++r) {
+        reached |= products[r] >= room.factors[r] * threshold + room.offsets[r] ? 1 : 0;
+      }
+      if (reached == 0) continue;
+      room.candidates.clear();
+      for (std::size_t r = first; r < last; ++r) {
+        if (products[r] >= room.factors[r] * threshold + room.offsets[r]) {
+          add_candidate(block, r, query, products[r], room);
+        }
+      }
+      if (!room.candidates.empty()) collector.take(room.candidates);
+    }
+  }
+}
+
+void BlockScan::work(Collector& collector, const support::StopFlag& stop) {
+  const std::size_t depth = request_.index.depth;
+  Room room(block_rows_, depth, batch_.width(), request_.mask != nullptr);
+  const bool single = batch_.width() == 1;
+  std::size_t current = next_block_.fetch_add(1, std::memory_order_relaxed);
+  while (current < blocks_ && !stop.load(std::memory_order_relaxed)) {
+    const std::size_t next = next_block_.fetch_add(1, std::memory_order_relaxed);
+    Block block;
+    if (load_block(current, room, block)) {
+      if (single) {
+        scan_singles(block, room, collector);
+      } else {
+        if (request_.norms == nullptr) {
+          kernels_.squared_norms_f32(block.rows, block.stride, block.count, depth, room.norms.data());
+        }
+        find_norms(block, room, collector);
+        scan_panels(block, next, room, collector);
+      }
+    }
+    current = next;
+  }
+}
+
+}  // namespace fastembed::search

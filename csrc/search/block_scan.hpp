@@ -1,0 +1,85 @@
+// The scan: blocks of rows against a batch of queries, by all workers. Products that reach their query's threshold go
+// to a Collector; which rows can be dropped is decided here and in bounds.cpp alone.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cpu/kernel_table.hpp"
+#include "search/panels.hpp"
+#include "search/request.hpp"
+#include "support/thread_pool.hpp"
+
+namespace fastembed::search {
+
+/// A row that may be among the results of a query: its product reached the threshold.
+struct Candidate {
+  std::size_t query;  // of the batch
+  std::int64_t row;
+  float product;
+  float norm;
+};
+
+/// Takes a worker's candidates. One object a worker.
+class Collector {
+ public:
+  Collector() = default;
+  Collector(const Collector&) = delete;
+  Collector& operator=(const Collector&) = delete;
+  virtual ~Collector() = default;
+  virtual void take(std::span<const Candidate> candidates) = 0;
+  /// Rows that the scan cannot judge, to be met by the definition.
+  std::vector<std::int64_t> unscanned;
+};
+
+/// Blocks of rows, handed out to workers.
+class BlockScan {
+ public:
+  BlockScan(const KernelTable& kernels, const Request& request, const Bounds& bounds, QueryBatch& batch);
+
+  [[nodiscard]] std::size_t blocks() const noexcept { return blocks_; }
+  /// Takes blocks until there are none left.
+  void work(Collector& collector, const support::StopFlag& stop);
+  /// The first row with NaN or infinity that was met, -1 if none.
+  [[nodiscard]] std::int64_t bad_row() const noexcept { return bad_row_.load(); }
+
+ private:
+  // Rows of a block: in place, or gathered where a mask admits few.
+  struct Block {
+    const float* rows = nullptr;
+    std::size_t stride = 0;
+    std::size_t count = 0;
+    std::size_t first = 0;                  // row number of rows[0]
+    const std::uint8_t* mask = nullptr;     // zero where a row is not admitted, or null: all are
+    const std::int64_t* numbers = nullptr;  // row numbers, or null: consecutive
+    [[nodiscard]] std::int64_t number(std::size_t r) const noexcept {
+      return numbers != nullptr ? numbers[r] : static_cast<std::int64_t>(first + r);
+    }
+  };
+  // One worker's memory.
+  struct Room;
+
+  [[nodiscard]] std::size_t begin_of(std::size_t block) const noexcept { return block * block_rows_; }
+  bool load_block(std::size_t block, Room& room, Block& loaded) const;
+  void find_norms(const Block& block, Room& room, Collector& collector);
+  void judge_norm(const Block& block, std::size_t r, Room& room, Collector& collector);
+  void add_candidate(const Block& block, std::size_t r, std::size_t query, float product, Room& room) const;
+  void scan_panels(const Block& block, std::size_t next, Room& room, Collector& collector);
+  void scan_singles(const Block& block, Room& room, Collector& collector);
+
+  const KernelTable& kernels_;
+  const Request& request_;
+  const Bounds& bounds_;
+  QueryBatch& batch_;
+  bool filters_;  // beyond the shared mask
+  bool from_memory_ = true;
+  std::size_t block_rows_ = 0;
+  std::size_t blocks_ = 0;
+  std::atomic<std::size_t> next_block_{0};
+  std::atomic<std::int64_t> bad_row_{-1};
+};
+
+}  // namespace fastembed::search

@@ -1,0 +1,55 @@
+// A batch of queries made ready for the scan: norms, scales, and panels that hold them side by side.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "cpu/kernel_table.hpp"
+#include "search/bounds.hpp"
+#include "search/request.hpp"
+#include "support/aligned_buffer.hpp"
+
+namespace fastembed::search {
+
+/// Packs `columns` rows times their scales side by side into out[i * width + j]; the rest of the columns is zeros.
+void pack_panel(const Matrix& rows, std::size_t first, std::size_t columns, const double* scales, std::size_t width,
+                float* out);
+
+/// Queries of a batch up to which each is scanned by itself, as a panel of width 1.
+constexpr std::size_t kSingleQueries = 4;
+
+class QueryBatch {
+ public:
+  /// Queries first .. first + count - 1 of the request.
+  QueryBatch(const KernelTable& kernels, const Request& request, const Bounds& bounds, std::size_t first,
+             std::size_t count);
+
+  [[nodiscard]] std::size_t first() const noexcept { return first_; }
+  [[nodiscard]] std::size_t size() const noexcept { return scales_.size(); }
+  [[nodiscard]] std::size_t width() const noexcept { return width_; }
+  [[nodiscard]] std::size_t panels() const noexcept { return (size() + width_ - 1) / width_; }
+  [[nodiscard]] const float* panel(std::size_t p) const noexcept { return packed_.data() + p * width_ * depth_; }
+  [[nodiscard]] const QueryScale& scale(std::size_t query) const noexcept { return scales_[query]; }
+
+  /// What a product must reach; shared by all workers and only ever raised.
+  [[nodiscard]] float threshold(std::size_t query) const noexcept {
+    return thresholds_[query].load(std::memory_order_relaxed);
+  }
+  void raise_threshold(std::size_t query, float value) noexcept {
+    float old = threshold(query);
+    while (old < value && !thresholds_[query].compare_exchange_weak(old, value, std::memory_order_relaxed)) {
+    }
+  }
+
+ private:
+  std::size_t first_;
+  std::size_t depth_;
+  std::size_t width_;
+  std::vector<QueryScale> scales_;
+  support::AlignedBuffer<float> packed_;
+  std::unique_ptr<std::atomic<float>[]> thresholds_;  // padded to whole panels with what nothing reaches
+};
+
+}  // namespace fastembed::search

@@ -1,0 +1,198 @@
+#include <algorithm>
+#include <atomic>
+#include <memory>
+
+#include "cpu/dispatch.hpp"
+#include "search/batches.hpp"
+#include "search/candidates.hpp"
+#include "search/topk.hpp"
+#include "support/float_environment.hpp"
+
+namespace fastembed::search {
+namespace {
+
+struct Found {
+  std::uint32_t query;  // of the batch
+  float key;
+  std::int64_t row;
+};
+
+// Asks the definition at once, while the row is in the cache; when only counting, where the bounds leave it open.
+class RangeCollector final : public Collector {
+ public:
+  RangeCollector(const Request& request, const Bounds& bounds, const QueryBatch& batch, const Scorer& scorer,
+                 bool counts)
+      : bounds_(bounds),
+        batch_(batch),
+        scorer_(scorer),
+        key_(score_to_key(request.metric, request.threshold)),
+        counts_(counts),
+        counted(counts ? batch.size() : 0) {}
+
+  void take(std::span<const Candidate> candidates) override {
+    for (const Candidate& candidate : candidates) {
+      if (counts_) {
+        const KeyBounds key = bounds_.key_bounds(candidate.product, candidate.norm, batch_.scale(candidate.query));
+        if (key.lower >= key_) {
+          ++counted[candidate.query];
+          continue;
+        }
+      }
+      meet(candidate.query, candidate.row);
+    }
+  }
+  void meet(std::size_t query, std::int64_t row) {
+    const float key = scorer_.key(query, row);
+    if (!(key >= key_)) return;
+    if (counts_) {
+      ++counted[query];
+    } else {
+      found.push_back({static_cast<std::uint32_t>(query), key, row});
+    }
+  }
+
+ private:
+  const Bounds& bounds_;
+  const QueryBatch& batch_;
+  const Scorer& scorer_;
+  float key_;
+  bool counts_;
+
+ public:
+  std::vector<Found> found;
+  std::vector<std::int64_t> counted;
+};
+
+// A batch's search.
+class RangeSearch {
+ public:
+  RangeSearch(const KernelTable& kernels, const Request& request, const Bounds& bounds, std::size_t first,
+              std::size_t count)
+      : request_(request),
+        bounds_(bounds),
+        batch_(kernels, request, bounds, first, count),
+        scorer_(kernels, request, batch_),
+        scan_(kernels, request, bounds, batch_) {}
+
+  // Counts of the batch's queries, or appends its results to `result`. Returns the first bad row, or -1.
+  std::int64_t search(std::int64_t* counts, RangeResult* result) {
+    const double operations =
+        static_cast<double>(batch_.size()) * static_cast<double>(request_.index.rows * request_.index.depth);
+    const int blocks = static_cast<int>(std::clamp<std::size_t>(scan_.blocks(), 1, 4096));
+    const int workers = std::min(useful_workers(request_, operations), blocks);
+    std::vector<std::unique_ptr<RangeCollector>> collectors;
+    for (int w = 0; w < workers; ++w) {
+      collectors.push_back(std::make_unique<RangeCollector>(request_, bounds_, batch_, scorer_, counts != nullptr));
+    }
+    run(request_, workers, operations * 4, [&](int worker, const support::StopFlag& stop) {
+      RangeCollector& collector = *collectors[static_cast<std::size_t>(worker)];
+      scan_.work(collector, stop);
+      meet_unscanned(collector, stop);
+      meet_all(worker, workers, collector, stop);
+    });
+    for (const auto& collector : collectors) {
+      for (std::size_t q = 0; q < collector->counted.size(); ++q) counts[q] += collector->counted[q];
+    }
+    if (result != nullptr) arrange(collectors, *result);
+    return scan_.bad_row();
+  }
+
+ private:
+  // The rows that the scan could not judge.
+  void meet_unscanned(RangeCollector& collector, const support::StopFlag& stop) const {
+    for (const std::int64_t row : collector.unscanned) {
+      if (stop.load(std::memory_order_relaxed)) return;
+      for (std::size_t query = 0; query < batch_.size(); ++query) {
+        if (!batch_.scale(query).scannable) continue;
+        if (request_.admits(batch_.first() + query, static_cast<std::size_t>(row))) collector.meet(query, row);
+      }
+    }
+  }
+
+  // The queries that the scan could not take, each worker its share of the rows.
+  void meet_all(int worker, int workers, RangeCollector& collector, const support::StopFlag& stop) const {
+    for (std::size_t query = 0; query < batch_.size(); ++query) {
+      if (batch_.scale(query).scannable) continue;
+      for (auto row = static_cast<std::size_t>(worker); row < request_.index.rows;
+           row += static_cast<std::size_t>(workers)) {
+        if (stop.load(std::memory_order_relaxed)) return;
+        if (request_.mask != nullptr && request_.mask[row] == 0) continue;
+        if (request_.admits(batch_.first() + query, row)) collector.meet(query, static_cast<std::int64_t>(row));
+      }
+    }
+  }
+
+  // Appends what the workers found, by query and best first, and frees their lists as it goes.
+  void arrange(std::vector<std::unique_ptr<RangeCollector>>& collectors, RangeResult& result) const {
+    std::vector<std::size_t> next(batch_.size() + 1, 0);
+    for (const auto& collector : collectors) {
+      for (const Found& one : collector->found) ++next[one.query + 1];
+    }
+    for (std::size_t q = 0; q < batch_.size(); ++q) next[q + 1] += next[q];
+    const std::vector<std::size_t> begins = next;
+    std::vector<Exact> all(begins.back());
+    for (auto& collector : collectors) {
+      for (const Found& one : collector->found) all[next[one.query]++] = {one.key, request_.rank(one.row), one.row};
+      collector.reset();
+    }
+    const auto body = [&](std::size_t q) {
+      std::sort(all.begin() + static_cast<std::ptrdiff_t>(begins[q]),
+                all.begin() + static_cast<std::ptrdiff_t>(begins[q + 1]), better);
+    };
+    std::atomic<std::size_t> next_query{0};
+    const double work = static_cast<double>(all.size()) * 100;
+    run(request_, useful_workers(request_, work), work, [&](int, const support::StopFlag& stop) {
+      for (std::size_t q = 0; (q = next_query.fetch_add(1)) < batch_.size() && !stop.load();) body(q);
+    });
+    for (std::size_t q = 0; q < batch_.size(); ++q) {
+      result.offsets.push_back(result.offsets.back() + static_cast<std::int64_t>(begins[q + 1] - begins[q]));
+    }
+    for (const Exact& one : all) {
+      result.scores.push_back(key_to_score(request_.metric, one.key));
+      result.rows.push_back(one.row);
+    }
+  }
+
+  const Request& request_;
+  const Bounds& bounds_;
+  QueryBatch batch_;
+  Scorer scorer_;
+  BlockScan scan_;
+};
+
+// Calls each(search, first query) for every batch until one meets a bad row.
+template <class Each>
+BadRows for_batches(const Request& request, const Each& each) {
+  const support::DefaultFloatEnvironment environment;
+  const KernelTable& kernels = cpu::kernels();
+  BadRows bad;
+  bad.query = first_bad_query(kernels, request);
+  if (bad.query >= 0) return bad;
+  const Bounds bounds(request.metric, request.index.depth);
+  const std::size_t step = batch_size(request, 0);
+  for (std::size_t first = 0; first < request.queries.rows; first += step) {
+    RangeSearch search(kernels, request, bounds, first, std::min(step, request.queries.rows - first));
+    const std::int64_t row = each(search, first);
+    if (!request.check_finite || row < 0) continue;
+    bad.index = row;
+    break;
+  }
+  return bad;
+}
+
+}  // namespace
+
+RangeResult range_search(const Request& request) {
+  RangeResult result;
+  result.offsets.push_back(0);
+  result.bad = for_batches(request, [&](RangeSearch& search, std::size_t) { return search.search(nullptr, &result); });
+  return result;
+}
+
+BadRows range_count(const Request& request, std::int64_t* counts) {
+  std::fill_n(counts, request.queries.rows, 0);
+  return for_batches(request,
+                     [&](RangeSearch& search, std::size_t first) { return search.search(counts + first, nullptr); });
+}
+
+}  // namespace fastembed::search

@@ -1,0 +1,53 @@
+// What a search is asked: matrices, metric, filters. Plain data that the bindings fill and search/ reads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+namespace fastembed::search {
+
+enum class Metric { kCosine, kDot, kL2 };
+
+/// float32 rows with unit inner stride; not owned.
+struct Matrix {
+  const float* data = nullptr;
+  std::size_t rows = 0;
+  std::size_t depth = 0;
+  std::size_t stride = 0;  // floats from row to row
+
+  [[nodiscard]] const float* row(std::size_t i) const noexcept { return data + i * stride; }
+};
+
+struct Request {
+  Matrix queries;
+  Matrix index;
+  Metric metric = Metric::kCosine;
+  const float* norms = nullptr;               // of the index rows, as row_norms gives them; null: computed on the way
+  const std::uint8_t* mask = nullptr;         // a byte a row, nonzero where the row is admitted; null: all
+  const std::uint8_t* query_masks = nullptr;  // the same, one such mask a query
+  const std::int64_t* order = nullptr;        // ranks equal scores, ascending; null: the row number
+  bool has_threshold = false;
+  float threshold = 0;           // least score admitted (l2: greatest)
+  std::int64_t self_first = -1;  // query i does not meet row self_first + i; -1: it meets all
+  bool check_finite = true;
+  int workers = 1;
+  std::function<void()> tick;  // called about every 50 ms; throws to end the search
+
+  /// Whether query may meet row, by its own mask and by self_first.
+  [[nodiscard]] bool admits(std::size_t query, std::size_t row) const noexcept {
+    if (self_first >= 0 && static_cast<std::size_t>(self_first) + query == row) return false;
+    return query_masks == nullptr || query_masks[query * index.rows + row] != 0;
+  }
+  [[nodiscard]] std::int64_t rank(std::int64_t row) const noexcept {
+    return order == nullptr ? row : order[static_cast<std::size_t>(row)];
+  }
+};
+
+/// The first rows with NaN or infinity, -1 where there is none.
+struct BadRows {
+  std::int64_t query = -1;
+  std::int64_t index = -1;
+};
+
+}  // namespace fastembed::search

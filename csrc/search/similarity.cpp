@@ -1,0 +1,287 @@
+#include "search/similarity.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "cpu/dispatch.hpp"
+#include "search/batches.hpp"
+#include "search/panels.hpp"
+#include "search/score.hpp"
+#include "support/float_environment.hpp"
+
+namespace fastembed::search {
+namespace {
+
+constexpr std::size_t kPackedBytes = std::size_t{384} << 10;  // of a task's panels, within L2
+constexpr std::size_t kRowBlockBytes = std::size_t{64} << 10;
+constexpr std::size_t kRowMultiple = 24;
+constexpr std::size_t kSingleRows = 4;   // of a: up to them, b is read once a row, from the cache
+constexpr float kCancelled = 1.0F / 64;  // of |a|^2 + |b|^2: a squared distance below it is taken from the definition
+
+// What the kernel's epilogue needs of consecutive rows of one side.
+struct Terms {
+  explicit Terms(std::size_t rows)
+      : factors((rows + kPanelQueries - 1) / kPanelQueries * kPanelQueries), scales(rows), exact(rows) {}
+
+  std::vector<float> factors;
+  std::vector<double> scales;       // of the rows when they are packed: powers of two
+  std::vector<std::uint8_t> exact;  // not zero where float32 cannot do it
+  bool any_exact = false;
+};
+
+// All pairs, in tasks of a group of columns, packed into panels, by a chunk of rows.
+class Product {
+ public:
+  explicit Product(const Similarity& wanted)
+      : wanted_(wanted),
+        kernels_(cpu::kernels()),
+        // The panels are made of b, unless a is so small that packing b would take longer than the products.
+        swapped_(wanted.a.rows < kPanelQueries && wanted.a.rows < wanted.b.rows),
+        single_(swapped_ && wanted.a.rows <= kSingleRows),
+        rows_(swapped_ ? wanted.b : wanted.a),
+        columns_(swapped_ ? wanted.a : wanted.b) {}
+
+  void compute() {
+    if (wanted_.a.rows == 0 || wanted_.b.rows == 0) return;
+    width_ = columns_.rows <= kNarrowPanelQueries ? kNarrowPanelQueries : kPanelQueries;
+    const std::size_t row_bytes = rows_.depth * sizeof(float) + 1;
+    group_ = std::clamp<std::size_t>(kPackedBytes / row_bytes, kPanelQueries, 1024) / kPanelQueries * kPanelQueries;
+    groups_ = (columns_.rows + group_ - 1) / group_;
+    const auto parts = static_cast<std::size_t>(wanted_.workers) * 4 / groups_ + 1;
+    chunk_ = std::max<std::size_t>((rows_.rows + parts - 1) / parts, 10 * kRowMultiple);
+    chunks_ = (rows_.rows + chunk_ - 1) / chunk_;
+    block_ = std::clamp<std::size_t>(kRowBlockBytes / row_bytes, kRowMultiple, 480) / kRowMultiple * kRowMultiple;
+    const double operations = static_cast<double>(rows_.rows * columns_.rows) * static_cast<double>(rows_.depth);
+    Request pool;
+    pool.workers = wanted_.workers;
+    pool.tick = wanted_.tick;
+    const int workers = std::min(useful_workers(pool, operations), static_cast<int>(groups_ * chunks_));
+    run(pool, workers, operations, [this](int, const support::StopFlag& stop) { work(stop); });
+  }
+
+ private:
+  // One worker's memory.
+  struct Room {
+    Room(std::size_t rows, std::size_t columns, std::size_t packed_floats, std::size_t turned_floats)
+        : row_terms(rows),
+          column_terms(columns),
+          packed(support::AlignedBuffer<float>::uninitialised(packed_floats)),
+          turned(turned_floats) {}
+    Terms row_terms, column_terms;
+    support::AlignedBuffer<float> packed;
+    std::vector<float> turned;  // results with rows and columns swapped
+  };
+
+  void look_at(const Matrix& rows, std::size_t first, std::size_t count, bool packed, Terms& terms) const;
+  void work(const support::StopFlag& stop);
+  void multiply(std::size_t row, std::size_t rows, std::size_t column, std::size_t columns, std::size_t panel,
+                Room& room) const;
+  void multiply_singly(std::size_t row, std::size_t rows, Room& room) const;
+  [[nodiscard]] float definition(std::size_t row, std::size_t column) const;
+  void repair(std::size_t row, std::size_t rows, std::size_t column, std::size_t columns, std::size_t panel,
+              const Room& room, float* out, std::size_t out_stride) const;
+
+  const Similarity& wanted_;
+  const KernelTable& kernels_;
+  bool swapped_, single_;
+  Matrix rows_, columns_;
+  std::size_t width_ = 0, group_ = 0, groups_ = 0, chunk_ = 0, chunks_ = 0, block_ = 0;
+  std::atomic<std::size_t> next_{0};
+};
+
+void Product::look_at(const Matrix& rows, std::size_t first, std::size_t count, bool packed, Terms& terms) const {
+  terms.any_exact = false;
+  float* const factors = terms.factors.data();
+  kernels_.squared_norms_f32(rows.row(first), rows.stride, count, rows.depth, factors);
+  for (std::size_t r = 0; r < count; ++r) {
+    double square = factors[r];
+    if (!(square >= 0x1p-100 && square <= 0x1p100)) {
+      square = kernels_.exact_dot_f32(rows.row(first + r), rows.row(first + r), rows.depth);
+    }
+    const double range = wanted_.metric == Metric::kL2 ? 0x1p110 : 0x1p200;
+    const bool good = square == 0.0 || (square >= 1.0 / range && square <= range);
+    const double norm = std::sqrt(square);
+    double scale = 1.0, factor = 1.0;
+    if (good && packed && norm != 0.0 && wanted_.metric != Metric::kL2) scale = std::ldexp(1.0, -std::ilogb(norm) - 1);
+    if (wanted_.metric == Metric::kL2) {
+      factor = square;
+    } else if (wanted_.metric == Metric::kDot) {
+      factor = 1.0 / scale;
+    } else {
+      factor = norm == 0.0 ? 0.0 : 1.0 / (norm * scale);
+    }
+    factors[r] = static_cast<float>(good ? factor : 0.0);
+    terms.scales[r] = good ? scale : 0.0;
+    terms.exact[r] = good ? 0 : 1;
+    terms.any_exact |= !good;
+  }
+}
+
+void Product::work(const support::StopFlag& stop) {
+  const std::size_t most = (std::min(group_, columns_.rows) + width_ - 1) / width_ * width_;
+  Room room(block_, most, single_ ? rows_.depth : most * rows_.depth, swapped_ ? block_ * width_ : 0);
+  while (!stop.load(std::memory_order_relaxed)) {
+    const std::size_t task = next_.fetch_add(1, std::memory_order_relaxed);
+    if (task >= groups_ * chunks_) return;
+    const std::size_t column = task / chunks_ * group_, count = std::min(group_, columns_.rows - column);
+    look_at(columns_, column, count, true, room.column_terms);
+    for (std::size_t p = 0; p < count && !single_; p += width_) {
+      pack_panel(columns_, column + p, std::min<std::size_t>(width_, count - p), room.column_terms.scales.data() + p,
+                 width_, room.packed.data() + p * rows_.depth);
+    }
+    const std::size_t begin = task % chunks_ * chunk_, end = std::min(rows_.rows, begin + chunk_);
+    for (std::size_t row = begin; row < end && !stop.load(std::memory_order_relaxed); row += block_) {
+      const std::size_t rows = std::min(block_, end - row);
+      look_at(rows_, row, rows, false, room.row_terms);
+      if (single_) {
+        multiply_singly(row, rows, room);
+        continue;
+      }
+      for (std::size_t p = 0; p < count; p += width_) {
+        multiply(row, rows, column + p, std::min<std::size_t>(width_, count - p), p, room);
+      }
+    }
+  }
+}
+
+// `panel`: the place of the columns in the group.
+void Product::multiply(std::size_t row, std::size_t rows, std::size_t column, std::size_t columns, std::size_t panel,
+                       Room& room) const {
+  float* const out = swapped_ ? room.turned.data() : wanted_.out + row * wanted_.out_stride + column;
+  const std::size_t out_stride = swapped_ ? width_ : wanted_.out_stride;
+  kernels_.multiply_panel_f32({rows_.row(row), rows_.stride, room.packed.data() + panel * rows_.depth,
+                               room.row_terms.factors.data(), room.column_terms.factors.data() + panel, out, out_stride,
+                               static_cast<std::uint32_t>(rows), static_cast<std::uint32_t>(rows_.depth),
+                               static_cast<std::uint32_t>(width_), static_cast<std::uint32_t>(columns),
+                               wanted_.metric == Metric::kL2 ? 1U : 0U});
+  repair(row, rows, column, columns, panel, room, out, out_stride);
+  if (!swapped_) return;
+  for (std::size_t c = 0; c < columns; ++c) {
+    float* const to = wanted_.out + (column + c) * wanted_.out_stride + row;
+    for (std::size_t r = 0; r < rows; ++r) to[r] = out[r * width_ + c];
+  }
+}
+
+// A few rows of a against a block of b that stays in the cache: no packing, results where they belong.
+void Product::multiply_singly(std::size_t row, std::size_t rows, Room& room) const {
+  const float* const factors = room.row_terms.factors.data();
+  for (std::size_t c = 0; c < columns_.rows; ++c) {
+    const float* query = columns_.row(c);
+    // Scaled as packing would: products of large elements overflow otherwise.
+    const double scale = room.column_terms.scales[c];
+    if (scale != 1.0) {
+      for (std::size_t i = 0; i < rows_.depth; ++i) room.packed[i] = static_cast<float>(query[i] * scale);
+      query = room.packed.data();
+    }
+    float* const out = wanted_.out + c * wanted_.out_stride + row;
+    kernels_.scan_rows_f32(rows_.row(row), rows_.stride, rows, rows_.depth, query, false, out, nullptr);
+    const float factor = room.column_terms.factors[c];
+    if (wanted_.metric == Metric::kL2) {
+      for (std::size_t r = 0; r < rows; ++r) {
+        const float distance = (factors[r] + factor) - 2.0F * out[r];
+        out[r] = distance < 0.0F ? 0.0F : distance;
+      }
+    } else {
+      for (std::size_t r = 0; r < rows; ++r) out[r] = out[r] * factors[r] * factor;
+    }
+    float* const turned = room.turned.data();
+    if (wanted_.metric != Metric::kL2 && !room.row_terms.any_exact && !room.column_terms.any_exact) continue;
+    std::copy_n(out, rows, turned);
+    repair(row, rows, c, 1, c, room, turned, 1);
+    std::copy_n(turned, rows, out);
+  }
+}
+
+float Product::definition(std::size_t row, std::size_t column) const {
+  const double norm = wanted_.metric == Metric::kCosine ? exact_norm(kernels_, rows_.row(row), rows_.depth) : 0.0;
+  return key_to_score(wanted_.metric,
+                      exact_key(kernels_, wanted_.metric, rows_.row(row), norm, columns_.row(column), rows_.depth));
+}
+
+// By the definition: rows and columns of NaN, infinity, or out of the range that float32 products can stand, and
+// distances much smaller than the vectors, which lost their digits.
+void Product::repair(std::size_t row, std::size_t rows, std::size_t column, std::size_t columns, std::size_t panel,
+                     const Room& room, float* out, std::size_t out_stride) const {
+  const Terms &row_terms = room.row_terms, &column_terms = room.column_terms;
+  if (row_terms.any_exact || column_terms.any_exact) {
+    for (std::size_t r = 0; r < rows; ++r) {
+      for (std::size_t c = 0; c < columns; ++c) {
+        if ((row_terms.exact[r] | column_terms.exact[panel + c]) == 0) continue;
+        out[r * out_stride + c] = definition(row + r, column + c);
+      }
+    }
+  }
+  if (wanted_.metric != Metric::kL2) return;
+  const float* const squares = column_terms.factors.data() + panel;
+  for (std::size_t r = 0; r < rows; ++r) {
+    float* const line = out + r * out_stride;
+    const float square = row_terms.factors[r];
+    int lost = 0;
+    for (std::size_t c = 0; c < columns; ++c) lost |= line[c] < (square + squares[c]) * kCancelled ? 1 : 0;
+    if (lost == 0) continue;
+    for (std::size_t c = 0; c < columns; ++c) {
+      if (line[c] < (square + squares[c]) * kCancelled) line[c] = definition(row + r, column + c);
+    }
+  }
+}
+
+// Calls each(row) for all rows, shared among workers.
+template <class Each>
+void for_rows(std::size_t rows, double operations, int workers, const std::function<void()>& tick, const Each& each) {
+  constexpr std::size_t kStep = 256;
+  if (rows == 0) return;
+  const support::DefaultFloatEnvironment environment;
+  Request pool;
+  pool.workers = workers;
+  pool.tick = tick;
+  std::atomic<std::size_t> next{0};
+  const int useful = std::min(useful_workers(pool, operations), static_cast<int>((rows + kStep - 1) / kStep));
+  run(pool, std::max(useful, 1), operations, [&](int, const support::StopFlag& stop) {
+    while (!stop.load(std::memory_order_relaxed)) {
+      const std::size_t begin = next.fetch_add(kStep, std::memory_order_relaxed);
+      if (begin >= rows) return;
+      for (std::size_t r = begin; r < std::min(rows, begin + kStep); ++r) each(r);
+    }
+  });
+}
+
+double elements(const Matrix& rows) { return static_cast<double>(rows.rows) * static_cast<double>(rows.depth); }
+
+}  // namespace
+
+void similarity(const Similarity& wanted) {
+  const support::DefaultFloatEnvironment environment;
+  Product(wanted).compute();
+}
+
+void paired_similarity(const Similarity& wanted) {
+  const KernelTable& kernels = cpu::kernels();
+  for_rows(wanted.a.rows, 3 * elements(wanted.a), wanted.workers, wanted.tick, [&](std::size_t r) {
+    const double norm = wanted.metric == Metric::kCosine ? exact_norm(kernels, wanted.a.row(r), wanted.a.depth) : 0.0;
+    const float key = exact_key(kernels, wanted.metric, wanted.a.row(r), norm, wanted.b.row(r), wanted.a.depth);
+    wanted.out[r] = key_to_score(wanted.metric, key);
+  });
+}
+
+void row_norms(const Matrix& rows, float* norms, int workers, const std::function<void()>& tick) {
+  const KernelTable& kernels = cpu::kernels();
+  for_rows(rows.rows, elements(rows), workers, tick, [&](std::size_t r) {
+    const double norm = exact_norm(kernels, rows.row(r), rows.depth);
+    norms[r] = std::isfinite(norm) ? static_cast<float>(norm) : NAN;
+  });
+}
+
+void normalize_rows(const Matrix& rows, float* out, std::size_t out_stride, int workers,
+                    const std::function<void()>& tick) {
+  const KernelTable& kernels = cpu::kernels();
+  for_rows(rows.rows, 2 * elements(rows), workers, tick, [&](std::size_t r) {
+    const float* const from = rows.row(r);
+    float* const to = out + r * out_stride;
+    const double norm = exact_norm(kernels, from, rows.depth);
+    const double divisor = norm == 0.0 ? 1.0 : norm;
+    for (std::size_t i = 0; i < rows.depth; ++i) to[i] = static_cast<float>(from[i] / divisor);
+  });
+}
+
+}  // namespace fastembed::search

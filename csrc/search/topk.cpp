@@ -1,0 +1,150 @@
+#include "search/topk.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <numeric>
+
+#include "cpu/dispatch.hpp"
+#include "search/batches.hpp"
+#include "search/candidates.hpp"
+#include "support/float_environment.hpp"
+
+namespace fastembed::search {
+namespace {
+
+// A batch's search: the scan by all workers, then the definition for what is left of every query.
+class TopSearch {
+ public:
+  TopSearch(const KernelTable& kernels, const Request& request, const Bounds& bounds, std::size_t first,
+            std::size_t count, std::size_t k)
+      : request_(request),
+        bounds_(bounds),
+        batch_(kernels, request, bounds, first, count),
+        scorer_(kernels, request, batch_),
+        scan_(kernels, request, bounds, batch_),
+        k_(k) {}
+
+  std::int64_t search(float* scores, std::int64_t* rows);
+
+ private:
+  void finish(std::size_t query, std::vector<Bounded>& room, std::vector<Exact>& found, float* scores,
+              std::int64_t* rows) const;
+  void meet_all(std::size_t query, std::vector<Exact>& found, const support::StopFlag& stop) const;
+  void keep_best(std::vector<Exact>& found) const;
+
+  const Request& request_;
+  const Bounds& bounds_;
+  QueryBatch batch_;
+  Scorer scorer_;
+  BlockScan scan_;
+  std::size_t k_;
+  std::vector<std::unique_ptr<TopCandidates>> lists_;
+  std::vector<std::int64_t> unscanned_;
+};
+
+// Leaves the k best, in any order.
+void TopSearch::keep_best(std::vector<Exact>& found) const {
+  if (found.size() <= k_) return;
+  std::nth_element(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(k_), found.end(), better);
+  found.resize(k_);
+}
+
+// A query that the scan cannot take: every row by the definition.
+void TopSearch::meet_all(std::size_t query, std::vector<Exact>& found, const support::StopFlag& stop) const {
+  for (std::size_t row = 0; row < request_.index.rows && !stop.load(std::memory_order_relaxed); ++row) {
+    if (request_.mask != nullptr && request_.mask[row] == 0) continue;
+    if (!request_.admits(batch_.first() + query, row)) continue;
+    found.push_back(scorer_.exact(query, static_cast<std::int64_t>(row)));
+    if (found.size() >= 2 * k_ + 1024) keep_best(found);
+  }
+}
+
+// Puts the query's results, of those in `found` and of the lists, in order.
+void TopSearch::finish(std::size_t query, std::vector<Bounded>& room, std::vector<Exact>& found, float* scores,
+                       std::int64_t* rows) const {
+  room.clear();
+  for (const auto& list : lists_) {
+    room.insert(room.end(), list->entries(query), list->entries(query) + list->count(query));
+  }
+  float least = -INFINITY;
+  if (room.size() > k_) least = kth_lower(room.data(), room.size(), k_);
+  for (const Bounded& entry : room) {
+    if (entry.upper < least) continue;
+    found.push_back(entry.lower == entry.upper ? Exact{entry.lower, request_.rank(entry.row), entry.row}
+                                               : scorer_.exact(query, entry.row));
+  }
+  for (const std::int64_t row : unscanned_) {
+    if (batch_.scale(query).scannable && request_.admits(batch_.first() + query, static_cast<std::size_t>(row))) {
+      found.push_back(scorer_.exact(query, row));
+    }
+  }
+  if (request_.has_threshold) {
+    const float key = score_to_key(request_.metric, request_.threshold);
+    std::erase_if(found, [key](const Exact& result) { return !(result.key >= key); });
+  }
+  const std::size_t count = std::min(k_, found.size());
+  std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(count), found.end(), better);
+  for (std::size_t i = 0; i < k_; ++i) {
+    scores[i] = key_to_score(request_.metric, i < count ? found[i].key : -INFINITY);
+    rows[i] = i < count ? found[i].row : -1;
+  }
+}
+
+std::int64_t TopSearch::search(float* scores, std::int64_t* rows) {
+  const auto queries = static_cast<double>(batch_.size());
+  const double operations = queries * static_cast<double>(request_.index.rows * request_.index.depth);
+  const int workers =
+      std::min(useful_workers(request_, operations), static_cast<int>(std::max<std::size_t>(scan_.blocks(), 1)));
+  for (int w = 0; w < workers; ++w) {
+    lists_.push_back(std::make_unique<TopCandidates>(request_, bounds_, batch_, scorer_, k_));
+  }
+  std::atomic<std::size_t> next_query{0};
+  const auto scan_body = [&](int worker, const support::StopFlag& stop) {
+    scan_.work(*lists_[static_cast<std::size_t>(worker)], stop);
+  };
+  run(request_, workers, operations, scan_body);
+  for (auto& list : lists_) unscanned_.insert(unscanned_.end(), list->unscanned.begin(), list->unscanned.end());
+  const auto finish_body = [&](int, const support::StopFlag& stop) {
+    std::vector<Bounded> room;
+    std::vector<Exact> found;
+    while (!stop.load(std::memory_order_relaxed)) {
+      const std::size_t query = next_query.fetch_add(1, std::memory_order_relaxed);
+      if (query >= batch_.size()) return;
+      found.clear();
+      if (!batch_.scale(query).scannable) meet_all(query, found, stop);
+      finish(query, room, found, scores + query * k_, rows + query * k_);
+    }
+  };
+  bool long_work = unscanned_.size() > 64;
+  for (std::size_t q = 0; q < batch_.size(); ++q) long_work |= !batch_.scale(q).scannable;
+  const double work = long_work ? operations * 4 : queries * static_cast<double>(k_ * request_.index.depth) * 4;
+  run(request_, useful_workers(request_, work), work, finish_body);
+  return scan_.bad_row();
+}
+
+}  // namespace
+
+BadRows topk(const Request& request, std::size_t k, float* scores, std::int64_t* rows) {
+  const KernelTable& kernels = cpu::kernels();
+  const support::DefaultFloatEnvironment environment;
+  BadRows bad;
+  if (request.queries.rows == 0 || k == 0) return bad;
+  bad.query = first_bad_query(kernels, request);
+  if (bad.query >= 0) return bad;
+  const Bounds bounds(request.metric, request.index.depth);
+  const std::size_t lists = TopCandidates::capacity_for(k, request.index.rows) * sizeof(Bounded);
+  const std::size_t step = batch_size(request, lists);
+  for (std::size_t first = 0; first < request.queries.rows; first += step) {
+    const std::size_t count = std::min(step, request.queries.rows - first);
+    TopSearch search(kernels, request, bounds, first, count, k);
+    const std::int64_t row = search.search(scores + first * k, rows + first * k);
+    if (request.check_finite && row >= 0) {
+      bad.index = row;
+      return bad;
+    }
+  }
+  return bad;
+}
+
+}  // namespace fastembed::search

@@ -1,0 +1,27 @@
+// The k best rows of every query, and all rows within a threshold, by the definition of score.hpp.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "search/request.hpp"
+
+namespace fastembed::search {
+
+/// Writes the k best of every query, best first, to scores and rows (k a query). Where fewer are admitted: row -1 and
+/// the worst score there is. When a row is bad (only looked for with check_finite), what is written has no meaning.
+BadRows topk(const Request& request, std::size_t k, float* scores, std::int64_t* rows);
+
+/// All rows of every query whose scores reach request.threshold, best first.
+struct RangeResult {
+  std::vector<std::int64_t> offsets;  // of each query's results, and their number at the end
+  std::vector<float> scores;
+  std::vector<std::int64_t> rows;
+  BadRows bad;
+};
+RangeResult range_search(const Request& request);
+
+/// How many rows range_search would find for every query.
+BadRows range_count(const Request& request, std::int64_t* counts);
+
+}  // namespace fastembed::search

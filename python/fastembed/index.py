@@ -1,0 +1,445 @@
+"""`Index`: vectors with ids, searched exactly, that rows can be added to and removed from.
+
+Holds the meaning of its methods. Locks and the places of ids are in _index_rows.py, how states follow each other in
+_index_state.py, what ids are in _index_ids.py, files in _index_storage.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastembed import _core
+from fastembed._arrays import as_matrix, as_rows
+from fastembed._engine import (
+    PerQueryMask,
+    RangeHits,
+    TopK,
+    check_k,
+    check_metric,
+    check_threshold,
+    run_range,
+    run_topk,
+    worker_count,
+)
+from fastembed._filters import as_bool_mask, as_filter, rows_mask
+from fastembed._index_ids import as_ids, check_distinct, is_str_ids, no_ids
+from fastembed._index_rows import IndexRows
+from fastembed._index_state import append, compact, make, without, without_rows
+from fastembed.vectors import WordVectors
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+
+    import numpy.typing as npt
+
+    from fastembed._index_state import Snapshot
+
+    Float32Array = npt.NDArray[np.float32]
+    Int64Array = npt.NDArray[np.int64]
+    BoolArray = npt.NDArray[np.bool_]
+    #: ids, all int or all str.
+    Ids = npt.NDArray[Any] | Iterable[int] | Iterable[str]
+
+__all__ = ["Index"]
+
+
+def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    view: npt.NDArray[Any] = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _finite_norms(name: str, vectors: Float32Array) -> Float32Array:
+    """Norms of the rows; a row with NaN or infinity is a ValueError."""
+    norms: Float32Array = _core.row_norms(vectors, worker_count(None, vectors.size))
+    bad = np.isnan(norms)
+    if bad.any():
+        raise ValueError(f"{name} holds NaN or infinity in row {int(np.argmax(bad))}")
+    return norms
+
+
+class Index:
+    """Vectors with ids, for exact search, in memory or mapped from a file.
+
+    Parameters
+    ----------
+    vectors : array_like of float32, shape (n, dim), or WordVectors
+        Held without a copy when it is float32 with contiguous rows (a memory map stays one): the caller must not change
+        it afterwards. What else is accepted is said at `fastembed.topk`. For `WordVectors` the ids are its words,
+        unless others are given. May have no rows.
+    metric : {"cosine", "dot", "l2"}, default "cosine"
+        **Cosine is the default**: rows need not be normalised. ``"dot"`` is the inner product, ``"l2"`` the *squared*
+        Euclidean distance, for which smaller is nearer.
+    ids : array_like of int or sequence of str, length n, optional
+        Distinct, ints not negative. By default 0, 1, 2 and so on.
+
+    Raises
+    ------
+    TypeError
+        The elements of `vectors` are no real numbers, or an id is neither int nor str.
+    ValueError
+        `vectors` holds NaN or infinity, `ids` has another length, or an id occurs twice.
+
+    Notes
+    -----
+    Any number of threads may search while others add, remove and update (these take turns): a search sees the index as
+    it was when the search began. Searching releases the GIL.
+
+    Memory: the vectors, 12 bytes a row for norms and ids, about 100 bytes a row for the ids' places if they are str or
+    not ascending. `add` to an index that is mapped or was made from an array copies it once, and keeps spare room from
+    then on. Removed rows are skipped, and dropped when they outnumber the others.
+
+    Examples
+    --------
+    >>> import fastembed
+    >>> index = fastembed.Index([[1, 0], [0, 1], [1, 1]], ids=["east", "north", "northeast"])
+    >>> index.search([2, 1], k=2)
+    TopK(scores=array([0.9486833, 0.8944272], dtype=float32), ids=array(['northeast', 'east'], dtype=object))
+    >>> index.remove(["northeast"])
+    >>> index.add([[-1, 0]], ids=["west"])
+    array(['west'], dtype=object)
+    >>> index
+    <Index: 3 vectors x 2 float32, metric 'cosine', str ids>
+    """
+
+    def __init__(self, vectors: Any, metric: str = "cosine", ids: Ids | None = None) -> None:
+        check_metric(metric)
+        matrix = as_matrix("vectors", vectors)
+        if ids is None and isinstance(vectors, WordVectors):
+            ids = vectors.index_to_key
+        keys = np.arange(len(matrix), dtype=np.int64) if ids is None else as_ids("ids", ids)
+        if len(keys) != len(matrix):
+            raise ValueError(f"vectors has {len(matrix)} rows but ids has {len(keys)}")
+        check_distinct("ids", keys)
+        next_id = 0 if is_str_ids(keys) or not len(keys) else int(keys.max()) + 1
+        self._metric = metric
+        self._rows = IndexRows(make(matrix, _finite_norms("vectors", matrix), keys), next_id)
+
+    # What there is
+
+    def __len__(self) -> int:
+        return self._rows.state.live_count
+
+    @property
+    def dim(self) -> int:
+        """Number of columns."""
+        return int(self._rows.state.vectors.shape[1])
+
+    @property
+    def metric(self) -> str:
+        """The metric it was made for: "cosine", "dot" or "l2"."""
+        return self._metric
+
+    @property
+    def vectors(self) -> Float32Array:
+        """The rows in the order of insertion, shape (len(index), dim), read-only."""
+        return _read_only(self._rows.compacted().vectors)
+
+    @property
+    def ids(self) -> npt.NDArray[Any]:
+        """The ids in the order of insertion, that of `vectors`: int64, or objects that are str. Read-only."""
+        return _read_only(self._rows.compacted().ids)
+
+    def __contains__(self, key: object) -> bool:
+        if isinstance(key, bool) or not isinstance(key, (int, str, np.integer)):
+            return False
+        try:
+            ids = as_ids("ids", [key])
+        except ValueError:
+            return False
+        return bool(self._rows.locate(ids)[1][0] >= 0)
+
+    def __repr__(self) -> str:
+        state = self._rows.state
+        kind = ", str ids" if is_str_ids(state.ids) else ""
+        return f"<Index: {len(self):,} vectors x {self.dim} float32, metric {self._metric!r}{kind}>"
+
+    # Searching
+
+    def search(
+        self,
+        queries: Any,
+        k: int = 10,
+        *,
+        filter: Any = None,
+        threshold: float | None = None,
+        workers: int | None = None,
+        check_finite: bool = True,
+    ) -> TopK:
+        """Find the k best vectors for each query; see `fastembed.topk`, whose parameters and result these are.
+
+        Parameters
+        ----------
+        queries : array_like of float32, shape (n_queries, dim) or (dim,)
+        k : int, default 10
+            More than ``len(index)`` is cut down to it.
+        filter : ndarray of bool, shape (len(index),) or (n_queries, len(index)), or array of ids, optional
+            What may be found. Columns of a mask are in the order of `ids`.
+        threshold : float, optional
+            Only scores of at least this (``"l2"``: at most) are found.
+        workers : int, optional
+        check_finite : bool, default True
+
+        Returns
+        -------
+        TopK
+            Its `ids` are int64, -1 where nothing was found, or objects: str, None where nothing was found.
+
+        Raises
+        ------
+        KeyError
+            `filter` holds an id that the index does not.
+        ValueError
+            The dimensions differ, or `queries` holds NaN or infinity.
+        """
+        matrix, single = as_rows("queries", queries)
+        k = check_k(k)
+        state, mask = self._admitted(matrix, filter)
+        scores, rows = run_topk(
+            matrix,
+            state.vectors,
+            min(k, state.live_count),
+            self._metric,
+            norms=state.norms,
+            mask=mask,
+            order=state.order,
+            threshold=None if threshold is None else check_threshold(threshold),
+            check_finite=check_finite,
+            workers=workers,
+        )
+        ids = state.ids_of(rows)
+        return TopK(scores[0], ids[0]) if single else TopK(scores, ids)
+
+    def range_search(
+        self,
+        queries: Any,
+        threshold: float,
+        *,
+        filter: Any = None,
+        workers: int | None = None,
+        check_finite: bool = True,
+    ) -> RangeHits:
+        """Find all vectors that score at least `threshold` (``"l2"``: at most); see `fastembed.range_search`.
+
+        Parameters
+        ----------
+        queries : array_like of float32, shape (n_queries, dim) or (dim,)
+        threshold : float
+        filter, workers, check_finite
+            As in `search`.
+
+        Returns
+        -------
+        RangeHits
+
+        Raises
+        ------
+        KeyError
+            `filter` holds an id that the index does not.
+        ValueError
+            The dimensions differ, or `queries` holds NaN or infinity.
+        """
+        matrix, _ = as_rows("queries", queries)
+        state, mask = self._admitted(matrix, filter)
+        offsets, scores, rows = run_range(
+            matrix,
+            state.vectors,
+            check_threshold(threshold),
+            self._metric,
+            norms=state.norms,
+            mask=mask,
+            order=state.order,
+            check_finite=check_finite,
+            workers=workers,
+        )
+        return RangeHits(offsets, scores, state.ids_of(rows))
+
+    def _admitted(self, queries: Float32Array, given: Any) -> tuple[Snapshot, BoolArray | PerQueryMask | None]:
+        """The state to search and the mask of what may be found in it."""
+        state, rows, array = self._rows.state, None, None
+        if given is not None:
+            array = as_filter(given)
+            if array.dtype != np.bool_:
+                state, rows = self._rows.known("filter", as_ids("filter", given if array.size else array))
+        if queries.shape[1] != state.vectors.shape[1]:
+            raise ValueError(f"queries has dim {queries.shape[1]} but index has dim {state.vectors.shape[1]}")
+        if rows is not None:
+            return state, rows_mask(rows, len(state.ids))
+        if array is not None:
+            return state, as_bool_mask(array, len(queries), state.live_count, len(state.ids), state.positions)
+        return state, state.alive
+
+    # Changing
+
+    def add(self, vectors: Any, ids: Ids | None = None) -> npt.NDArray[Any]:
+        """Add rows behind the others.
+
+        Parameters
+        ----------
+        vectors : array_like of float32, shape (n, dim) or (dim,)
+        ids : array_like of int or sequence of str, length n, optional
+            Of the kind that the index has, and new to it. By default the ints that follow the greatest id the index
+            ever had: ids are not used again after `remove`.
+
+        Returns
+        -------
+        ndarray of int64, or of object for str ids, shape (n,)
+            The ids.
+
+        Raises
+        ------
+        TypeError
+            `ids` are of another kind than those of the index, or left out though those are str.
+        ValueError
+            The dimensions differ, a number is not finite, or an id is there already or given twice.
+        """
+        matrix = self._new_rows(vectors)
+        norms = _finite_norms("vectors", matrix)
+        with self._rows.writing:
+            keys = self._new_ids(ids, len(matrix))
+            if len(keys):
+                if not is_str_ids(keys):
+                    self._rows.next_id = max(self._rows.next_id, int(keys.max()) + 1)
+                self._rows.extend(append(self._rows.state, matrix, norms, keys))
+        return keys
+
+    def remove(self, ids: Ids) -> None:
+        """Remove these rows. The others keep their ids.
+
+        Raises
+        ------
+        KeyError
+            The index does not hold one of `ids`; nothing is removed then.
+        """
+        keys = as_ids("ids", ids)
+        with self._rows.writing:
+            state, rows = self._rows.known("ids", keys)
+            if len(rows):
+                self._rows.replace(without(state, rows))
+
+    def update(self, ids: Ids, vectors: Any) -> None:
+        """Replace the vectors of these ids. Searches under way still see the old ones.
+
+        Parameters
+        ----------
+        ids : array_like of int or sequence of str, length n
+        vectors : array_like of float32, shape (n, dim)
+
+        Raises
+        ------
+        KeyError
+            The index does not hold one of `ids`; nothing is replaced then.
+        ValueError
+            The dimensions differ, a number is not finite, or an id is given twice.
+        """
+        matrix = self._new_rows(vectors)
+        norms = _finite_norms("vectors", matrix)
+        keys = as_ids("ids", ids)
+        if len(keys) != len(matrix):
+            raise ValueError(f"vectors has {len(matrix)} rows but ids has {len(keys)}")
+        check_distinct("ids", keys)
+        with self._rows.writing:
+            state, rows = self._rows.known("ids", keys)
+            if len(rows):
+                self._rows.replace(append(state, matrix, norms, keys, replaced=rows))
+
+    def _new_rows(self, vectors: Any) -> Float32Array:
+        matrix, _ = as_rows("vectors", vectors)
+        if matrix.shape[1] != self.dim:
+            raise ValueError(f"vectors has dim {matrix.shape[1]} but index has dim {self.dim}")
+        return matrix
+
+    def _new_ids(self, ids: Ids | None, count: int) -> npt.NDArray[Any]:
+        has_str = is_str_ids(self._rows.state.ids)
+        if ids is None:
+            if has_str:
+                raise TypeError("ids must be given, as the index has str ids")
+            return np.arange(self._rows.next_id, self._rows.next_id + count, dtype=np.int64)
+        keys = as_ids("ids", ids)
+        if len(keys) != count:
+            raise ValueError(f"vectors has {count} rows but ids has {len(keys)}")
+        if not count:
+            return no_ids(self._rows.state.ids)
+        if not (len(self._rows.state.ids) or self._rows.next_id):  # the first ids say which kind they are
+            self._rows.extend(without_rows(self._rows.state, keys[:0]))
+        elif is_str_ids(keys) != has_str:
+            wanted, got = ("str", "int") if has_str else ("int", "str")
+            raise TypeError(f"ids must be {wanted}, as those of the index are, got {got}")
+        check_distinct("ids", keys)
+        _, rows = self._rows.locate(keys)
+        if (rows >= 0).any():
+            raise ValueError(f"ids holds {keys[rows >= 0].tolist()[0]!r}, which the index holds already")
+        return keys
+
+    # Files and copies
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the index to the directory `path`: .npy files, plain ids and JSON.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Made if absent. An index that is there is replaced in one step: killed at any moment, the old or the new one
+            is there whole, and who has the old one mapped keeps it. Anything else is an error and stays untouched.
+
+        Raises
+        ------
+        FileExistsError
+            `path` is a file, or a directory that is neither empty nor a store.
+        FileNotFoundError
+            The parent directory does not exist.
+        ValueError
+            `path` holds a store of something else.
+        """
+        from fastembed._index_storage import save_index
+
+        save_index(path, *self._rows.current(), self._metric)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], mmap: bool = True, *, verify: bool = False) -> Index:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        mmap : bool, default True
+            Map the vectors instead of reading them: processes share the memory, and the index may be larger than it.
+            Their checksum is then verified only if asked for; sizes and shapes always.
+        verify : bool, default False
+            Verify the checksum of what is mapped too, which reads it once.
+
+        Returns
+        -------
+        Index
+
+        Raises
+        ------
+        FileNotFoundError
+            There is nothing at `path`, or a first save into it was interrupted.
+        ValueError
+            It is no saved index, or a file of it is missing, cut short, or of another save; the message names the file.
+        """
+        from fastembed._index_storage import load_index
+
+        index = cls.__new__(cls)
+        state, next_id, index._metric = load_index(path, mmap, verify)
+        index._rows = IndexRows(state, next_id)
+        return index
+
+    def __getstate__(self) -> dict[str, Any]:
+        state, next_id = self._rows.current()
+        state = compact(state)
+        return {
+            "vectors": np.asarray(state.vectors),
+            "norms": state.norms,
+            "ids": state.ids,
+            "metric": self._metric,
+            "next_id": next_id,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._metric = state["metric"]
+        self._rows = IndexRows(make(state["vectors"], state["norms"], state["ids"]), state["next_id"])

@@ -1,0 +1,95 @@
+"""What the tests of search share: data that is hard to rank, and comparison to the last bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+METRICS = ("cosine", "dot", "l2")
+
+
+def normal(n_rows: int, dim: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((n_rows, dim)).astype(np.float32)
+
+
+def assert_same_bits(found: np.ndarray, expected: np.ndarray) -> None:
+    """The bits are equal, those of NaN too: there is one."""
+    assert found.dtype == expected.dtype == np.float32
+    assert found.shape == expected.shape
+    one_nan = np.where(np.isnan(expected), np.float32(np.nan), expected)
+    np.testing.assert_array_equal(np.ascontiguousarray(found).view(np.int32), one_nan.view(np.int32))
+
+
+def assert_same(found: tuple[np.ndarray, np.ndarray], expected: tuple[np.ndarray, np.ndarray]) -> None:
+    """Ids and score bits are equal."""
+    np.testing.assert_array_equal(found[1], expected[1])
+    assert_same_bits(np.asarray(found[0]), np.asarray(expected[0]))
+
+
+def near_ties(rng: np.random.Generator, n_rows: int, dim: int) -> np.ndarray:
+    """One row over and over, in each copy one element moved by a unit in the last place or not at all."""
+    rows = np.repeat(rng.standard_normal((1, dim)), n_rows, axis=0).astype(np.float32)
+    columns = rng.integers(0, dim, n_rows)
+    towards = rng.choice(np.array([-np.inf, np.inf], dtype=np.float32), n_rows)
+    moved = np.nextafter(rows[np.arange(n_rows), columns], towards)
+    rows[np.arange(n_rows), columns] = np.where(rng.random(n_rows) < 0.8, moved, rows[np.arange(n_rows), columns])
+    return rows
+
+
+def duplicates(rng: np.random.Generator, n_rows: int, dim: int) -> np.ndarray:
+    distinct = rng.standard_normal((max(1, n_rows // 7), dim)).astype(np.float32)
+    return distinct[rng.integers(0, len(distinct), n_rows)]
+
+
+def cancelling(rng: np.random.Generator, n_rows: int, dim: int) -> np.ndarray:
+    """Large elements that nearly cancel in any product, beside small ones that decide."""
+    rows = rng.standard_normal((n_rows, dim))
+    half = dim // 2
+    large = np.repeat(rng.standard_normal((1, half)) * 1e6, n_rows, axis=0)
+    rows[:, :half] += large
+    rows[:, half : 2 * half] -= large
+    return rows.astype(np.float32)
+
+
+def zero_rows(rng: np.random.Generator, n_rows: int, dim: int) -> np.ndarray:
+    return (rng.standard_normal((n_rows, dim)) * (rng.random((n_rows, 1)) < 0.6)).astype(np.float32)
+
+
+def heavy_tails(rng: np.random.Generator, n_rows: int, dim: int) -> np.ndarray:
+    return (rng.standard_normal((n_rows, dim)) * rng.pareto(0.5, (n_rows, 1))).astype(np.float32)
+
+
+def all_scales(rng: np.random.Generator, n_rows: int, dim: int) -> np.ndarray:
+    """Rows from 1e-38 to 1e30: products from denormal to beyond float32."""
+    return (rng.standard_normal((n_rows, dim)) * 10.0 ** rng.uniform(-38, 30, (n_rows, 1))).astype(np.float32)
+
+
+def scaled(scale: float) -> Callable[[np.random.Generator, int, int], np.ndarray]:
+    return lambda rng, n_rows, dim: (rng.standard_normal((n_rows, dim)) * scale).astype(np.float32)
+
+
+#: By name, functions of (rng, n_rows, dim).
+HARD: dict[str, Callable[[np.random.Generator, int, int], np.ndarray]] = {
+    "near ties": near_ties,
+    "duplicates": duplicates,
+    "denormals": scaled(1e-42),
+    "1e-30": scaled(1e-30),
+    "1e30": scaled(1e30),
+    "all scales": all_scales,
+    "cancelling": cancelling,
+    "all equal": lambda rng, n_rows, dim: np.repeat(rng.standard_normal((1, dim)).astype(np.float32), n_rows, axis=0),
+    "zero rows": zero_rows,
+    "heavy tails": heavy_tails,
+    "small integers": lambda rng, n_rows, dim: rng.integers(-2, 3, (n_rows, dim)).astype(np.float32),
+    "normal": scaled(1.0),
+}
+
+
+def hard(kind: str, n_queries: int, n_rows: int, dim: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Queries and index of one kind: some queries are rows of the index."""
+    rng = np.random.default_rng(seed)
+    rows = HARD[kind](rng, n_queries + n_rows, dim)
+    queries, index = rows[:n_queries].copy(), rows[n_queries:].copy()
+    queries[::3] = index[rng.integers(0, n_rows, len(queries[::3]))]
+    return queries, index

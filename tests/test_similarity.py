@@ -1,0 +1,179 @@
+"""`similarity`, `paired_similarity` and `normalize`: values, shapes, `out`, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import fastembed
+from reference import search as reference
+from search_cases import HARD, METRICS, assert_same_bits, hard, normal
+from tolerances import similarity_bound
+
+SHAPES = [(1, 1, 1), (2, 3, 5), (7, 17, 16), (5, 33, 31), (18, 65, 100)]
+
+
+def assert_within_bound(found: np.ndarray, a: np.ndarray, b: np.ndarray, metric: str) -> None:
+    exact = reference.scores(a, b, metric).astype(np.float64)
+    bound = similarity_bound(a, b, metric)
+    with np.errstate(invalid="ignore"):
+        close = np.abs(found - exact) <= bound
+    assert (close | (found == exact) | ~np.isfinite(bound)).all()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", sorted(HARD))
+def test_similarity_is_within_its_bound(kind: str, metric: str, every_isa: str) -> None:
+    for n, m, dim in SHAPES:
+        a, b = hard(kind, n, m, dim)
+        for workers in (1, 2):
+            found = fastembed.similarity(a, b, metric, workers=workers)
+            assert found.dtype == np.float32 and found.shape == (n, m)
+            assert_within_bound(found, a, b, metric)
+
+
+def test_cosine_is_the_default() -> None:
+    a, b = normal(3, 8), normal(4, 8, seed=1) * 5
+    np.testing.assert_allclose(fastembed.similarity(a, b), reference.scores(a, b, "cosine"), atol=1e-6)
+    assert_same_bits(fastembed.paired_similarity(a, b[:3]), reference.scores(a, b[:3], "cosine").diagonal().copy())
+    assert fastembed.similarity(a, a).diagonal() == pytest.approx(np.ones(3), abs=1e-6)
+
+
+def test_single_vectors_drop_their_axis() -> None:
+    a, b = normal(3, 8), normal(4, 8, seed=1)
+    table = fastembed.similarity(a, b, "dot")
+    assert fastembed.similarity(a[0], b, "dot").shape == (4,)
+    assert fastembed.similarity(a, b[0], "dot").shape == (3,)
+    both = fastembed.similarity(a[0], b[0], "dot")
+    assert isinstance(both, np.float32) and both == pytest.approx(table[0, 0], abs=1e-5)
+    one = fastembed.paired_similarity(a[0], b[0], "dot")
+    assert isinstance(one, np.float32) and one == reference.scores(a[:1], b[:1], "dot")[0, 0]
+    assert fastembed.normalize(a[0]).shape == (8,)
+
+
+def test_zero_vectors_have_cosine_zero() -> None:
+    a = np.zeros((2, 5), dtype=np.float32)
+    assert not fastembed.similarity(a, normal(3, 5)).any()
+    assert not fastembed.paired_similarity(a, a).any()
+
+
+def test_no_rows() -> None:
+    none = np.empty((0, 5), dtype=np.float32)
+    assert fastembed.similarity(none, normal(3, 5)).shape == (0, 3)
+    assert fastembed.similarity(normal(3, 5), none).shape == (3, 0)
+    assert fastembed.similarity(normal(1, 5)[0], none).shape == (0,)
+    assert fastembed.paired_similarity(none, none).shape == (0,)
+    assert fastembed.normalize(none).shape == (0, 5)
+
+
+def test_what_is_not_finite_propagates() -> None:
+    a = np.asarray([[np.nan, 1], [np.inf, 1], [1, 1]], dtype=np.float32)
+    b = np.asarray([[1, 1], [2, 0]], dtype=np.float32)
+    found = fastembed.similarity(a, b, "dot")
+    assert np.isnan(found[0]).all() and (found[1] == np.inf).all() and np.isfinite(found[2]).all()
+    assert np.isnan(fastembed.paired_similarity(a[:2], b)).tolist() == [True, True]
+
+
+# out
+
+LAYOUTS: dict[str, Callable[[tuple[int, ...]], np.ndarray]] = {
+    "fresh": lambda shape: np.empty(shape, dtype=np.float32),
+    "fortran": lambda shape: np.empty(shape, dtype=np.float32, order="F"),
+    "wide rows": lambda shape: np.empty((*shape[:-1], 2 * shape[-1]), dtype=np.float32)[..., : shape[-1]],
+    "every other": lambda shape: np.empty(tuple(2 * size for size in shape), dtype=np.float32)[
+        tuple(slice(None, None, 2) for _ in shape)
+    ],
+    "backwards": lambda shape: np.empty(shape, dtype=np.float32)[tuple(slice(None, None, -1) for _ in shape)],
+}
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+def test_out_of_any_layout(layout: str) -> None:
+    a, b = normal(6, 9), normal(5, 9, seed=1)
+    for call, shape in [
+        (lambda out: fastembed.similarity(a, b, "l2", out), (6, 5)),
+        (lambda out: fastembed.similarity(a[0], b, "l2", out), (5,)),
+        (lambda out: fastembed.similarity(a, b[0], "l2", out), (6,)),
+        (lambda out: fastembed.paired_similarity(a[:5], b, "dot", out), (5,)),
+        (lambda out: fastembed.normalize(a, out), (6, 9)),
+        (lambda out: fastembed.normalize(a[0], out), (9,)),
+    ]:
+        out = LAYOUTS[layout](shape)
+        assert call(out) is out
+        assert_same_bits(np.ascontiguousarray(out), call(None))
+
+
+def test_out_of_no_axes() -> None:
+    out = np.empty((), dtype=np.float32)
+    assert fastembed.similarity([3, 4], [1, 0], "dot", out) is out and out == 3
+    assert fastembed.paired_similarity([3, 4], [0, 1], "dot", out) is out and out == 4
+
+
+def test_out_that_does_not_fit() -> None:
+    a, b = normal(2, 4), normal(3, 4)
+    for call in (lambda out: fastembed.similarity(a, b, out=out), lambda out: fastembed.normalize(normal(2, 3), out)):
+        with pytest.raises(TypeError, match="out must be an ndarray, got list"):
+            call([[0.0] * 3] * 2)
+        with pytest.raises(TypeError, match="out must have dtype float32, got float64"):
+            call(np.empty((2, 3)))
+        with pytest.raises(ValueError, match=r"out must have shape \(2, 3\), got shape \(3, 2\)"):
+            call(np.empty((3, 2), dtype=np.float32))
+        locked = np.empty((2, 3), dtype=np.float32)
+        locked.flags.writeable = False
+        with pytest.raises(ValueError, match="out must be writable"):
+            call(locked)
+
+
+def test_out_that_overlaps() -> None:
+    memory = normal(8, 4)
+    with pytest.raises(ValueError, match="out shares memory with b"):
+        fastembed.similarity(normal(4, 4), memory[:4], out=memory[2:6])
+    with pytest.raises(ValueError, match="out shares memory with a"):
+        fastembed.paired_similarity(memory, memory, out=memory[:, 0])
+    with pytest.raises(ValueError, match="out shares memory with x"):
+        fastembed.normalize(memory[:4], out=memory[1:5])
+
+
+# normalize
+
+
+@pytest.mark.parametrize("kind", sorted(HARD))
+def test_normalize_is_the_definition(kind: str, every_isa: str) -> None:
+    for n, _, dim in SHAPES:
+        x, _ = hard(kind, n, 2, dim)
+        assert_same_bits(fastembed.normalize(x), reference.normalized(x))
+
+
+def test_normalize_in_place() -> None:
+    for x in (normal(7, 5), normal(7, 10)[:, ::2], np.asfortranarray(normal(7, 5)), normal(1, 5)[0], normal(9, 4)[::2]):
+        expected = fastembed.normalize(x.copy())
+        if x.strides[-1] == 4:
+            assert fastembed.normalize(x, out=x) is x
+            np.testing.assert_array_equal(x, expected)
+        else:  # converted to a copy, which nothing overlaps
+            fastembed.normalize(x, x)
+            np.testing.assert_array_equal(x, expected)
+
+
+# What is refused
+
+
+def test_dimensions_that_differ() -> None:
+    for call in (fastembed.similarity, fastembed.paired_similarity):
+        with pytest.raises(ValueError, match="a has dim 3 but b has dim 4"):
+            call(normal(2, 3), normal(2, 4))
+    with pytest.raises(ValueError, match=r"a and b must have the same shape, got \(2, 3\) and \(4, 3\)"):
+        fastembed.paired_similarity(normal(2, 3), normal(4, 3))
+    with pytest.raises(ValueError, match=r"a and b must have the same shape, got \(1, 3\) and \(3,\)"):
+        fastembed.paired_similarity(normal(1, 3), normal(1, 3)[0])
+
+
+def test_unknown_metric() -> None:
+    with pytest.raises(ValueError, match="metric must be 'cosine', 'dot' or 'l2', got 'ip'"):
+        fastembed.similarity([1], [1], "ip")
+    with pytest.raises(TypeError, match="metric must be"):
+        fastembed.paired_similarity([1], [1], None)
+    with pytest.raises(ValueError, match="workers must be between 1"):
+        fastembed.similarity([1], [1], workers=0)
