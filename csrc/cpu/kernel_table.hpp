@@ -43,6 +43,29 @@ struct SgnsWindow {
   LossSum* loss;
 };
 
+/// How many pairs ahead of its use a negative's row is prefetched.
+constexpr std::uint32_t kPairLookahead = 3;
+
+/// The skip-gram pairs of one center, one step after another: pair p is input row context_rows[p] against the output
+/// row of word `center` and those of its own negative_count negatives, which are words. A step is SgnsWindow's with one
+/// context; a negative equal to the center does not count. Row w of the output rows begins at output_rows + w * depth.
+/// `negatives` names those of pair_count + kPairLookahead pairs, the last of which are only prefetched.
+/// `target_rows` has room for negative_count + 1 pointers. `workspace` is SgnsWindow's for one context and
+/// negative_count + 1 targets.
+struct SgnsPairs {
+  float* const* context_rows;
+  float* output_rows;
+  const std::int32_t* negatives;
+  float** target_rows;
+  std::int32_t center;
+  std::uint32_t pair_count;
+  std::uint32_t negative_count;
+  std::uint32_t depth;
+  float learning_rate;
+  float* workspace;
+  LossSum* loss;
+};
+
 /// One CBOW step: h = hidden_scale * sum of the context rows, against `target_count` output rows as above:
 ///   out_t += g[t] * h        every in_c += gradient_scale * sum_t g[t] * out_t (the values before the step)
 /// Repeated input and output rows are allowed and receive every update. `prefetch_rows` as above. `workspace` is
@@ -265,6 +288,8 @@ struct TokenEdges {
   X(sigmoid_f32, void, (const float* x, std::size_t count, float* out))                                           \
   /* See SgnsWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                        \
   X(sgns_window_f32, void, (const SgnsWindow& step))                                                              \
+  /* See SgnsPairs. Allocates nothing. */                                                                         \
+  X(sgns_pairs_f32, void, (const SgnsPairs& step))                                                                \
   /* See CbowWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                        \
   X(cbow_window_f32, void, (const CbowWindow& step))                                                              \
   /* See SgnsTile. Allocates nothing. Products are rounded as the tier says: float32, or operands in bfloat16. */ \
@@ -275,6 +300,11 @@ struct TokenEdges {
   X(add_rows, void, (const RowSums& step))                                                                        \
   /* See PanelScan; returns the number of hits. */                                                                \
   X(scan_panel_f32, std::uint32_t, (const PanelScan& scan))                                                       \
+  /* out[i * width + j] = rows[j][i] * factors[j] for j < count <= width, 0 for the other columns. `width` is     \
+     kPanelQueries or kNarrowPanelQueries. */                                                                     \
+  X(pack_panel_f32, void,                                                                                         \
+    (const float* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const float* factors,       \
+     std::size_t width, float* out))                                                                              \
   /* See PanelProduct. */                                                                                         \
   X(multiply_panel_f32, void, (const PanelProduct& step))                                                         \
   /* products[r] = <row_r, query> and, unless null, squares[r] = <row_r, row_r>, for `count` rows of any length;  \

@@ -9,6 +9,7 @@
 #include "kernels/peak.inl.hpp"
 #include "kernels/scan_panel.inl.hpp"
 #include "kernels/scan_rows.inl.hpp"
+#include "kernels/sgns_pairs.inl.hpp"
 #include "kernels/sgns_tile.inl.hpp"
 #include "kernels/sgns_window.inl.hpp"
 #include "kernels/sigmoid.inl.hpp"
@@ -22,11 +23,13 @@ consteval KernelTable make_table() {
       .dot_f32 = &dot_f32,
       .sigmoid_f32 = &sigmoid_f32,
       .sgns_window_f32 = &sgns_window_f32,
+      .sgns_pairs_f32 = &sgns_pairs_f32,
       .cbow_window_f32 = &cbow_window_f32,
       .sgns_tile = &sgns_tile<FloatProduct>,
       .cbow_tile = &cbow_tile<FloatProduct>,
       .add_rows = &add_rows,
       .scan_panel_f32 = &scan_panel_f32,
+      .pack_panel_f32 = &pack_panel_f32,
       .multiply_panel_f32 = &multiply_panel_f32,
       .scan_rows_f32 = &scan_rows_f32,
       .squared_norms_f32 = &squared_norms_f32,

@@ -236,7 +236,7 @@ void amx_run_cbow_tile(const CbowTile& tile) noexcept {
   CbowBuffers buffers(tile);
   const SgnsTile inner = inner_tile(tile, buffers);
   const AmxLayout layout(inner, false);
-  Prefetcher prefetch(inner, (2 * inner.negative_count + 4 * kPositions) / kBlockRows);
+  Prefetcher prefetch(inner, prefetch_places(tile));
   RoundingBits random(tile.rounding_seed);
   const MatrixUnit unit;
   make_means<Bf16Product, Rows>(tile, buffers, layout, prefetch);
@@ -249,7 +249,7 @@ void amx_run_cbow_tile(const CbowTile& tile) noexcept {
     }
   }
   amx_update_inputs<Float32Rows>(layout, {buffers.error_rows, nullptr}, prefetch, random);
-  spread_errors<Rows>(tile, buffers.error, 0, kPositions + 2 * tile.window, random);
+  spread_errors<Rows>(tile, buffers.error, 0, kPositions + 2 * tile.window, prefetch, random);
   amx_update_outputs<Rows>(layout, {}, {tile.negative_rows, tile.negative_scales}, prefetch, random);
   update_centers<Rows>(tile, buffers, prefetch, random);
 }

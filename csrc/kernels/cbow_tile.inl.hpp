@@ -11,6 +11,15 @@ namespace {
 constexpr std::size_t kRowColumns = 8;  // registers of one row at a time
 constexpr std::size_t kGroup = 16;      // centers that pass through the first stages together, in the nearest cache
 
+constexpr std::size_t kAhead = 3;  // centers; by so many rows come to the nearest cache before they are needed
+
+// A row of the tile under way, from the second-level cache to the nearest.
+template <class Rows>
+[[gnu::always_inline]] inline void fetch_row(const void* row, std::size_t depth) noexcept {
+  const auto* const bytes = static_cast<const unsigned char*>(row);
+  for (std::size_t i = 0; i < depth * sizeof(typename Rows::Element); i += 64) __builtin_prefetch(bytes + i, 0, 3);
+}
+
 // The pointers and buffers of the inner tile, in the workspace before its own.
 struct CbowBuffers {
   explicit CbowBuffers(const CbowTile& tile) noexcept
@@ -90,7 +99,10 @@ template <class Product, class Rows>
   for (std::size_t first = 0; first < kPositions; first += kGroup) {
     Vec::Reg products[kGroup];
     for (std::size_t j = 0; j < kGroup; ++j) {
-      if (j % kBlockRows == 0) prefetch.advance();
+      prefetch.advance();
+      if (first + j + kAhead < kPositions) {
+        fetch_row<Rows>(tile.center_rows[first + j + kAhead], depth);
+      }
       products[j] = make_mean<Rows>(tile, first + j, buffers.hidden + (first + j) * depth);
     }
     Vec::store_sums(products, buffers.gradients + first);
@@ -105,7 +117,7 @@ template <class Rows>
                                       RoundingBits& random) noexcept {
   const std::size_t depth = tile.depth;
   for (std::size_t j = 0; j < kPositions; ++j) {
-    if (j % kBlockRows == 0) prefetch.advance();
+    prefetch.advance();
     auto* const center = static_cast<typename Rows::Element*>(tile.center_rows[j]);
     const float scale = tile.center_scales == nullptr ? 1.0F : tile.center_scales[j];
     const Vec::Reg gradient = Vec::broadcast(scale * buffers.gradients[j]);
@@ -118,8 +130,9 @@ template <class Rows>
 // Adds to context rows [begin, end) the errors of the centers that they are contexts of.
 template <class Rows>
 inline void spread_errors(const CbowTile& tile, const float* error, std::size_t begin, std::size_t end,
-                          RoundingBits& random) noexcept {
+                          Prefetcher& prefetch, RoundingBits& random) noexcept {
   for (std::size_t c = begin; c < end; ++c) {
+    prefetch.advance();
     if (tile.context_centers[c] == 0) continue;
     auto* const row = static_cast<typename Rows::Element*>(tile.context_rows[c]);
     const float row_scale = tile.context_scales == nullptr ? 1.0F : tile.context_scales[c];
@@ -173,11 +186,15 @@ template <class Product, class Rows>
                                        const TileLayout<Product>& layout, Prefetcher& prefetch,
                                        RoundingBits& random) noexcept {
   for (std::size_t first = 0; first < kPositions; first += kBlockRows) {
-    prefetch.advance();
     make_errors<Product, Rows>(tile, buffers, layout, first);
-    spread_errors<Rows>(tile, buffers.error, first, first + kBlockRows, random);
+    spread_errors<Rows>(tile, buffers.error, first, first + kBlockRows, prefetch, random);
   }
-  spread_errors<Rows>(tile, buffers.error, kPositions, kPositions + 2 * tile.window, random);
+  spread_errors<Rows>(tile, buffers.error, kPositions, kPositions + 2 * tile.window, prefetch, random);
+}
+
+// How often a tile prefetches: row by row, as many at once would fill the line buffers.
+inline std::size_t prefetch_places(const CbowTile& tile) noexcept {
+  return 3 * kPositions + 2 * std::size_t{tile.window} + 2 * std::size_t{tile.negative_count} / kBlockRows;
 }
 
 // The tile of the means: float32 whatever the format of the rows.
@@ -210,7 +227,7 @@ void run_cbow_tile(const CbowTile& tile) noexcept {
   CbowBuffers buffers(tile);
   const SgnsTile inner = inner_tile(tile, buffers);
   const TileLayout<Product> layout(inner, false);
-  Prefetcher prefetch(inner, (2 * inner.negative_count + 4 * kPositions) / kBlockRows);
+  Prefetcher prefetch(inner, prefetch_places(tile));
   RoundingBits random(tile.rounding_seed);
   make_means<Product, Rows>(tile, buffers, layout, prefetch);
   score_negatives(layout, prefetch);

@@ -176,5 +176,34 @@ void multiply_panel_f32(const PanelProduct& step) noexcept {
   for (; column < step.columns; column += Vec::kLanes) multiply_columns<1>(step, column);
 }
 
+// Vec::kLanes rows from `first` on, as far as there are any, into their columns of a panel.
+[[gnu::always_inline]] inline void pack_lanes(const float* rows, std::size_t row_stride, std::size_t count,
+                                              std::size_t depth, const float* factors, std::size_t width,
+                                              float* out) noexcept {
+  constexpr std::size_t kBlock = Vec::kLanes;
+  Vec::Reg block[kBlock];
+  for (std::size_t i = 0; i < depth; i += kBlock) {
+    const std::size_t filled = depth - i < kBlock ? depth - i : kBlock;
+    for (std::size_t j = 0; j < kBlock; ++j) {
+      block[j] = Vec::zero();
+      if (j >= count) continue;
+      const float* const from = rows + j * row_stride + i;
+      block[j] = filled == kBlock ? Vec::load(from) : Vec::load_first(from, filled);
+      block[j] = Vec::mul(block[j], Vec::broadcast(factors[j]));
+    }
+    Vec::transpose(block);
+    for (std::size_t j = 0; j < filled; ++j) Vec::store(out + (i + j) * width, block[j]);
+  }
+}
+
+void pack_panel_f32(const float* rows, std::size_t row_stride, std::size_t count, std::size_t depth,
+                    const float* factors, std::size_t width, float* out) noexcept {
+  for (std::size_t first = 0; first < width; first += Vec::kLanes) {
+    const std::size_t left = first < count ? count - first : 0;
+    pack_lanes(left == 0 ? rows : rows + first * row_stride, row_stride, left, depth, factors + (left == 0 ? 0 : first),
+               width, out + first);
+  }
+}
+
 }  // namespace
 }  // namespace fastembed

@@ -10,7 +10,8 @@ namespace {
 
 constexpr std::size_t kBlockBytes = std::size_t{96} << 10;  // stays in L2 beside a panel
 constexpr std::size_t kCachedBytes = std::size_t{2} << 20;
-constexpr std::size_t kMostRows = 384;
+constexpr std::size_t kLongBlockBytes = std::size_t{768} << 10;
+constexpr std::size_t kMostRows = 384, kMostLongRows = 3072;
 constexpr std::size_t kRowMultiple = 24;
 constexpr float kLeastSquare = 0x1p-100F, kGreatestSquare = 0x1p116F;  // that float32 sums can be relied on for
 
@@ -42,9 +43,12 @@ BlockScan::BlockScan(const KernelTable& kernels, const Request& request, const B
       bounds_(bounds),
       batch_(batch),
       filters_(request.query_masks != nullptr || request.self_first >= 0) {
-  const std::size_t fitting = kBlockBytes / (request.index.depth * sizeof(float) + 1);
+  // A single query reads a block once: the longer it is, the longer the processor's prefetchers stay on their track.
+  const std::size_t block_bytes = batch.size() == 1 ? kLongBlockBytes : kBlockBytes;
+  const std::size_t fitting = block_bytes / (request.index.depth * sizeof(float) + 1);
   const std::size_t shared = request.index.rows / (static_cast<std::size_t>(request.workers) * 4) + 1;
-  block_rows_ = std::clamp(std::min(fitting, shared), kRowMultiple, kMostRows) / kRowMultiple * kRowMultiple;
+  block_rows_ = std::clamp(std::min(fitting, shared), kRowMultiple, batch.size() == 1 ? kMostLongRows : kMostRows) /
+                kRowMultiple * kRowMultiple;
   from_memory_ = request.index.rows * request.index.stride * sizeof(float) > kCachedBytes;
   blocks_ = (request.index.rows + block_rows_ - 1) / block_rows_;
 }

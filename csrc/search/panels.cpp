@@ -7,25 +7,23 @@
 
 namespace fastembed::search {
 
-void pack_panel(const Matrix& rows, std::size_t first, std::size_t columns, const double* scales, std::size_t width,
-                float* out) {
-  constexpr std::size_t kStep = 16;  // a cache line of every row at a time
-  const auto in_float = [](double scale) { return scale == 0.0 || (scale >= 0x1p-126 && scale <= 0x1p127); };
-  for (std::size_t begin = 0; begin < rows.depth; begin += kStep) {
-    const std::size_t end = std::min(rows.depth, begin + kStep);
-    for (std::size_t j = 0; j < columns; ++j) {
-      const float* const row = rows.row(first + j);
-      const double scale = scales[j];
-      if (in_float(scale)) {  // a power of two: the same result, sooner
-        const auto factor = static_cast<float>(scale);
-        for (std::size_t i = begin; i < end; ++i) out[i * width + j] = row[i] * factor;
-      } else {
-        for (std::size_t i = begin; i < end; ++i) out[i * width + j] = static_cast<float>(row[i] * scale);
-      }
-    }
+void pack_panel(const KernelTable& kernels, const Matrix& rows, std::size_t first, std::size_t columns,
+                const double* scales, std::size_t width, float* out) {
+  float factors[kPanelQueries];
+  bool in_float = true;
+  for (std::size_t j = 0; j < columns; ++j) {
+    factors[j] = static_cast<float>(scales[j]);
+    in_float &= scales[j] == 0.0 || (scales[j] >= 0x1p-126 && scales[j] <= 0x1p127);
   }
-  if (columns == width) return;
-  for (std::size_t i = 0; i < rows.depth; ++i) std::fill(out + i * width + columns, out + (i + 1) * width, 0.0F);
+  if (in_float && width > 1) {
+    kernels.pack_panel_f32(rows.row(first), rows.stride, columns, rows.depth, factors, width, out);
+    return;
+  }
+  std::fill_n(out, width * rows.depth, 0.0F);
+  for (std::size_t j = 0; j < columns; ++j) {
+    const float* const row = rows.row(first + j);
+    for (std::size_t i = 0; i < rows.depth; ++i) out[i * width + j] = static_cast<float>(row[i] * scales[j]);
+  }
 }
 
 QueryBatch::QueryBatch(const KernelTable& kernels, const Request& request, const Bounds& bounds, std::size_t first,
@@ -50,8 +48,8 @@ QueryBatch::QueryBatch(const KernelTable& kernels, const Request& request, const
     thresholds_[i].store(scanned ? bounds.threshold(open, scales_[i]) : INFINITY, std::memory_order_relaxed);
   }
   for (std::size_t p = 0; p * width_ < count; ++p) {
-    pack_panel(request.queries, first + p * width_, std::min(width_, count - p * width_), factors.data() + p * width_,
-               width_, packed_.data() + p * width_ * depth_);
+    pack_panel(kernels, request.queries, first + p * width_, std::min(width_, count - p * width_),
+               factors.data() + p * width_, width_, packed_.data() + p * width_ * depth_);
   }
 }
 

@@ -13,9 +13,10 @@
 
 namespace fastembed::search {
 
-/// Packs `columns` rows times their scales side by side into out[i * width + j]; the rest of the columns is zeros.
-void pack_panel(const Matrix& rows, std::size_t first, std::size_t columns, const double* scales, std::size_t width,
-                float* out);
+/// Packs `columns` rows times their scales, powers of two, side by side into out[i * width + j]; the rest of the
+/// columns is zeros.
+void pack_panel(const KernelTable& kernels, const Matrix& rows, std::size_t first, std::size_t columns,
+                const double* scales, std::size_t width, float* out);
 
 /// Queries of a batch up to which each is scanned by itself, as a panel of width 1.
 constexpr std::size_t kSingleQueries = 4;

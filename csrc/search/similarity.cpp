@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kPackedBytes = std::size_t{384} << 10;  // of a task's panels, within L2
 constexpr std::size_t kRowBlockBytes = std::size_t{64} << 10;
+constexpr std::size_t kCachedBytes = std::size_t{2} << 20;
 constexpr std::size_t kRowMultiple = 24;
 constexpr std::size_t kSingleRows = 4;   // of a: up to them, b is read once a row, from the cache
 constexpr float kCancelled = 1.0F / 64;  // of |a|^2 + |b|^2: a squared distance below it is taken from the definition
@@ -40,7 +41,8 @@ class Product {
         swapped_(wanted.a.rows < kPanelQueries && wanted.a.rows < wanted.b.rows),
         single_(swapped_ && wanted.a.rows <= kSingleRows),
         rows_(swapped_ ? wanted.b : wanted.a),
-        columns_(swapped_ ? wanted.a : wanted.b) {}
+        columns_(swapped_ ? wanted.a : wanted.b),
+        from_memory_(rows_.rows * rows_.stride * sizeof(float) > kCachedBytes) {}
 
   void compute() {
     if (wanted_.a.rows == 0 || wanted_.b.rows == 0) return;
@@ -74,6 +76,7 @@ class Product {
   };
 
   void look_at(const Matrix& rows, std::size_t first, std::size_t count, bool packed, Terms& terms) const;
+  void find_terms(const Matrix& rows, std::size_t first, std::size_t count, bool packed, Terms& terms) const;
   void work(const support::StopFlag& stop);
   void multiply(std::size_t row, std::size_t rows, std::size_t column, std::size_t columns, std::size_t panel,
                 Room& room) const;
@@ -86,14 +89,26 @@ class Product {
   const KernelTable& kernels_;
   bool swapped_, single_;
   Matrix rows_, columns_;
+  bool from_memory_;
   std::size_t width_ = 0, group_ = 0, groups_ = 0, chunk_ = 0, chunks_ = 0, block_ = 0;
   std::atomic<std::size_t> next_{0};
 };
 
-void Product::look_at(const Matrix& rows, std::size_t first, std::size_t count, bool packed, Terms& terms) const {
-  terms.any_exact = false;
+// Fills the terms of rows whose squared norms are in `terms.factors`.
+void Product::find_terms(const Matrix& rows, std::size_t first, std::size_t count, bool packed, Terms& terms) const {
   float* const factors = terms.factors.data();
-  kernels_.squared_norms_f32(rows.row(first), rows.stride, count, rows.depth, factors);
+  int doubtful = 0;
+  for (std::size_t r = 0; r < count; ++r) doubtful |= factors[r] >= 0x1p-100F && factors[r] <= 0x1p100F ? 0 : 1;
+  terms.any_exact = false;
+  if (doubtful == 0 && !packed) {
+    if (wanted_.metric == Metric::kCosine) {
+      for (std::size_t r = 0; r < count; ++r) factors[r] = 1.0F / std::sqrt(factors[r]);
+    } else if (wanted_.metric == Metric::kDot) {
+      std::fill_n(factors, count, 1.0F);
+    }
+    std::fill_n(terms.exact.begin(), count, std::uint8_t{0});
+    return;
+  }
   for (std::size_t r = 0; r < count; ++r) {
     double square = factors[r];
     if (!(square >= 0x1p-100 && square <= 0x1p100)) {
@@ -118,6 +133,11 @@ void Product::look_at(const Matrix& rows, std::size_t first, std::size_t count, 
   }
 }
 
+void Product::look_at(const Matrix& rows, std::size_t first, std::size_t count, bool packed, Terms& terms) const {
+  kernels_.squared_norms_f32(rows.row(first), rows.stride, count, rows.depth, terms.factors.data());
+  find_terms(rows, first, count, packed, terms);
+}
+
 void Product::work(const support::StopFlag& stop) {
   const std::size_t most = (std::min(group_, columns_.rows) + width_ - 1) / width_ * width_;
   Room room(block_, most, single_ ? rows_.depth : most * rows_.depth, swapped_ ? block_ * width_ : 0);
@@ -127,17 +147,17 @@ void Product::work(const support::StopFlag& stop) {
     const std::size_t column = task / chunks_ * group_, count = std::min(group_, columns_.rows - column);
     look_at(columns_, column, count, true, room.column_terms);
     for (std::size_t p = 0; p < count && !single_; p += width_) {
-      pack_panel(columns_, column + p, std::min<std::size_t>(width_, count - p), room.column_terms.scales.data() + p,
-                 width_, room.packed.data() + p * rows_.depth);
+      pack_panel(kernels_, columns_, column + p, std::min<std::size_t>(width_, count - p),
+                 room.column_terms.scales.data() + p, width_, room.packed.data() + p * rows_.depth);
     }
     const std::size_t begin = task % chunks_ * chunk_, end = std::min(rows_.rows, begin + chunk_);
     for (std::size_t row = begin; row < end && !stop.load(std::memory_order_relaxed); row += block_) {
       const std::size_t rows = std::min(block_, end - row);
-      look_at(rows_, row, rows, false, room.row_terms);
       if (single_) {
         multiply_singly(row, rows, room);
         continue;
       }
+      look_at(rows_, row, rows, false, room.row_terms);
       for (std::size_t p = 0; p < count; p += width_) {
         multiply(row, rows, column + p, std::min<std::size_t>(width_, count - p), p, room);
       }
@@ -163,9 +183,10 @@ void Product::multiply(std::size_t row, std::size_t rows, std::size_t column, st
   }
 }
 
-// A few rows of a against a block of b that stays in the cache: no packing, results where they belong.
+// A few rows of a against a block of b that stays in the cache: no packing, results where they belong. The norms of the
+// block come along with the first row.
 void Product::multiply_singly(std::size_t row, std::size_t rows, Room& room) const {
-  const float* const factors = room.row_terms.factors.data();
+  float* const factors = room.row_terms.factors.data();
   for (std::size_t c = 0; c < columns_.rows; ++c) {
     const float* query = columns_.row(c);
     // Scaled as packing would: products of large elements overflow otherwise.
@@ -175,7 +196,9 @@ void Product::multiply_singly(std::size_t row, std::size_t rows, Room& room) con
       query = room.packed.data();
     }
     float* const out = wanted_.out + c * wanted_.out_stride + row;
-    kernels_.scan_rows_f32(rows_.row(row), rows_.stride, rows, rows_.depth, query, false, out, nullptr);
+    kernels_.scan_rows_f32(rows_.row(row), rows_.stride, rows, rows_.depth, query, c == 0 && from_memory_, out,
+                           c == 0 ? factors : nullptr);
+    if (c == 0) find_terms(rows_, row, rows, false, room.row_terms);
     const float factor = room.column_terms.factors[c];
     if (wanted_.metric == Metric::kL2) {
       for (std::size_t r = 0; r < rows; ++r) {
@@ -185,8 +208,8 @@ void Product::multiply_singly(std::size_t row, std::size_t rows, Room& room) con
     } else {
       for (std::size_t r = 0; r < rows; ++r) out[r] = out[r] * factors[r] * factor;
     }
-    float* const turned = room.turned.data();
     if (wanted_.metric != Metric::kL2 && !room.row_terms.any_exact && !room.column_terms.any_exact) continue;
+    float* const turned = room.turned.data();
     std::copy_n(out, rows, turned);
     repair(row, rows, c, 1, c, room, turned, 1);
     std::copy_n(turned, rows, out);

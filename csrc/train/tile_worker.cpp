@@ -50,6 +50,7 @@ TileWorker::TileWorker(WindowTrainer& trainer, std::uint32_t epoch)
     tile.center_rows.resize(center_count_);
     tile.center_contexts.resize(center_count_);
     tile.center_words.resize(center_count_);
+    tile.center_loads.resize(center_count_);
     tile.negative_rows.resize(negative_count_);
     tile.negatives.resize(negative_count_);
     tile.special_weights.resize(negative_count_);
@@ -71,18 +72,23 @@ void TileWorker::keep_piece(std::int64_t begin, std::int64_t end, ChunkLayout& l
   const std::uint32_t* const thresholds = trainer_.keep_thresholds_.data();
   const std::uint64_t span = config_.shrink_windows ? config_.window : 0;
   const auto least = static_cast<std::int32_t>(config_.shrink_windows ? 1 : config_.window);
-  const auto last = static_cast<std::int64_t>(trainer_.corpus_.ids.size()) - 1;
+  const auto tokens = static_cast<std::int64_t>(trainer_.corpus_.ids.size());
   std::int32_t self = first;
   ChunkLayout::Kept* const kept = layout.kept.data();
-  for (std::int64_t position = begin; position < end; ++position) {
+  const auto keep = [&](std::int64_t position) __attribute__((always_inline)) {
     const std::int32_t word = ids[position];
-    __builtin_prefetch(thresholds + ids[std::min(position + kThresholdLookahead, last)]);
     const std::uint64_t random = draw(token_key_, static_cast<std::uint64_t>(position));
     const std::uint64_t low = static_cast<std::uint32_t>(random);
     const std::int32_t reach = least + static_cast<std::int32_t>((low * span) >> 32);
     kept[self] = {position, word, self - reach, self + reach + 1};
     self += static_cast<std::uint32_t>(random >> 32) <= thresholds[word];
+  };
+  std::int64_t position = begin;
+  for (; position < std::min(end, tokens - kThresholdLookahead); ++position) {
+    __builtin_prefetch(thresholds + ids[position + kThresholdLookahead]);
+    keep(position);
   }
+  for (; position < end; ++position) keep(position);
   if (self - first < 2) return;
   for (std::int32_t i = first; i < self; ++i) {
     kept[i].context_begin = std::max(kept[i].context_begin, first);
@@ -170,6 +176,7 @@ void TileWorker::prepare_skip_gram(Tile& tile, std::size_t first) {
     if (at < 0 || at >= kept_count || j >= kTilePositions + 2 * config_.window) {
       tile.center_rows[j] = padding_row_.data();
       tile.center_contexts[j] = 0;
+      tile.center_loads[j] = 0.0F;
       tile.center_words[j] = 0;  // with no contexts, any word will do
       continue;
     }
@@ -178,6 +185,10 @@ void TileWorker::prepare_skip_gram(Tile& tile, std::size_t first) {
     tile.center_words[j] = center.word;
     tile.center_contexts[j] = bit_range(center.context_begin - origin, center.context_end - origin) &
                               ~bit_range(at - origin, at - origin + 1);
+    const std::int64_t begin = std::max<std::int64_t>(center.context_begin - origin, 0);
+    const std::int64_t end = std::min<std::int64_t>(center.context_end - origin, kTilePositions);
+    const bool within = at >= origin && at < origin + kTilePositions;  // the tile holds the center itself
+    tile.center_loads[j] = static_cast<float>(std::max<std::int64_t>(end - begin, 0) - (within ? 1 : 0));
   }
 }
 
@@ -198,6 +209,7 @@ void TileWorker::prepare_cbow(Tile& tile, std::size_t first) {
       tile.center_rows[j] = padding_row_.data();
       tile.center_words[j] = 0;  // with no contexts, any word will do
       tile.center_contexts[j] = 0;
+      tile.center_loads[j] = 0.0F;
       tile.context_begin[j] = tile.context_end[j] = 0;
       tile.input_weights[j] = tile.hidden_scale[j] = tile.gradient_scale[j] = 0.0F;
       continue;
@@ -206,6 +218,7 @@ void TileWorker::prepare_cbow(Tile& tile, std::size_t first) {
     tile.center_rows[j] = model.output_row(center.word);
     tile.center_words[j] = center.word;
     tile.center_contexts[j] = std::uint64_t{1} << j;  // its only input is its own mean
+    tile.center_loads[j] = 1.0F;
     tile.context_begin[j] = static_cast<std::uint32_t>(center.context_begin + window - first);
     tile.context_end[j] = static_cast<std::uint32_t>(center.context_end + window - first);
     tile.input_weights[j] = negative_weight_;
@@ -247,9 +260,6 @@ void TileWorker::weigh_rows(Tile& tile) {
   // A word with so many occurrences may exceed the bound by its share of the tile, whatever its contexts' shares.
   const float all_held = static_cast<float>(2 * config_.window * (1 + config_.negative)) / kTilePositions;
   const float most_occurrences = cbow() ? std::sqrt(bound / all_held) : 1e9F;
-  std::fill(std::begin(input_loads_), std::end(input_loads_), 0.0F);
-  std::fill(std::begin(output_loads_), std::end(output_loads_), 0.0F);
-  std::fill(std::begin(occurrences_), std::end(occurrences_), 0.0F);
   float all_weights = 0;
   for (const float weight : tile.input_weights) all_weights += weight;
   bool over = false;
@@ -261,7 +271,7 @@ void TileWorker::weigh_rows(Tile& tile) {
   }
   for (std::size_t j = 0; j < center_count_; ++j) {
     const std::size_t slot = output_slot(tile.center_words[j]);
-    output_loads_[slot] += static_cast<float>(std::popcount(tile.center_contexts[j]));
+    output_loads_[slot] += tile.center_loads[j];
     over |= output_loads_[slot] > bound;
   }
   for (std::uint32_t k = 0; k < negative_count_; ++k) {
@@ -273,6 +283,13 @@ void TileWorker::weigh_rows(Tile& tile) {
   }
   tile.scaled = over;
   if (over) set_scales(tile, bound, most_occurrences, all_weights);
+  clear_loads(tile);
+}
+
+void TileWorker::clear_loads(const Tile& tile) noexcept {
+  for (const std::int32_t word : tile.input_words) input_loads_[input_slot(word)] = occurrences_[input_slot(word)] = 0;
+  for (const std::int32_t word : tile.center_words) output_loads_[output_slot(word)] = 0;
+  for (const std::int32_t word : tile.negatives) output_loads_[output_slot(word)] = 0;
 }
 
 void TileWorker::leave_out_centers(Tile& tile, std::uint32_t negative) {
@@ -311,7 +328,7 @@ void TileWorker::set_scales(Tile& tile, float bound, float most_occurrences, flo
     if (output_loads_[output_slot(word)] <= bound) return 1.0F;
     float load = 0;
     for (std::size_t j = 0; j < center_count_; ++j) {
-      if (tile.center_words[j] == word) load += static_cast<float>(std::popcount(tile.center_contexts[j]));
+      if (tile.center_words[j] == word) load += tile.center_loads[j];
     }
     for (const std::int32_t negative : tile.negatives) load += negative == word ? all_weights : 0.0F;
     return std::min(1.0F, bound / load);

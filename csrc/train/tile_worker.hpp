@@ -69,6 +69,7 @@ class TileWorker {
     std::vector<void*> center_rows;
     std::vector<std::uint64_t> center_contexts;
     std::vector<std::int32_t> center_words;
+    std::vector<float> center_loads;  // contexts within the tile
     std::vector<void*> negative_rows;
     std::vector<std::int32_t> negatives;
     std::vector<const float*> special_weights;
@@ -94,6 +95,7 @@ class TileWorker {
   void prepare_skip_gram(Tile& tile, std::size_t first);
   void prepare_cbow(Tile& tile, std::size_t first);
   void weigh_rows(Tile& tile);
+  void clear_loads(const Tile& tile) noexcept;
   void leave_out_centers(Tile& tile, std::uint32_t negative);
   void set_scales(Tile& tile, float bound, float most_occurrences, float all_weights);
   void list_prefetches(const Tile& next);
@@ -117,10 +119,11 @@ class TileWorker {
   std::array<Tile, 2> tiles_;
   std::size_t turn_ = 0;            // which tile is under way, in sum_tile
   std::size_t prepared_ = kNoTile;  // the tile that tiles_[turn_] has been prepared for
-  // What a word of the tile may weigh at most, by its number modulo the size: several words may share a slot.
-  float input_loads_[512];
-  float occurrences_[512];
-  float output_loads_[1024];
+  // What a word of the tile may weigh at most, by its number modulo the size: several words may share a slot. Zeros
+  // between tiles.
+  float input_loads_[512] = {};
+  float occurrences_[512] = {};
+  float output_loads_[1024] = {};
   [[nodiscard]] static std::size_t input_slot(std::int32_t word) noexcept { return std::size_t(word) % 512; }
   [[nodiscard]] static std::size_t output_slot(std::int32_t word) noexcept { return std::size_t(word) % 1024; }
   std::vector<float> shares_;

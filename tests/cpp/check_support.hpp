@@ -78,6 +78,9 @@ void check_add_rows(const KernelTable& table, Report& report);
 /// search_check.cpp.
 void check_search(const KernelTable& table, Report& report);
 
+/// text_check.cpp.
+void check_token_edges(const KernelTable& table, Report& report);
+
 /// cbow_tile_check.cpp.
 void check_cbow_tiles(const KernelTable& table, Report& report, bool bfloat16);
 

@@ -308,6 +308,52 @@ void check_cbow(const KernelTable& table, Report& report, const Shape& shape, Ra
   expected.compare(table, loss, report, where);
 }
 
+// The pairs of one center against the same steps in float64, one after the other. An error of a step reaches the later
+// ones with a small factor, hence twice the sum of the steps' own.
+void check_pairs(const KernelTable& table, Report& report, std::size_t pairs, std::size_t negatives, std::size_t depth,
+                 Random& random) {
+  const std::size_t words = negatives + 3, center = 1;
+  Matrix input(4, depth, random), output(words, depth, random);
+  std::vector<std::int32_t> drawn((pairs + fastembed::kPairLookahead) * negatives);
+  for (auto& word : drawn) word = static_cast<std::int32_t>(random.next() % words);
+  for (std::size_t n = 0; n < negatives; ++n) drawn[n] = static_cast<std::int32_t>(2 + n);  // one pair without repeats
+  std::vector<float*> context_rows(pairs), target_rows(negatives + 1);
+  const float rate = 0.0625F;
+  LossCheck expected;
+  double error = 0;
+  for (std::size_t p = 0; p < pairs; ++p) {
+    const std::size_t context = random.next() % 4;
+    context_rows[p] = input.row(context);
+    std::vector<std::size_t> targets{center};
+    for (std::size_t n = 0; n < negatives; ++n) {
+      const auto word = static_cast<std::size_t>(drawn[p * negatives + n]);
+      if (word != center) targets.push_back(word);
+    }
+    input.before = input.wanted;
+    output.before = output.wanted;
+    for (std::size_t t = 0; t < targets.size(); ++t) {
+      const Pair pair(input.old(context), output.old(targets[t]), depth, 0.0, t == 0, rate);
+      input.add(context, pair.gradient, 0.0, output.old(targets[t]), 0.0);
+      output.add(targets[t], pair.gradient, 0.0, input.old(context), 0.0);
+      expected.add(pair);
+      expected.bound += static_cast<double>(depth) * error;
+      error += 2.0 * (pair.gradient_error + 4.0 * kUnit);
+    }
+  }
+  for (Matrix* matrix : {&input, &output}) std::fill(matrix->bound.begin(), matrix->bound.end(), error);
+  Workspace workspace((negatives + 2) * depth + gradient_floats(1, negatives + 1));
+  LossSum loss = empty_loss();
+  table.sgns_pairs_f32({context_rows.data(), output.row(0), drawn.data(), target_rows.data(),
+                        static_cast<std::int32_t>(center), static_cast<std::uint32_t>(pairs),
+                        static_cast<std::uint32_t>(negatives), static_cast<std::uint32_t>(depth), rate,
+                        workspace.data(), &loss});
+  const std::string where = Shape{pairs, negatives + 1, depth, true}.name("sgns_pairs_f32");
+  input.compare(report, where + " input");
+  output.compare(report, where + " output");
+  workspace.compare(report, where);
+  expected.compare(table, loss, report, where);
+}
+
 void check_windows(const KernelTable& table, Report& report) {
   Random random(3);
   for (const std::size_t contexts : kContextCounts) {
@@ -318,6 +364,7 @@ void check_windows(const KernelTable& table, Report& report) {
           check_sgns(table, report, {contexts, targets, depth, repeats}, random);
           check_cbow(table, report, {contexts, targets, depth, repeats}, random);
         }
+        if (contexts <= 10 && targets >= 2) check_pairs(table, report, contexts, targets - 1, depth, random);
       }
     }
   }
@@ -354,67 +401,12 @@ void check_fma_peak(const KernelTable& table, Report& report) {
   }
 }
 
-constexpr std::uint32_t kNewlineFollows = 0x80000000U;
-constexpr std::size_t kBlockBytes = 64;
-
-// The edges of a whole text that starts outside a token, byte by byte.
-std::vector<std::uint32_t> edges_of(const std::vector<std::uint8_t>& bytes, std::uint32_t position, bool& leading) {
-  std::vector<std::uint32_t> edges;
-  bool in_token = false;
-  leading = false;
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    const bool token = bytes[i] != ' ' && (bytes[i] < '\t' || bytes[i] > '\r');
-    if (token != in_token) edges.push_back(position + static_cast<std::uint32_t>(i));
-    in_token = token;
-    if (bytes[i] != '\n') continue;
-    if (edges.empty()) {
-      leading = true;
-    } else {
-      edges.back() |= kNewlineFollows;
-    }
-  }
-  return edges;
-}
-
-// Texts of several densities of white space, at several alignments, whole and in pieces.
-void check_token_edges(const KernelTable& table, Report& report) {
-  Random random(4);
-  const char white[] = {' ', '\n', '\t', '\v', '\f', '\r', ' ', '\n'};
-  for (int text_number = 0; text_number < 2000; ++text_number) {
-    const std::size_t blocks = 1 + random.next() % 6, shift = random.next() % 4;
-    const std::uint64_t white_of_256 = random.next() % 257;
-    std::vector<std::uint8_t> bytes(blocks * kBlockBytes);
-    for (auto& byte : bytes) {
-      const bool is_white = random.next() % 256 < white_of_256;
-      byte = is_white ? static_cast<std::uint8_t>(white[random.next() % 8]) : static_cast<std::uint8_t>(random.next());
-    }
-    const std::uint32_t position = text_number % 2 == 0 ? 0 : 1'000'000;
-    bool leading = false;
-    const auto wanted = edges_of(bytes, position, leading);
-    std::vector<std::uint8_t> shifted(bytes.size() + shift);
-    std::copy(bytes.begin(), bytes.end(), shifted.begin() + static_cast<std::ptrdiff_t>(shift));
-    const std::size_t pieces = 1 + random.next() % 2, first = pieces == 1 ? blocks : random.next() % (blocks + 1);
-    std::vector<std::uint32_t> edges(bytes.size() + 8 + 1, 77);
-    fastembed::TokenEdges found{edges.data(), 0, 0, 0, 0};
-    table.token_edges_u8(shifted.data() + shift, first, position, found);
-    table.token_edges_u8(shifted.data() + shift + first * kBlockBytes, blocks - first,
-                         position + static_cast<std::uint32_t>(first * kBlockBytes), found);
-    const std::string where = "token_edges_u8" + text("blocks", blocks) + text("first", first) + text("shift", shift);
-    report.expect(edges.back() == 77, where + ": wrote behind the edges");
-    report.expect(found.edge_count == wanted.size(), where + ": wrong count of edges");
-    edges.resize(std::min<std::size_t>(found.edge_count, wanted.size()));
-    report.expect(std::equal(edges.begin(), edges.end(), wanted.begin()), where + ": wrong edges");
-    report.expect((found.leading_newline != 0) == leading, where + ": wrong leading_newline");
-    const bool inside = wanted.size() % 2 == 1;
-    report.expect((found.in_token != 0) == inside, where + ": wrong in_token");
-  }
-}
-
 // Which kernels are checked above; one that is added to the table must be added here, with its check.
 void check_that_all_are_checked(Report& report) {
   const std::vector<std::string> checked{"dot_f32",
                                          "sigmoid_f32",
                                          "sgns_window_f32",
+                                         "sgns_pairs_f32",
                                          "cbow_window_f32",
                                          "drain_loss",
                                          "fma_peak_f32",
@@ -424,10 +416,11 @@ void check_that_all_are_checked(Report& report) {
                                          "add_rows",
                                          "scan_panel_f32",
                                          "multiply_panel_f32",
+                                         "pack_panel_f32",
+                                         "exact_dot_and_square_f32",
                                          "scan_rows_f32",
                                          "squared_norms_f32",
                                          "exact_dot_f32",
-                                         "exact_dot_and_square_f32",
                                          "exact_squared_distance_f32"};
 #define FASTEMBED_IS_CHECKED(kernel, result, parameters) \
   report.expect(std::find(checked.begin(), checked.end(), #kernel) != checked.end(), #kernel " has no check");

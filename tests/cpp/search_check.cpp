@@ -154,6 +154,22 @@ void check_rows(const KernelTable& table, const Case& data, Report& report) {
   }
 }
 
+void check_pack(const KernelTable& table, const Case& data, Report& report) {
+  for (const std::size_t count : {std::size_t{1}, data.width - 3, data.width}) {
+    if (count > data.rows) continue;
+    std::vector<float> factors(count), out(data.depth * data.width + 1, kGuardValue);
+    Random(12).fill(factors.data(), count, 2.0F);
+    table.pack_panel_f32(data.matrix.data(), data.stride, count, data.depth, factors.data(), data.width, out.data());
+    bool same = out.back() == kGuardValue;
+    for (std::size_t i = 0; i < data.depth; ++i) {
+      for (std::size_t j = 0; j < data.width; ++j) {
+        same &= out[i * data.width + j] == (j < count ? data.row(j)[i] * factors[j] : 0.0F);
+      }
+    }
+    report.expect(same, data.name("pack_panel_f32") + text("count", count));
+  }
+}
+
 double lanes_total(double (&lanes)[16]) {
   for (int half = 8; half > 0; half /= 2) {
     for (int j = 0; j < half; ++j) lanes[j] = lanes[j] + lanes[j + half];
@@ -206,6 +222,7 @@ void check_search(const KernelTable& table, Report& report) {
         ++seed;
         check_scan(table, data, report);
         check_rows(table, data, report);
+        check_pack(table, data, report);
         for (const std::size_t columns : {std::size_t{1}, std::size_t{width} - 5, std::size_t{width}}) {
           check_multiply(table, data, columns, report);
         }
