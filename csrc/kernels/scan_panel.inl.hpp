@@ -170,7 +170,8 @@ template <std::size_t kColumns>
 void multiply_panel_f32(const PanelProduct& step) noexcept {
   constexpr std::size_t kWide = kScanColumns * Vec::kLanes;
   std::size_t column = 0;
-  for (; column + kWide <= step.width && column < step.columns; column += kWide) {
+  // Not where one register is enough for the columns that are left.
+  for (; column + kWide <= step.width && column + Vec::kLanes < step.columns; column += kWide) {
     multiply_columns<kScanColumns>(step, column);
   }
   for (; column < step.columns; column += Vec::kLanes) multiply_columns<1>(step, column);

@@ -14,7 +14,7 @@ namespace fastembed::search {
 namespace {
 
 constexpr std::size_t kPackedBytes = std::size_t{384} << 10;  // of a task's panels, within L2
-constexpr std::size_t kRowBlockBytes = std::size_t{64} << 10;
+constexpr std::size_t kRowBlockBytes = std::size_t{128} << 10;
 constexpr std::size_t kCachedBytes = std::size_t{2} << 20;
 constexpr std::size_t kRowMultiple = 24;
 constexpr std::size_t kSingleRows = 4;   // of a: up to them, b is read once a row, from the cache
@@ -53,7 +53,7 @@ class Product {
     const auto parts = static_cast<std::size_t>(wanted_.workers) * 4 / groups_ + 1;
     chunk_ = std::max<std::size_t>((rows_.rows + parts - 1) / parts, 10 * kRowMultiple);
     chunks_ = (rows_.rows + chunk_ - 1) / chunk_;
-    block_ = std::clamp<std::size_t>(kRowBlockBytes / row_bytes, kRowMultiple, 480) / kRowMultiple * kRowMultiple;
+    block_ = std::clamp<std::size_t>(kRowBlockBytes / row_bytes, kRowMultiple, 960) / kRowMultiple * kRowMultiple;
     const double operations = static_cast<double>(rows_.rows * columns_.rows) * static_cast<double>(rows_.depth);
     Request pool;
     pool.workers = wanted_.workers;
