@@ -156,7 +156,7 @@ def test_rounding_mode_of_the_caller_changes_nothing() -> None:
 def test_many_blocks(kind: str, metric: str) -> None:
     queries, index = hard(kind, 37, 4001, 21, seed=8)
     expected = reference.topk(queries, index, 100, metric)
-    for k, workers in ((1, 2), (10, 1), (100, 2)):
+    for k, workers in ((1, 2), (10, 1), (100, 2), (100, 3)):
         found = fastembed.topk(queries, index, k, metric=metric, workers=workers)
         assert_same(found, (expected[0][:, :k], expected[1][:, :k]))
     norms = fastembed.Index(index, metric)

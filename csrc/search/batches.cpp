@@ -10,7 +10,8 @@ namespace fastembed::search {
 namespace {
 
 constexpr std::size_t kPanelBytes = std::size_t{768} << 10;
-constexpr std::size_t kListBytes = std::size_t{2} << 20;  // of one worker's lists, which hits reach in any order
+constexpr std::size_t kListBytes = std::size_t{2} << 20;       // of one worker's lists, which hits reach in any order
+constexpr std::size_t kMostListBytes = std::size_t{24} << 20;  // of all workers' lists
 constexpr double kOperationsAWorker = 1.5e6;  // some 25 microseconds, several times what waking a thread takes
 
 }  // namespace
@@ -26,10 +27,12 @@ std::int64_t first_bad_query(const KernelTable& kernels, const Request& request)
 }
 
 std::size_t batch_size(const Request& request, std::size_t bytes_a_query) {
-  const std::size_t by_panels = kPanelBytes / (request.index.depth * sizeof(float) + 1);
-  const std::size_t lists = kListBytes / (bytes_a_query + 1);
-  const std::size_t size = std::clamp(std::min(by_panels, lists), std::size_t{kPanelQueries}, std::size_t{1024});
-  return std::max<std::size_t>(1, std::min(size / kPanelQueries * kPanelQueries, request.queries.rows));
+  const auto within = [](std::size_t bytes, std::size_t each) { return bytes / (each + 1); };
+  const std::size_t panels = within(kPanelBytes, request.index.depth * sizeof(float));
+  const std::size_t quick = std::min(panels, within(kListBytes, bytes_a_query));
+  std::size_t size = std::clamp(quick, std::size_t{kPanelQueries}, std::size_t{1024}) / kPanelQueries * kPanelQueries;
+  size = std::min(size, within(kMostListBytes, bytes_a_query * static_cast<std::size_t>(request.workers)));
+  return std::max<std::size_t>(1, std::min(size, request.queries.rows));
 }
 
 int useful_workers(const Request& request, double operations) {

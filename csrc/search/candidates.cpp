@@ -18,9 +18,11 @@ TopCandidates::TopCandidates(const Request& request, const Bounds& bounds, std::
       capacity_(capacity_for(k, request.index.rows)),
       lists_(support::AlignedBuffer<Bounded>::uninitialised(queries * capacity_)) {}
 
-void TopCandidates::begin(QueryBatch& batch, const Scorer& scorer) {
+void TopCandidates::begin(QueryBatch& batch, const Scorer& scorer, SharedKeys& shared, int worker) {
   batch_ = &batch;
   scorer_ = &scorer;
+  shared_ = &shared;
+  worker_ = static_cast<std::size_t>(worker);
   counts_.assign(batch.size(), 0);
   least_keys_.assign(batch.size(), -INFINITY);
   unscanned.clear();
@@ -48,7 +50,12 @@ void TopCandidates::raise(std::size_t query, float key) {
 // Makes room in a full list and raises the query's threshold.
 void TopCandidates::tighten(std::size_t query) {
   Bounded* const list = lists_.data() + query * capacity_;
-  const float key = kth_lower(list, counts_[query], k_);
+  float key = kth_lower(list, counts_[query], k_);
+  if (shared_->workers() > 1) {
+    const std::size_t share = (k_ + shared_->workers() - 1) / shared_->workers();
+    // The k best come first now.
+    key = std::max(key, shared_->publish(worker_, query, kth_lower(list, k_, share)));
+  }
   const auto* end = std::remove_if(list, list + counts_[query], [key](const Bounded& b) { return b.upper < key; });
   counts_[query] = static_cast<std::uint32_t>(end - list);
   raise(query, key);

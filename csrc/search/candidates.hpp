@@ -2,8 +2,13 @@
 // keys, in a list of bounded length.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "search/block_scan.hpp"
@@ -41,13 +46,37 @@ struct Bounded {
 /// The k-th greatest lower bound of a list of at least k entries, which it reorders.
 float kth_lower(Bounded* entries, std::size_t count, std::size_t k);
 
+/// For every worker and query of a batch a key that a worker's share of the k rows (k / workers, rounded up) is known
+/// to reach: the least of them is reached by k rows together.
+class SharedKeys {
+ public:
+  SharedKeys(int workers, std::size_t queries)
+      : workers_(static_cast<std::size_t>(workers)), keys_(new std::atomic<float>[workers_ * queries]) {
+    for (std::size_t i = 0; i < workers_ * queries; ++i) keys_[i].store(-INFINITY, std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::size_t workers() const noexcept { return workers_; }
+
+  /// Publishes a worker's key and returns what all workers' rows together are known to reach.
+  float publish(std::size_t worker, std::size_t query, float key) noexcept {
+    std::atomic<float>* const keys = keys_.get() + query * workers_;
+    key = std::max(key, keys[worker].load(std::memory_order_relaxed));
+    keys[worker].store(key, std::memory_order_relaxed);
+    for (std::size_t w = 0; w < workers_; ++w) key = std::min(key, keys[w].load(std::memory_order_relaxed));
+    return key;
+  }
+
+ private:
+  std::size_t workers_;
+  std::unique_ptr<std::atomic<float>[]> keys_;
+};
+
 class TopCandidates final : public Collector {
  public:
   /// For batches of up to `queries`.
   TopCandidates(const Request& request, const Bounds& bounds, std::size_t k, std::size_t queries);
 
-  /// Starts with a batch, nothing found yet.
-  void begin(QueryBatch& batch, const Scorer& scorer);
+  /// Starts with a batch, nothing found yet, as one of `shared.workers()`.
+  void begin(QueryBatch& batch, const Scorer& scorer, SharedKeys& shared, int worker);
 
   /// Entries that the lists of `k` best need room for.
   static std::size_t capacity_for(std::size_t k, std::size_t rows) noexcept;
@@ -65,6 +94,8 @@ class TopCandidates final : public Collector {
   const Request& request_;
   QueryBatch* batch_ = nullptr;
   const Scorer* scorer_ = nullptr;
+  SharedKeys* shared_ = nullptr;
+  std::size_t worker_ = 0;
   std::size_t k_;
   std::size_t capacity_;
   support::AlignedBuffer<Bounded> lists_;

@@ -105,7 +105,8 @@ std::int64_t TopSearch::search(float* scores, std::int64_t* rows) {
   while (static_cast<int>(lists_.size()) < workers) {
     lists_.push_back(std::make_unique<TopCandidates>(request_, bounds_, k_, most_queries_));
   }
-  for (auto& list : lists_) list->begin(batch_, scorer_);
+  SharedKeys shared(workers, batch_.size());
+  for (std::size_t w = 0; w < lists_.size(); ++w) lists_[w]->begin(batch_, scorer_, shared, static_cast<int>(w));
   std::atomic<std::size_t> next_query{0};
   const auto scan_body = [&](int worker, const support::StopFlag& stop) {
     scan_.work(*lists_[static_cast<std::size_t>(worker)], stop);
