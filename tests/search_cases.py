@@ -65,6 +65,41 @@ def all_scales(rng: np.random.Generator, n_rows: int, dim: int) -> np.ndarray:
     return (rng.standard_normal((n_rows, dim)) * 10.0 ** rng.uniform(-38, 30, (n_rows, 1))).astype(np.float32)
 
 
+def clusters(spread: float) -> Callable[[np.random.Generator, int, int], np.ndarray]:
+    """A few clusters of nearly equal rows."""
+
+    def rows(rng: np.random.Generator, n_rows: int, dim: int) -> np.ndarray:
+        centers = rng.standard_normal((5, dim))
+        return (centers[rng.integers(0, 5, n_rows)] + spread * rng.standard_normal((n_rows, dim))).astype(np.float32)
+
+    return rows
+
+
+def loud_column(rng: np.random.Generator, n_rows: int, dim: int) -> np.ndarray:
+    """One column a thousand times the others."""
+    rows = rng.standard_normal((n_rows, dim)).astype(np.float32)
+    rows[:, dim // 2] *= 1000
+    return rows
+
+
+def common_mean(rng: np.random.Generator, n_rows: int, dim: int) -> np.ndarray:
+    """Rows at a mean cosine of about 0.9."""
+    return (rng.standard_normal((n_rows, dim)) + 3).astype(np.float32)
+
+
+def by_size(rng: np.random.Generator, n_rows: int, dim: int) -> np.ndarray:
+    """Rows in ascending order of an element, and of their norms."""
+    rows = rng.standard_normal((n_rows, dim)).astype(np.float32)
+    return rows[np.argsort(rows[:, 0])] * np.linspace(0.1, 2, n_rows, dtype=np.float32)[:, None]
+
+
+def one_giant(rng: np.random.Generator, n_rows: int, dim: int) -> np.ndarray:
+    """One row 1e15 times as long as the others."""
+    rows = rng.standard_normal((n_rows, dim)).astype(np.float32)
+    rows[n_rows // 2] *= np.float32(1e15)
+    return rows
+
+
 def scaled(scale: float) -> Callable[[np.random.Generator, int, int], np.ndarray]:
     return lambda rng, n_rows, dim: (rng.standard_normal((n_rows, dim)) * scale).astype(np.float32)
 
@@ -83,6 +118,12 @@ HARD: dict[str, Callable[[np.random.Generator, int, int], np.ndarray]] = {
     "heavy tails": heavy_tails,
     "small integers": lambda rng, n_rows, dim: rng.integers(-2, 3, (n_rows, dim)).astype(np.float32),
     "normal": scaled(1.0),
+    "clusters, 1e-4": clusters(1e-4),
+    "clusters, 1e-6": clusters(1e-6),
+    "loud column": loud_column,
+    "common mean": common_mean,
+    "sorted": by_size,
+    "one giant": one_giant,
 }
 
 

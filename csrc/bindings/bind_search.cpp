@@ -1,6 +1,7 @@
 // Similarity and exact search. The arrays' meaning is checked in Python; here only what memory safety needs.
 #include <pybind11/stl.h>
 
+#include <bit>
 #include <optional>
 #include <string_view>
 #include <tuple>
@@ -8,8 +9,11 @@
 #include "bindings/arrays.hpp"
 #include "bindings/bind.hpp"
 #include "cpu/dispatch.hpp"
+#include "search/code_scan.hpp"
+#include "search/codes.hpp"
 #include "search/similarity.hpp"
 #include "search/topk.hpp"
+#include "support/aligned_buffer.hpp"
 
 namespace fastembed::bindings {
 namespace {
@@ -40,13 +44,50 @@ void same_depth(const Matrix& a, const Matrix& b) {
   }
 }
 
+// The codes of an index, with the arrays they are in.
+class IndexCodes {
+ public:
+  IndexCodes(std::string_view metric, const ContiguousArray<float>& mean, ContiguousArray<std::uint8_t> codes,
+             ContiguousArray<float> scales, ContiguousArray<float> lengths, ContiguousArray<float> errors,
+             const OptionalNorms& squares, std::size_t rows)
+      : space_(metric_of(metric), view_1d(mean, "mean").size(), mean.data()),
+        held_{std::move(codes), std::move(scales), std::move(lengths), std::move(errors), squares} {
+    const std::size_t groups = (rows + kCodeGroup - 1) / kCodeGroup;
+    const bool is_l2 = space_.metric() == Metric::kL2;
+    if (rows % kCodeGroup != 0 || space_.depth() == 0 || space_.depth() > search::kMostCodeDepth ||
+        view_1d(held_.codes, "codes").size() < rows * space_.stride() + kCodeSlack ||
+        view_1d(held_.scales, "scales").size() < groups || view_1d(held_.lengths, "lengths").size() < groups ||
+        view_1d(held_.errors, "errors").size() < groups || squares.has_value() != is_l2 ||
+        (is_l2 && view_1d(*held_.squares, "squares").size() < rows)) {
+      throw std::invalid_argument("codes, scales, lengths, errors or squares do not have the size that rows asks for");
+    }
+    codes_.space = &space_;
+    codes_.rows = rows;
+    codes_.at = {held_.codes.data(), held_.scales.data(), held_.lengths.data(), held_.errors.data(),
+                 is_l2 ? held_.squares->data() : nullptr};
+  }
+  IndexCodes(const IndexCodes&) = delete;
+  IndexCodes& operator=(const IndexCodes&) = delete;
+  [[nodiscard]] const search::Codes& codes() const noexcept { return codes_; }
+
+ private:
+  struct Held {
+    ContiguousArray<std::uint8_t> codes;
+    ContiguousArray<float> scales, lengths, errors;
+    OptionalNorms squares;
+  };
+  search::CodeSpace space_;
+  Held held_;
+  search::Codes codes_;
+};
+
 // The part of a Request that top-k and range search share.
 struct Arguments {
   search::Request request;
 
   Arguments(const Rows& queries, const Rows& index, std::string_view metric, const OptionalNorms& norms,
             const OptionalMask& mask, const OptionalOrder& order, std::int64_t self_first, bool check_finite,
-            int workers) {
+            int workers, const IndexCodes* codes, bool accelerate) {
     request.queries = matrix_of(queries, "queries");
     request.index = matrix_of(index, "index");
     same_depth(request.queries, request.index);
@@ -59,6 +100,13 @@ struct Arguments {
     if (norms) request.norms = of_length(*norms, rows, "norms");
     if (order) request.order = of_length(*order, rows, "order");
     if (mask) set_mask(*mask);
+    request.accelerate = accelerate;
+    if (codes == nullptr) return;
+    const search::Codes& given = codes->codes();
+    if (given.space->depth() != request.index.depth || given.space->metric() != request.metric || given.rows > rows) {
+      throw std::invalid_argument("codes are not those of index");
+    }
+    if (accelerate) request.codes = &given;
   }
 
  private:
@@ -83,8 +131,9 @@ std::tuple<std::int64_t, std::int64_t> search_topk(const Rows& queries, const Ro
                                                    ContiguousArray<float>& scores, ContiguousArray<std::int64_t>& rows,
                                                    const OptionalNorms& norms, const OptionalMask& mask,
                                                    const OptionalOrder& order, std::optional<double> threshold,
-                                                   std::int64_t self_first, bool check_finite, int workers) {
-  Arguments arguments(queries, index, metric, norms, mask, order, self_first, check_finite, workers);
+                                                   std::int64_t self_first, bool check_finite, int workers,
+                                                   const IndexCodes* codes, bool accelerate) {
+  Arguments arguments(queries, index, metric, norms, mask, order, self_first, check_finite, workers, codes, accelerate);
   arguments.request.has_threshold = threshold.has_value();
   arguments.request.threshold = static_cast<float>(threshold.value_or(0.0));
   const std::size_t count = arguments.request.queries.rows;
@@ -100,8 +149,9 @@ std::tuple<std::int64_t, std::int64_t> search_topk(const Rows& queries, const Ro
 
 py::tuple search_range(const Rows& queries, const Rows& index, std::string_view metric, double threshold,
                        const OptionalNorms& norms, const OptionalMask& mask, const OptionalOrder& order,
-                       std::int64_t self_first, bool check_finite, int workers) {
-  Arguments arguments(queries, index, metric, norms, mask, order, self_first, check_finite, workers);
+                       std::int64_t self_first, bool check_finite, int workers, const IndexCodes* codes,
+                       bool accelerate) {
+  Arguments arguments(queries, index, metric, norms, mask, order, self_first, check_finite, workers, codes, accelerate);
   arguments.request.has_threshold = true;
   arguments.request.threshold = static_cast<float>(threshold);
   search::RangeResult result;
@@ -115,8 +165,9 @@ py::tuple search_range(const Rows& queries, const Rows& index, std::string_view 
 
 py::tuple search_count(const Rows& queries, const Rows& index, std::string_view metric, double threshold,
                        const OptionalNorms& norms, const OptionalMask& mask, const OptionalOrder& order,
-                       std::int64_t self_first, bool check_finite, int workers) {
-  Arguments arguments(queries, index, metric, norms, mask, order, self_first, check_finite, workers);
+                       std::int64_t self_first, bool check_finite, int workers, const IndexCodes* codes,
+                       bool accelerate) {
+  Arguments arguments(queries, index, metric, norms, mask, order, self_first, check_finite, workers, codes, accelerate);
   arguments.request.has_threshold = true;
   arguments.request.threshold = static_cast<float>(threshold);
   ContiguousArray<std::int64_t> counts(static_cast<py::ssize_t>(arguments.request.queries.rows));
@@ -184,22 +235,88 @@ void normalize_rows(const Rows& x, Rows& out, int workers) {
   search::normalize_rows(rows, data, to.stride, std::max(workers, 1), &check_signals);
 }
 
+ContiguousArray<std::uint8_t> code_buffer(std::size_t bytes) {
+  auto memory = support::AlignedBuffer<std::uint8_t>::uninitialised(bytes);
+  return adopt(memory.release(), {static_cast<py::ssize_t>(bytes)});
+}
+
+// Bits of the elements of a query, for as many as are asked at once.
+int code_query_bits(std::size_t queries, std::size_t dim) {
+  const std::int32_t limit = search::code_limit(cpu::kernels(), queries <= search::kSingleCodedQueries, dim);
+  return std::bit_width(static_cast<unsigned>(limit)) + 1;
+}
+
+ContiguousArray<float> sample_mean(const Rows& vectors, std::string_view metric) {
+  const Matrix rows = matrix_of(vectors, "vectors");
+  ContiguousArray<float> mean(static_cast<py::ssize_t>(rows.depth));
+  float* const to = mean.mutable_data();
+  const Metric by = metric_of(metric);
+  const py::gil_scoped_release release;
+  search::sample_mean(cpu::kernels(), rows, by, to);
+  return mean;
+}
+
+void code_rows(const Rows& vectors, const ContiguousArray<float>& norms, std::string_view metric,
+               const ContiguousArray<float>& mean, ContiguousArray<std::uint8_t>& codes, ContiguousArray<float>& scales,
+               ContiguousArray<float>& lengths, ContiguousArray<float>& errors,
+               std::optional<ContiguousArray<float>>& squares, std::size_t first, int workers) {
+  const Matrix rows = matrix_of(vectors, "vectors");
+  const std::size_t end = first + rows.rows;
+  const search::CodeSpace space(metric_of(metric), view_1d(mean, "mean").size(), mean.data());
+  if (space.depth() != rows.depth || rows.rows % kCodeGroup != 0 || first % kCodeGroup != 0 ||
+      view_1d(norms, "norms").size() != rows.rows || rows.depth > search::kMostCodeDepth ||
+      writable_view_1d(codes, "codes").size() < end * space.stride() + kCodeSlack ||
+      writable_view_1d(scales, "scales").size() < end / kCodeGroup ||
+      writable_view_1d(lengths, "lengths").size() < end / kCodeGroup ||
+      writable_view_1d(errors, "errors").size() < end / kCodeGroup ||
+      squares.has_value() != (space.metric() == Metric::kL2) ||
+      (squares && writable_view_1d(*squares, "squares").size() < end)) {
+    throw std::invalid_argument("codes, scales, lengths, errors or squares do not have the size that vectors ask for");
+  }
+  const search::CodesOut out{codes.mutable_data(), scales.mutable_data(), lengths.mutable_data(), errors.mutable_data(),
+                             squares ? squares->mutable_data() : nullptr};
+  const float* const known = norms.data();
+  const py::gil_scoped_release release;
+  search::code_index(space, rows, 0, rows.rows, known, out.from(first, space.stride()), std::max(workers, 1),
+                     &check_signals);
+}
+
+void bind_codes(py::module_& m) {
+  py::class_<IndexCodes>(m, "IndexCodes")
+      .def(py::init<std::string_view, const ContiguousArray<float>&, ContiguousArray<std::uint8_t>,
+                    ContiguousArray<float>, ContiguousArray<float>, ContiguousArray<float>, const OptionalNorms&,
+                    std::size_t>(),
+           py::arg("metric"), py::arg("mean").noconvert(), py::arg("codes").noconvert(), py::arg("scales").noconvert(),
+           py::arg("lengths").noconvert(), py::arg("errors").noconvert(), py::arg("squares").noconvert(),
+           py::arg("rows"));
+  m.def("code_buffer", &code_buffer, py::arg("bytes"));
+  m.def("code_query_bits", &code_query_bits, py::arg("n_queries"), py::arg("dim"));
+  m.def("sample_mean", &sample_mean, py::arg("vectors").noconvert(), py::arg("metric"));
+  m.def("code_rows", &code_rows, py::arg("vectors").noconvert(), py::arg("norms").noconvert(), py::arg("metric"),
+        py::arg("mean").noconvert(), py::arg("codes").noconvert(), py::arg("scales").noconvert(),
+        py::arg("lengths").noconvert(), py::arg("errors").noconvert(), py::arg("squares").noconvert(), py::arg("first"),
+        py::arg("workers") = 1);
+}
+
 }  // namespace
 
 void bind_search(py::module_& m) {
+  bind_codes(m);
   m.def("search_topk", &search_topk, py::arg("queries").noconvert(), py::arg("index").noconvert(), py::arg("metric"),
         py::arg("scores_out").noconvert(), py::arg("rows_out").noconvert(), py::arg("norms").noconvert() = py::none(),
         py::arg("mask").noconvert() = py::none(), py::arg("order").noconvert() = py::none(),
         py::arg("threshold") = py::none(), py::arg("self_first") = -1, py::arg("check_finite") = true,
-        py::arg("workers") = 1);
+        py::arg("workers") = 1, py::arg("codes") = py::none(), py::arg("accelerate") = true);
   m.def("search_range", &search_range, py::arg("queries").noconvert(), py::arg("index").noconvert(), py::arg("metric"),
         py::arg("threshold"), py::kw_only(), py::arg("norms").noconvert() = py::none(),
         py::arg("mask").noconvert() = py::none(), py::arg("order").noconvert() = py::none(), py::arg("self_first") = -1,
-        py::arg("check_finite") = true, py::arg("workers") = 1);
+        py::arg("check_finite") = true, py::arg("workers") = 1, py::arg("codes") = py::none(),
+        py::arg("accelerate") = true);
   m.def("search_count", &search_count, py::arg("queries").noconvert(), py::arg("index").noconvert(), py::arg("metric"),
         py::arg("threshold"), py::kw_only(), py::arg("norms").noconvert() = py::none(),
         py::arg("mask").noconvert() = py::none(), py::arg("order").noconvert() = py::none(), py::arg("self_first") = -1,
-        py::arg("check_finite") = true, py::arg("workers") = 1);
+        py::arg("check_finite") = true, py::arg("workers") = 1, py::arg("codes") = py::none(),
+        py::arg("accelerate") = true);
   m.def("similarity", &similarity, py::arg("a").noconvert(), py::arg("b").noconvert(), py::arg("metric"),
         py::arg("out").noconvert(), py::arg("workers") = 1);
   m.def("paired_similarity", &paired_similarity, py::arg("a").noconvert(), py::arg("b").noconvert(), py::arg("metric"),

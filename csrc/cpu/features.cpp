@@ -65,6 +65,7 @@ FeatureMask detect() noexcept {
   add(zmm && bit(ebx, 17), kFeature_avx512dq);
   add(zmm && bit(ebx, 31), kFeature_avx512vl);
   add(zmm && bit(ebx, 28), kFeature_avx512cd);
+  add(zmm && bit(ecx, 11), kFeature_avx512vnni);
   constexpr std::uint64_t kTileState = 0x60000;
   const bool tiles = bit(edx, 24) && (xcr0 & kTileState) == kTileState && request_tile_state();
   add(tiles, kFeature_amx_tile);
@@ -92,13 +93,21 @@ FeatureMask detect() noexcept { return 0; }
 #endif
 
 constexpr std::array kNames{
-    std::pair{kFeature_popcnt, "popcnt"},     std::pair{kFeature_bmi1, "bmi1"},
-    std::pair{kFeature_bmi2, "bmi2"},         std::pair{kFeature_f16c, "f16c"},
-    std::pair{kFeature_fma, "fma"},           std::pair{kFeature_avx2, "avx2"},
-    std::pair{kFeature_avx512f, "avx512f"},   std::pair{kFeature_avx512bw, "avx512bw"},
-    std::pair{kFeature_avx512dq, "avx512dq"}, std::pair{kFeature_avx512vl, "avx512vl"},
-    std::pair{kFeature_avx512cd, "avx512cd"}, std::pair{kFeature_avx512bf16, "avx512bf16"},
-    std::pair{kFeature_amx_tile, "amx_tile"}, std::pair{kFeature_amx_bf16, "amx_bf16"},
+    std::pair{kFeature_popcnt, "popcnt"},
+    std::pair{kFeature_bmi1, "bmi1"},
+    std::pair{kFeature_bmi2, "bmi2"},
+    std::pair{kFeature_f16c, "f16c"},
+    std::pair{kFeature_fma, "fma"},
+    std::pair{kFeature_avx2, "avx2"},
+    std::pair{kFeature_avx512f, "avx512f"},
+    std::pair{kFeature_avx512bw, "avx512bw"},
+    std::pair{kFeature_avx512dq, "avx512dq"},
+    std::pair{kFeature_avx512vl, "avx512vl"},
+    std::pair{kFeature_avx512cd, "avx512cd"},
+    std::pair{kFeature_avx512bf16, "avx512bf16"},
+    std::pair{kFeature_amx_tile, "amx_tile"},
+    std::pair{kFeature_amx_bf16, "amx_bf16"},
+    std::pair{kFeature_avx512vnni, "avx512vnni"},
     std::pair{kFeature_neon, "neon"},
 };
 

@@ -266,6 +266,93 @@ struct PanelProduct {
   std::uint32_t squared_distance;  // 0 or 1
 };
 
+/// Rows of codes come in groups of this many that share a scale.
+constexpr std::uint32_t kCodeGroup = 8;
+/// Rows that are coded together.
+constexpr std::uint32_t kCodeRows = 16;
+/// Bytes behind the last code that the kernels may read; rows of codes are padded to a multiple of kCodePadding.
+constexpr std::size_t kCodeSlack = 64;
+constexpr std::size_t kCodePadding = 4;
+
+/// What an element of a row, in units of its group's step, becomes: c + kCodeZero for c in -127 .. 127.
+constexpr int kCodeZero = 128;
+
+/// Vectors side by side: element i of vector j is columns[i * kCodeRows + j]. Takes `mean` off each vector (unless
+/// null) and turns it, in place, by an orthogonal matrix: for the first 2^p elements and then,
+/// where depth is no power of two, for the last 2^p, with 2^p <= depth < 2^(p+1), each element is multiplied by the
+/// next of `signs` and the 2^p go through the Hadamard matrix of +-1 (Sylvester's). `signs` holds +-2^(-p/2), rounded.
+struct CodeColumns {
+  float* columns;
+  const float* mean;
+  const float* signs;
+  std::uint32_t depth;
+  std::uint32_t window;  // 2^p
+};
+
+/// Codes kCodeRows vectors y of CodeColumns, two groups: row j to codes + j * code_stride, padded with zeros' codes to
+/// code_stride. With u the group's scale, c = round(u y) and e = u y - c:
+///   scales[g]  = u, about 127 / max |y|; 1 where all y are 0; 0 where max |y| is below 2^-60 or above 2^60
+///   lengths[g] = max |c|^2, errors[g] = max |e|^2 over the rows of the group, relative error below (depth + 2) * 2^-24
+///                of sums of squares of e, each of them off by 2^-17 at most
+///   squares[j] = |y_j|^2, relative error below (depth + 2) * 2^-24
+struct CodeRows {
+  const float* columns;
+  std::uint8_t* codes;
+  float* scales;
+  float* lengths;
+  float* errors;
+  float* squares;
+  std::size_t code_stride;
+  std::uint32_t depth;
+  std::uint32_t pad;
+};
+
+/// Query vectors of integers made ready for scan_codes. `depth` is that of the codes, a multiple of kCodePadding;
+/// queries[j] begins at queries + j * depth, |element| <= code_query_limit (width 1: any). `panel` is 64-byte aligned
+/// and has room for width * (depth + 64) elements of 2 bytes; corrections for `width` of them. `width` is
+/// kPanelQueries, kNarrowPanelQueries or 1; columns from `count` on are zeros.
+struct CodePanel {
+  const std::int16_t* queries;
+  void* panel;
+  std::int32_t* corrections;
+  std::uint32_t count;
+  std::uint32_t depth;
+  std::uint32_t width;
+};
+
+/// A row whose integer product with a query reached the threshold.
+struct CodeHit {
+  std::uint32_t row;    // of the rows that were given
+  std::uint32_t query;  // of the panel
+  std::int32_t product;
+};
+
+/// Rows of codes against a panel of queries: D[r][j] = sum of c_r[i] Q_j[i], exact; the caller sees to it that
+/// 255 * depth * max |Q| < 2^31. Written to `hits` (room for row_count * width) is where D >= floor(T), with
+///   T = keys[j] * scales[g] - slopes[j] * lengths[g] - weights[j] * errors[g] (+ row_terms[r] * units[j])
+/// for the row's group g, brought to -2^30 .. 2^30, NaN to 2^30; a few roundings of float32. The last term only where
+/// row_terms is not null. row_count is a multiple of kCodeGroup. `prefetch` as in PanelScan.
+struct CodeScan {
+  const std::uint8_t* rows;
+  std::size_t row_stride;
+  const void* panel;
+  const std::int32_t* corrections;
+  const float* scales;
+  const float* lengths;
+  const float* errors;
+  const float* row_terms;
+  const float* keys;
+  const float* slopes;
+  const float* weights;
+  const float* units;
+  CodeHit* hits;
+  const char* prefetch;
+  std::uint32_t prefetch_lines;
+  std::uint32_t row_count;
+  std::uint32_t depth;
+  std::uint32_t width;
+};
+
 /// Where a text changes between white space and token; filled by token_edges_u8 over consecutive pieces of a text.
 /// Even entries of `edges` are starts of tokens, odd ones their ends (exclusive). The top bit of an end is set when a
 /// newline follows it before the next token starts. `leading_newline` is set when there is a newline before the first
@@ -280,54 +367,71 @@ struct TokenEdges {
 };
 
 // name, return type, parameter list. The table, inheritance and introspection are generated from this list.
-#define FASTEMBED_KERNELS(X)                                                                                      \
-  /* Inner product of two rows of any length; float32 accumulation; |error| <= depth * 2^-24 * sum |a_i b_i|. */  \
-  X(dot_f32, float, (const float* a, const float* b, std::size_t depth))                                          \
-  /* out[i] = 1 / (1 + exp(-x[i])) for any length, in place allowed; |error| <= 4 * 2^-24 relative, below -87     \
-     1.7e-38 absolute. What NaN gives is not specified. */                                                        \
-  X(sigmoid_f32, void, (const float* x, std::size_t count, float* out))                                           \
-  /* See SgnsWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                        \
-  X(sgns_window_f32, void, (const SgnsWindow& step))                                                              \
-  /* See SgnsPairs. Allocates nothing. */                                                                         \
-  X(sgns_pairs_f32, void, (const SgnsPairs& step))                                                                \
-  /* See CbowWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                        \
-  X(cbow_window_f32, void, (const CbowWindow& step))                                                              \
-  /* See SgnsTile. Allocates nothing. Products are rounded as the tier says: float32, or operands in bfloat16. */ \
-  X(sgns_tile, void, (const SgnsTile& tile))                                                                      \
-  /* See CbowTile; otherwise as sgns_tile. */                                                                     \
-  X(cbow_tile, void, (const CbowTile& tile))                                                                      \
-  /* See RowSums. The same bits in whatever runs of consecutive rows float32 rows are given. */                   \
-  X(add_rows, void, (const RowSums& step))                                                                        \
-  /* See PanelScan; returns the number of hits. */                                                                \
-  X(scan_panel_f32, std::uint32_t, (const PanelScan& scan))                                                       \
-  /* out[i * width + j] = rows[j][i] * factors[j] for j < count <= width, 0 for the other columns. `width` is     \
-     kPanelQueries or kNarrowPanelQueries. */                                                                     \
-  X(pack_panel_f32, void,                                                                                         \
-    (const float* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const float* factors,       \
-     std::size_t width, float* out))                                                                              \
-  /* See PanelProduct. */                                                                                         \
-  X(multiply_panel_f32, void, (const PanelProduct& step))                                                         \
-  /* products[r] = <row_r, query> and, unless null, squares[r] = <row_r, row_r>, for `count` rows of any length;  \
-     the bound of PanelScan. `from_memory` says that the rows are not expected in a cache: how, not what. */      \
-  X(scan_rows_f32, void,                                                                                          \
-    (const float* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const float* query,         \
-     bool from_memory, float* products, float* squares))                                                          \
-  /* squares[r] = <row_r, row_r>. */                                                                              \
-  X(squared_norms_f32, void,                                                                                      \
-    (const float* rows, std::size_t row_stride, std::size_t count, std::size_t depth, float* squares))            \
-  /* The sum over i of the products a[i] b[i], exact in float64, in 16 float64 lanes: lane j takes i = j mod 16   \
-     in ascending order; then lanes j and j + 8 are added, then + 4, + 2, + 1. The same bits on every tier. */    \
-  X(exact_dot_f32, double, (const float* a, const float* b, std::size_t depth))                                   \
-  /* The same, and beside it the same sum of b[i] b[i]. */                                                        \
-  X(exact_dot_and_square_f32, double, (const float* a, const float* b, std::size_t depth, double* b_square))      \
-  /* The same of the squares of a[i] - b[i]; difference, square and sum are each rounded to float64. */           \
-  X(exact_squared_distance_f32, double, (const float* a, const float* b, std::size_t depth))                      \
-  /* Folds the lanes into loss.total and resets them. */                                                          \
-  X(drain_loss, void, (LossSum & loss))                                                                           \
-  /* Runs rounds * 12 dependent multiply-adds on sink[0], sink[1] in registers; returns the flops done. */        \
-  X(fma_peak_f32, double, (std::size_t rounds, float* sink))                                                      \
-  /* See TokenEdges. Reads 64 * blocks bytes at any alignment. White space is \t \n \v \f \r and the space;       \
-     every other byte, NUL included, belongs to a token. `position` (below 2^31 - 64 * blocks) is text's own. */  \
+#define FASTEMBED_KERNELS(X)                                                                                         \
+  /* Inner product of two rows of any length; float32 accumulation; |error| <= depth * 2^-24 * sum |a_i b_i|. */     \
+  X(dot_f32, float, (const float* a, const float* b, std::size_t depth))                                             \
+  /* out[i] = 1 / (1 + exp(-x[i])) for any length, in place allowed; |error| <= 4 * 2^-24 relative, below -87        \
+     1.7e-38 absolute. What NaN gives is not specified. */                                                           \
+  X(sigmoid_f32, void, (const float* x, std::size_t count, float* out))                                              \
+  /* See SgnsWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                           \
+  X(sgns_window_f32, void, (const SgnsWindow& step))                                                                 \
+  /* See SgnsPairs. Allocates nothing. */                                                                            \
+  X(sgns_pairs_f32, void, (const SgnsPairs& step))                                                                   \
+  /* See CbowWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                           \
+  X(cbow_window_f32, void, (const CbowWindow& step))                                                                 \
+  /* See SgnsTile. Allocates nothing. Products are rounded as the tier says: float32, or operands in bfloat16. */    \
+  X(sgns_tile, void, (const SgnsTile& tile))                                                                         \
+  /* See CbowTile; otherwise as sgns_tile. */                                                                        \
+  X(cbow_tile, void, (const CbowTile& tile))                                                                         \
+  /* See RowSums. The same bits in whatever runs of consecutive rows float32 rows are given. */                      \
+  X(add_rows, void, (const RowSums& step))                                                                           \
+  /* See PanelScan; returns the number of hits. */                                                                   \
+  X(scan_panel_f32, std::uint32_t, (const PanelScan& scan))                                                          \
+  /* out[i * width + j] = rows[j][i] * factors[j] for j < count <= width, 0 for the other columns. `width` is        \
+     kPanelQueries or kNarrowPanelQueries. */                                                                        \
+  X(pack_panel_f32, void,                                                                                            \
+    (const float* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const float* factors,          \
+     std::size_t width, float* out))                                                                                 \
+  /* See PanelProduct. */                                                                                            \
+  X(multiply_panel_f32, void, (const PanelProduct& step))                                                            \
+  /* products[r] = <row_r, query> and, unless null, squares[r] = <row_r, row_r>, for `count` rows of any length;     \
+     the bound of PanelScan. `from_memory` says that the rows are not expected in a cache: how, not what. */         \
+  X(scan_rows_f32, void,                                                                                             \
+    (const float* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const float* query,            \
+     bool from_memory, float* products, float* squares))                                                             \
+  /* squares[r] = <row_r, row_r>. */                                                                                 \
+  X(squared_norms_f32, void,                                                                                         \
+    (const float* rows, std::size_t row_stride, std::size_t count, std::size_t depth, float* squares))               \
+  /* The sum over i of the products a[i] b[i], exact in float64, in 16 float64 lanes: lane j takes i = j mod 16      \
+     in ascending order; then lanes j and j + 8 are added, then + 4, + 2, + 1. The same bits on every tier. */       \
+  X(exact_dot_f32, double, (const float* a, const float* b, std::size_t depth))                                      \
+  /* The same, and beside it the same sum of b[i] b[i]. */                                                           \
+  X(exact_dot_and_square_f32, double, (const float* a, const float* b, std::size_t depth, double* b_square))         \
+  /* The same of the squares of a[i] - b[i]; difference, square and sum are each rounded to float64. */              \
+  X(exact_squared_distance_f32, double, (const float* a, const float* b, std::size_t depth))                         \
+  /* The k-th greatest of `count` values, 1 <= k <= count, none of them NaN; behind them -infinity, up to a multiple \
+     of kRowPadding. */                                                                                              \
+  X(kth_greatest_f32, float, (const float* values, std::size_t count, std::size_t k))                                \
+  /* See CodeColumns. */                                                                                             \
+  X(turn_columns_f32, void, (const CodeColumns& step))                                                               \
+  /* See CodeRows. */                                                                                                \
+  X(code_rows_u8, void, (const CodeRows& step))                                                                      \
+  /* The greatest |element| of a query in a panel of scan_codes. */                                                  \
+  X(code_query_limit, std::int32_t, ())                                                                              \
+  /* See CodePanel. */                                                                                               \
+  X(pack_code_panel, void, (const CodePanel& step))                                                                  \
+  /* See CodeScan; returns the number of hits. */                                                                    \
+  X(scan_codes, std::uint32_t, (const CodeScan& scan))                                                               \
+  /* products[r] = D of `count` rows and the query of a panel of width 1, modulo 2^32. */                            \
+  X(scan_code_rows, void,                                                                                            \
+    (const std::uint8_t* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const void* panel,      \
+     std::int32_t correction, std::int32_t* products))                                                               \
+  /* Folds the lanes into loss.total and resets them. */                                                             \
+  X(drain_loss, void, (LossSum & loss))                                                                              \
+  /* Runs rounds * 12 dependent multiply-adds on sink[0], sink[1] in registers; returns the flops done. */           \
+  X(fma_peak_f32, double, (std::size_t rounds, float* sink))                                                         \
+  /* See TokenEdges. Reads 64 * blocks bytes at any alignment. White space is \t \n \v \f \r and the space;          \
+     every other byte, NUL included, belongs to a token. `position` (below 2^31 - 64 * blocks) is text's own. */     \
   X(token_edges_u8, void, (const std::uint8_t* text, std::size_t blocks, std::uint32_t position, TokenEdges& found))
 
 struct KernelTable {

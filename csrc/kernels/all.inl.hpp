@@ -4,9 +4,12 @@
 #include "kernels/add_rows.inl.hpp"
 #include "kernels/cbow_tile.inl.hpp"
 #include "kernels/cbow_window.inl.hpp"
+#include "kernels/code_rows.inl.hpp"
 #include "kernels/dot.inl.hpp"
 #include "kernels/exact_score.inl.hpp"
+#include "kernels/kth_greatest.inl.hpp"
 #include "kernels/peak.inl.hpp"
+#include "kernels/scan_codes.inl.hpp"
 #include "kernels/scan_panel.inl.hpp"
 #include "kernels/scan_rows.inl.hpp"
 #include "kernels/sgns_pairs.inl.hpp"
@@ -36,6 +39,13 @@ consteval KernelTable make_table() {
       .exact_dot_f32 = &exact_dot_f32,
       .exact_dot_and_square_f32 = &exact_dot_and_square_f32,
       .exact_squared_distance_f32 = &exact_squared_distance_f32,
+      .kth_greatest_f32 = &kth_greatest_f32,
+      .turn_columns_f32 = &turn_columns_f32,
+      .code_rows_u8 = &code_rows_u8,
+      .code_query_limit = &code_query_limit<PairProduct>,
+      .pack_code_panel = &pack_code_panel<PairProduct>,
+      .scan_codes = &scan_codes<PairProduct>,
+      .scan_code_rows = &scan_code_rows<PairProduct>,
       .drain_loss = &drain_loss,
       .fma_peak_f32 = &fma_peak_f32,
       .token_edges_u8 = &token_edges_u8,

@@ -2,24 +2,13 @@
 // a comparison with thresholds that keeps the few that reach them, or the store of all.
 #pragma once
 
+#include "kernels/prefetch.inl.hpp"
 #include "kernels/tile_product.inl.hpp"
 
 namespace fastembed {
 namespace {
 
-constexpr std::size_t kScanColumns = 2;    // registers of queries of a block
 constexpr std::size_t kPrefetchSteps = 8;  // of the depth between two prefetches
-
-// The cache lines that one strip is to prefetch, a few at a time.
-struct Prefetch {
-  const char* next;
-  const char* end;
-  std::size_t lines_a_turn;
-
-  [[gnu::always_inline]] void turn() noexcept {
-    for (std::size_t i = 0; i < lines_a_turn && next < end; ++i, next += 64) __builtin_prefetch(next, 0, 2);
-  }
-};
 
 template <std::size_t kRows, std::size_t kColumns>
 [[gnu::always_inline]] inline void panel_step(Vec::Reg (&sums)[kRows * kColumns], const float* rows,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "search/coded_blocks.hpp"
 #include "search/score.hpp"
 #include "support/float_environment.hpp"
 
@@ -28,7 +29,9 @@ std::int64_t first_bad_query(const KernelTable& kernels, const Request& request)
 
 std::size_t batch_size(const Request& request, std::size_t bytes_a_query) {
   const auto within = [](std::size_t bytes, std::size_t each) { return bytes / (each + 1); };
-  const std::size_t panels = within(kPanelBytes, request.index.depth * sizeof(float));
+  // Panels of codes are a quarter of the size, and where rows are coded on the way a batch cannot be too large.
+  const bool coded = request.codes != nullptr || codes_on_the_way(request);
+  const std::size_t panels = within(kPanelBytes, request.index.depth * (coded ? 1 : sizeof(float)));
   const std::size_t quick = std::min(panels, within(kListBytes, bytes_a_query));
   std::size_t size = std::clamp(quick, std::size_t{kPanelQueries}, std::size_t{1024}) / kPanelQueries * kPanelQueries;
   size = std::min(size, within(kMostListBytes, bytes_a_query * static_cast<std::size_t>(request.workers)));

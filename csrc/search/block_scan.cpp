@@ -35,17 +35,22 @@ struct BlockScan::Room {
   std::vector<Candidate> candidates;
   support::AlignedBuffer<float> gathered;
   std::vector<std::int64_t> numbers;
+  std::unique_ptr<CodedBlocks::Room> coded;
 };
 
-BlockScan::BlockScan(const KernelTable& kernels, const Request& request, const Bounds& bounds, QueryBatch& batch)
+BlockScan::BlockScan(const KernelTable& kernels, const Request& request, const Bounds& bounds, QueryBatch& batch,
+                     std::size_t k)
     : kernels_(kernels),
       request_(request),
       bounds_(bounds),
       batch_(batch),
       filters_(request.query_masks != nullptr || request.self_first >= 0) {
   // A single query reads a block once: the longer it is, the longer the processor's prefetchers stay on their track.
+  const bool on_the_way = codes_on_the_way(request) && batch.width() == kPanelQueries;
+  if (request.codes != nullptr || on_the_way) coded_ = std::make_unique<CodedBlocks>(kernels, request, batch, k);
   const std::size_t block_bytes = batch.size() == 1 ? kLongBlockBytes : kBlockBytes;
-  const std::size_t fitting = block_bytes / (request.index.depth * sizeof(float) + 1);
+  const std::size_t bytes_a_row = coded_ ? coded_->stride() : request.index.depth * sizeof(float);
+  const std::size_t fitting = block_bytes / (bytes_a_row + 1);
   const std::size_t shared = request.index.rows / (static_cast<std::size_t>(request.workers) * 4) + 1;
   block_rows_ = std::clamp(std::min(fitting, shared), kRowMultiple, batch.size() == 1 ? kMostLongRows : kMostRows) /
                 kRowMultiple * kRowMultiple;
@@ -67,7 +72,9 @@ bool BlockScan::load_block(std::size_t number, Room& room, Block& block) const {
   for (std::size_t r = 0; r < block.count; ++r) admitted += mask[r] != 0 ? 1 : 0;
   if (admitted == 0) return false;
   if (admitted == block.count) return true;
-  if (2 * admitted > block.count) {
+  // Codes are read so fast that to leave out few of them is not worth the gathering.
+  const bool coded = coded_ && !coded_->on_the_way() && coded_->takes(block.first, block.count);
+  if ((coded ? 4 : 2) * admitted > block.count) {
     block.mask = mask;
     return true;
   }
@@ -138,6 +145,25 @@ void BlockScan::find_norms(const Block& block, Room& room, Collector& collector)
   }
 }
 
+// Meets the block by its codes, if there are any; norms have been found where they are made on the way.
+bool BlockScan::scan_coded(const Block& block, std::size_t next, Room& room, Collector& collector) {
+  if (!coded_ || block.numbers != nullptr || !coded_->takes(block.first, block.count)) return false;
+  if (!room.coded) room.coded = coded_->make_room(block_rows_);
+  CodedBlocks::Run run{block.first, block.count, block.mask, nullptr, nullptr, 0};
+  if (coded_->on_the_way()) run.norms = room.norms.data();
+  if (next < blocks_) {
+    const std::size_t first = begin_of(next), last = std::min(request_.index.rows, first + block_rows_);
+    const bool own = coded_->on_the_way();
+    run.ahead = own ? reinterpret_cast<const char*>(request_.index.row(first))
+                    : reinterpret_cast<const char*>(coded_->codes_of(first));
+    run.ahead_bytes = own ? ((last - first - 1) * request_.index.stride + request_.index.depth) * sizeof(float)
+                          : (last - first) * coded_->stride();
+    if (!own && !coded_->takes(first, last - first)) run.ahead_bytes = 0;
+  }
+  coded_->scan(run, *room.coded, collector);
+  return true;
+}
+
 void BlockScan::scan_panels(const Block& block, std::size_t next, Room& room, Collector& collector) {
   const std::size_t width = batch_.width(), panels = batch_.panels();
   // The next block's rows are fetched while this one is worked on, some of them with every panel.
@@ -176,7 +202,7 @@ void BlockScan::scan_panels(const Block& block, std::size_t next, Room& room, Co
 void BlockScan::add_candidate(const Block& block, std::size_t r, std::size_t query, float product, Room& room) const {
   const std::int64_t row = block.number(r);
   if (filters_ && !request_.admits(batch_.first() + query, static_cast<std::size_t>(row))) return;
-  room.candidates.push_back({query, row, product, room.norms[r]});
+  room.candidates.push_back({query, row, bounds_.key_bounds(product, room.norms[r], batch_.scale(query)), false});
 }
 
 // A few queries, each by itself: a panel would leave most of its lanes empty.
@@ -218,14 +244,17 @@ void BlockScan::work(Collector& collector, const support::StopFlag& stop) {
     const std::size_t next = next_block_.fetch_add(1, std::memory_order_relaxed);
     Block block;
     if (load_block(current, room, block)) {
-      if (single) {
+      const bool has_codes = coded_ && !coded_->on_the_way();
+      if (has_codes && scan_coded(block, next, room, collector)) {
+        // Rows of an index are finite, and those that codes say nothing of are candidates.
+      } else if (single) {
         scan_singles(block, room, collector);
       } else {
         if (request_.norms == nullptr) {
           kernels_.squared_norms_f32(block.rows, block.stride, block.count, depth, room.norms.data());
         }
         find_norms(block, room, collector);
-        scan_panels(block, next, room, collector);
+        if (has_codes || !scan_coded(block, next, room, collector)) scan_panels(block, next, room, collector);
       }
     }
     current = next;

@@ -5,40 +5,24 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <span>
+#include <memory>
 #include <vector>
 
 #include "cpu/kernel_table.hpp"
+#include "search/coded_blocks.hpp"
+#include "search/collector.hpp"
 #include "search/panels.hpp"
 #include "search/request.hpp"
 #include "support/thread_pool.hpp"
 
 namespace fastembed::search {
 
-/// A row that may be among the results of a query: its product reached the threshold.
-struct Candidate {
-  std::size_t query;  // of the batch
-  std::int64_t row;
-  float product;
-  float norm;
-};
-
-/// Takes a worker's candidates. One object a worker.
-class Collector {
- public:
-  Collector() = default;
-  Collector(const Collector&) = delete;
-  Collector& operator=(const Collector&) = delete;
-  virtual ~Collector() = default;
-  virtual void take(std::span<const Candidate> candidates) = 0;
-  /// Rows that the scan cannot judge, to be met by the definition.
-  std::vector<std::int64_t> unscanned;
-};
-
 /// Blocks of rows, handed out to workers.
 class BlockScan {
  public:
-  BlockScan(const KernelTable& kernels, const Request& request, const Bounds& bounds, QueryBatch& batch);
+  /// `k` says how many results a query may have, if that is known: it decides what is fastest, not what is found.
+  BlockScan(const KernelTable& kernels, const Request& request, const Bounds& bounds, QueryBatch& batch,
+            std::size_t k = 0);
 
   [[nodiscard]] std::size_t blocks() const noexcept { return blocks_; }
   /// Takes blocks until there are none left.
@@ -67,6 +51,7 @@ class BlockScan {
   void find_norms(const Block& block, Room& room, Collector& collector);
   void judge_norm(const Block& block, std::size_t r, Room& room, Collector& collector);
   void add_candidate(const Block& block, std::size_t r, std::size_t query, float product, Room& room) const;
+  bool scan_coded(const Block& block, std::size_t next, Room& room, Collector& collector);
   void scan_panels(const Block& block, std::size_t next, Room& room, Collector& collector);
   void scan_singles(const Block& block, Room& room, Collector& collector);
 
@@ -76,6 +61,7 @@ class BlockScan {
   QueryBatch& batch_;
   bool filters_;  // beyond the shared mask
   bool from_memory_ = true;
+  std::unique_ptr<CodedBlocks> coded_;
   std::size_t block_rows_ = 0;
   std::size_t blocks_ = 0;
   std::atomic<std::size_t> next_block_{0};

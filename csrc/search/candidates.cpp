@@ -11,11 +11,14 @@ float kth_lower(Bounded* entries, std::size_t count, std::size_t k) {
   return entries[k - 1].lower;
 }
 
-TopCandidates::TopCandidates(const Request& request, const Bounds& bounds, std::size_t k, std::size_t queries)
-    : bounds_(bounds),
+TopCandidates::TopCandidates(const KernelTable& kernels, const Request& request, const Bounds& bounds, std::size_t k,
+                             std::size_t queries)
+    : kernels_(kernels),
+      bounds_(bounds),
       request_(request),
       k_(k),
       capacity_(capacity_for(k, request.index.rows)),
+      lowers_(capacity_ + kRowPadding),
       lists_(support::AlignedBuffer<Bounded>::uninitialised(queries * capacity_)) {}
 
 void TopCandidates::begin(QueryBatch& batch, const Scorer& scorer, SharedKeys& shared, int worker) {
@@ -33,12 +36,23 @@ std::size_t TopCandidates::capacity_for(std::size_t k, std::size_t rows) noexcep
 }
 
 void TopCandidates::take(std::span<const Candidate> candidates) {
-  for (const Candidate& candidate : candidates) {
+  constexpr std::size_t kAhead = 6;
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    const Candidate& candidate = candidates[i];
+    if (candidate.rough && i + kAhead < candidates.size()) scorer_->prefetch(candidates[i + kAhead].row);
     const std::size_t query = candidate.query;
-    const KeyBounds bounds = bounds_.key_bounds(candidate.product, candidate.norm, batch_->scale(query));
-    if (bounds.upper < least_keys_[query]) continue;  // the threshold of its panel was older
-    if (counts_[query] == capacity_) tighten(query);
-    lists_[query * capacity_ + counts_[query]++] = {bounds.lower, bounds.upper, candidate.row};
+    KeyBounds key = candidate.key;
+    if (key.upper < least_keys_[query]) continue;  // the threshold of its panel was older
+    if (candidate.rough && least_keys_[query] > -INFINITY) {
+      const float exact = scorer_->key(query, candidate.row);
+      if (exact < least_keys_[query]) continue;
+      if (!std::isnan(exact)) key = {exact, exact};
+    }
+    // Known keys are dear: each is to raise the threshold soon.
+    const bool is_known = key.lower == key.upper;
+    if (counts_[query] == capacity_ || (is_known && counts_[query] >= k_ + std::max<std::size_t>(6, k_ / 3)))
+      tighten(query);
+    lists_[query * capacity_ + counts_[query]++] = {key.lower, key.upper, candidate.row};
   }
 }
 
@@ -50,14 +64,20 @@ void TopCandidates::raise(std::size_t query, float key) {
 // Makes room in a full list and raises the query's threshold.
 void TopCandidates::tighten(std::size_t query) {
   Bounded* const list = lists_.data() + query * capacity_;
-  float key = kth_lower(list, counts_[query], k_);
+  const std::size_t count = counts_[query];
+  for (std::size_t i = 0; i < count; ++i) lowers_[i] = list[i].lower;
+  std::fill_n(lowers_.begin() + static_cast<std::ptrdiff_t>(count), kRowPadding, -INFINITY);
+  float key = kernels_.kth_greatest_f32(lowers_.data(), count, k_);
   if (shared_->workers() > 1) {
     const std::size_t share = (k_ + shared_->workers() - 1) / shared_->workers();
-    // The k best come first now.
-    key = std::max(key, shared_->publish(worker_, query, kth_lower(list, k_, share)));
+    key = std::max(key, shared_->publish(worker_, query, kernels_.kth_greatest_f32(lowers_.data(), count, share)));
   }
-  const auto* end = std::remove_if(list, list + counts_[query], [key](const Bounded& b) { return b.upper < key; });
-  counts_[query] = static_cast<std::uint32_t>(end - list);
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < count; ++i) {  // without a branch: about half of them go, in no order
+    list[kept] = list[i];
+    kept += list[i].upper >= key ? 1 : 0;
+  }
+  counts_[query] = static_cast<std::uint32_t>(kept);
   raise(query, key);
   if (counts_[query] > k_ + (capacity_ - k_) / 2) resolve(query, list);
 }
@@ -74,9 +94,12 @@ void TopCandidates::resolve(std::size_t query, Bounded* list) {
     }
   }
   std::nth_element(known.begin(), known.begin() + static_cast<std::ptrdiff_t>(k_ - 1), known.end(), better);
-  for (std::size_t i = 0; i < k_; ++i) list[i] = {known[i].key, known[i].key, known[i].row};
+  for (std::size_t i = 0; i < k_; ++i) {
+    const bool is_nan = std::isnan(known[i].key);
+    list[i] = {is_nan ? -INFINITY : known[i].key, is_nan ? INFINITY : known[i].key, known[i].row};
+  }
   counts_[query] = static_cast<std::uint32_t>(k_);
-  raise(query, known[k_ - 1].key);
+  if (!std::isnan(known[k_ - 1].key)) raise(query, known[k_ - 1].key);
 }
 
 }  // namespace fastembed::search

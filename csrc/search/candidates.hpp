@@ -11,7 +11,8 @@
 #include <span>
 #include <vector>
 
-#include "search/block_scan.hpp"
+#include "search/collector.hpp"
+#include "search/panels.hpp"
 #include "search/score.hpp"
 #include "support/aligned_buffer.hpp"
 
@@ -25,6 +26,11 @@ class Scorer {
   [[nodiscard]] float key(std::size_t query, std::int64_t row) const noexcept {
     return exact_key(kernels_, request_.metric, request_.queries.row(batch_.first() + query), batch_.scale(query).norm,
                      request_.index.row(static_cast<std::size_t>(row)), request_.index.depth);
+  }
+  /// Fetches a row that will be wanted soon.
+  void prefetch(std::int64_t row) const noexcept {
+    const auto* const at = reinterpret_cast<const char*>(request_.index.row(static_cast<std::size_t>(row)));
+    for (std::size_t i = 0; i < request_.index.depth * sizeof(float); i += 64) __builtin_prefetch(at + i, 0, 2);
   }
   [[nodiscard]] Exact exact(std::size_t query, std::int64_t row) const noexcept {
     return {key(query, row), request_.rank(row), row};
@@ -73,7 +79,8 @@ class SharedKeys {
 class TopCandidates final : public Collector {
  public:
   /// For batches of up to `queries`.
-  TopCandidates(const Request& request, const Bounds& bounds, std::size_t k, std::size_t queries);
+  TopCandidates(const KernelTable& kernels, const Request& request, const Bounds& bounds, std::size_t k,
+                std::size_t queries);
 
   /// Starts with a batch, nothing found yet, as one of `shared.workers()`.
   void begin(QueryBatch& batch, const Scorer& scorer, SharedKeys& shared, int worker);
@@ -90,6 +97,7 @@ class TopCandidates final : public Collector {
   void tighten(std::size_t query);
   void resolve(std::size_t query, Bounded* list);
 
+  const KernelTable& kernels_;
   const Bounds& bounds_;
   const Request& request_;
   QueryBatch* batch_ = nullptr;
@@ -98,6 +106,7 @@ class TopCandidates final : public Collector {
   std::size_t worker_ = 0;
   std::size_t k_;
   std::size_t capacity_;
+  std::vector<float> lowers_;  // of the list that is being tightened
   support::AlignedBuffer<Bounded> lists_;
   std::vector<std::uint32_t> counts_;
   std::vector<float> least_keys_;  // k rows of the list are known to have it, or -infinity

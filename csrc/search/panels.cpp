@@ -30,7 +30,7 @@ QueryBatch::QueryBatch(const KernelTable& kernels, const Request& request, const
                        std::size_t count)
     : first_(first),
       depth_(request.index.depth),
-      width_(count <= kSingleQueries        ? 1
+      width_(scans_singly(request, count)   ? 1
              : count <= kNarrowPanelQueries ? kNarrowPanelQueries
                                             : kPanelQueries),
       packed_(support::AlignedBuffer<float>::uninitialised((count + width_ - 1) / width_ * width_ * depth_)) {

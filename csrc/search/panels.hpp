@@ -20,6 +20,12 @@ void pack_panel(const KernelTable& kernels, const Matrix& rows, std::size_t firs
 
 /// Queries of a batch up to which each is scanned by itself, as a panel of width 1.
 constexpr std::size_t kSingleQueries = 4;
+/// The same where an index has codes: a panel of them takes no longer than two passes.
+constexpr std::size_t kSingleCodedQueries = 2;
+/// Whether a batch of `count` queries is scanned that way.
+[[nodiscard]] inline bool scans_singly(const Request& request, std::size_t count) noexcept {
+  return count <= (request.codes != nullptr ? kSingleCodedQueries : kSingleQueries);
+}
 
 class QueryBatch {
  public:

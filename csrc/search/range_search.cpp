@@ -4,6 +4,7 @@
 
 #include "cpu/dispatch.hpp"
 #include "search/batches.hpp"
+#include "search/block_scan.hpp"
 #include "search/candidates.hpp"
 #include "search/topk.hpp"
 #include "support/float_environment.hpp"
@@ -20,11 +21,8 @@ struct Found {
 // Asks the definition at once, while the row is in the cache; when only counting, where the bounds leave it open.
 class RangeCollector final : public Collector {
  public:
-  RangeCollector(const Request& request, const Bounds& bounds, const QueryBatch& batch, const Scorer& scorer,
-                 bool counts)
-      : bounds_(bounds),
-        batch_(batch),
-        scorer_(scorer),
+  RangeCollector(const Request& request, const QueryBatch& batch, const Scorer& scorer, bool counts)
+      : scorer_(scorer),
         key_(score_to_key(request.metric, request.threshold)),
         counts_(counts),
         counted(counts ? batch.size() : 0) {}
@@ -32,8 +30,7 @@ class RangeCollector final : public Collector {
   void take(std::span<const Candidate> candidates) override {
     for (const Candidate& candidate : candidates) {
       if (counts_) {
-        const KeyBounds key = bounds_.key_bounds(candidate.product, candidate.norm, batch_.scale(candidate.query));
-        if (key.lower >= key_) {
+        if (candidate.key.lower >= key_) {
           ++counted[candidate.query];
           continue;
         }
@@ -52,8 +49,6 @@ class RangeCollector final : public Collector {
   }
 
  private:
-  const Bounds& bounds_;
-  const QueryBatch& batch_;
   const Scorer& scorer_;
   float key_;
   bool counts_;
@@ -82,7 +77,7 @@ class RangeSearch {
     const int workers = std::min(useful_workers(request_, operations), blocks);
     std::vector<std::unique_ptr<RangeCollector>> collectors;
     for (int w = 0; w < workers; ++w) {
-      collectors.push_back(std::make_unique<RangeCollector>(request_, bounds_, batch_, scorer_, counts != nullptr));
+      collectors.push_back(std::make_unique<RangeCollector>(request_, batch_, scorer_, counts != nullptr));
     }
     run(request_, workers, operations * 4, [&](int worker, const support::StopFlag& stop) {
       RangeCollector& collector = *collectors[static_cast<std::size_t>(worker)];

@@ -19,6 +19,8 @@ struct Matrix {
   [[nodiscard]] const float* row(std::size_t i) const noexcept { return data + i * stride; }
 };
 
+struct Codes;
+
 struct Request {
   Matrix queries;
   Matrix index;
@@ -31,6 +33,8 @@ struct Request {
   float threshold = 0;           // least score admitted (l2: greatest)
   std::int64_t self_first = -1;  // query i does not meet row self_first + i; -1: it meets all
   bool check_finite = true;
+  const Codes* codes = nullptr;  // of the index; null: it has none
+  bool accelerate = true;        // codes may be made on the way
   int workers = 1;
   std::function<void()> tick;  // called about every 50 ms; throws to end the search
 

@@ -7,6 +7,7 @@
 
 #include "cpu/dispatch.hpp"
 #include "search/batches.hpp"
+#include "search/block_scan.hpp"
 #include "search/candidates.hpp"
 #include "support/float_environment.hpp"
 
@@ -21,11 +22,12 @@ class TopSearch {
  public:
   TopSearch(const KernelTable& kernels, const Request& request, const Bounds& bounds, std::size_t first,
             std::size_t count, std::size_t k, std::size_t most_queries, Lists& lists)
-      : request_(request),
+      : kernels_(kernels),
+        request_(request),
         bounds_(bounds),
         batch_(kernels, request, bounds, first, count),
         scorer_(kernels, request, batch_),
-        scan_(kernels, request, bounds, batch_),
+        scan_(kernels, request, bounds, batch_, k),
         k_(k),
         most_queries_(most_queries),
         lists_(lists) {}
@@ -38,6 +40,7 @@ class TopSearch {
   void meet_all(std::size_t query, std::vector<Exact>& found, const support::StopFlag& stop) const;
   void keep_best(std::vector<Exact>& found) const;
 
+  const KernelTable& kernels_;
   const Request& request_;
   const Bounds& bounds_;
   QueryBatch batch_;
@@ -103,7 +106,7 @@ std::int64_t TopSearch::search(float* scores, std::int64_t* rows) {
   const int blocks = static_cast<int>(std::clamp<std::size_t>(scan_.blocks(), 1, 4096));
   const int workers = std::min(useful_workers(request_, operations), blocks);
   while (static_cast<int>(lists_.size()) < workers) {
-    lists_.push_back(std::make_unique<TopCandidates>(request_, bounds_, k_, most_queries_));
+    lists_.push_back(std::make_unique<TopCandidates>(kernels_, request_, bounds_, k_, most_queries_));
   }
   SharedKeys shared(workers, batch_.size());
   for (std::size_t w = 0; w < lists_.size(); ++w) lists_[w]->begin(batch_, scorer_, shared, static_cast<int>(w));

@@ -136,6 +136,36 @@ inline std::uint64_t byte_mask(__m256i low, __m256i high) noexcept {
          (static_cast<std::uint64_t>(static_cast<std::uint32_t>(_mm256_movemask_epi8(high))) << 32);
 }
 
+// Eight sums of int32, and products of pairs of int16.
+struct CodeLanes {
+  using Reg = __m256i;
+  static constexpr std::size_t kRows = 4;  // of a strip against two registers of a panel
+
+  static Reg load(const std::int32_t* from) noexcept {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  }
+  static Reg load_pairs(const std::int16_t* from) noexcept {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  }
+  static Reg broadcast_pair(const std::int16_t* from) noexcept {
+    std::int32_t pair;
+    __builtin_memcpy(&pair, from, sizeof(pair));
+    return _mm256_set1_epi32(pair);
+  }
+  static Reg add_products(Reg sum, Reg a, Reg b) noexcept { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
+  static Reg max(Reg a, Reg b) noexcept { return _mm256_max_epi32(a, b); }
+  static std::uint32_t at_least(Reg a, Reg b) noexcept {
+    const Reg below = _mm256_cmpgt_epi32(b, a);
+    return ~static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(below))) & 0xffU;
+  }
+  static void store(std::int32_t* to, Reg a) noexcept { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), a); }
+  // floor(x) brought to -limit .. limit, NaN to limit.
+  static Reg floor_within(Vec::Reg x, float limit) noexcept {
+    const Vec::Reg most = Vec::broadcast(limit);
+    return _mm256_cvtps_epi32(_mm256_floor_ps(_mm256_max_ps(_mm256_min_ps(x, most), Vec::broadcast(-limit))));
+  }
+};
+
 // Sixteen float64 partial sums over blocks of 16 floats.
 struct Sums16 {
   __m256d lanes[4] = {_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd()};

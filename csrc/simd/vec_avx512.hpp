@@ -144,6 +144,30 @@ struct Vec {
   }
 };
 
+// Sixteen sums of int32, and products of pairs of int16.
+struct CodeLanes {
+  using Reg = __m512i;
+  static constexpr std::size_t kRows = 8;  // of a strip against two registers of a panel
+
+  static Reg load(const std::int32_t* from) noexcept { return _mm512_loadu_si512(from); }
+  static Reg load_pairs(const std::int16_t* from) noexcept { return _mm512_loadu_si512(from); }
+  static Reg broadcast_pair(const std::int16_t* from) noexcept {
+    std::int32_t pair;
+    __builtin_memcpy(&pair, from, sizeof(pair));
+    return _mm512_set1_epi32(pair);
+  }
+  static Reg add_products(Reg sum, Reg a, Reg b) noexcept { return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)); }
+  static Reg max(Reg a, Reg b) noexcept { return _mm512_max_epi32(a, b); }
+  static std::uint32_t at_least(Reg a, Reg b) noexcept { return _mm512_cmpge_epi32_mask(a, b); }
+  static void store(std::int32_t* to, Reg a) noexcept { _mm512_storeu_si512(to, a); }
+  // floor(x) brought to -limit .. limit, NaN to limit.
+  static Reg floor_within(Vec::Reg x, float limit) noexcept {
+    const Vec::Reg most = Vec::broadcast(limit);
+    const Vec::Reg within = _mm512_max_ps(_mm512_min_ps(x, most), Vec::broadcast(-limit));
+    return _mm512_cvt_roundps_epi32(within, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  }
+};
+
 // Sixteen float64 partial sums over blocks of 16 floats.
 struct Sums16 {
   __m512d low = _mm512_setzero_pd(), high = _mm512_setzero_pd();

@@ -110,6 +110,37 @@ inline std::uint64_t byte_mask(uint8x16_t a, uint8x16_t b, uint8x16_t c, uint8x1
   return vgetq_lane_u64(vreinterpretq_u64_u8(vpaddq_u8(abcd, abcd)), 0);
 }
 
+// Four sums of int32, and products of pairs of int16.
+struct CodeLanes {
+  using Reg = int32x4_t;
+  static constexpr std::size_t kRows = 8;  // of a strip against two registers of a panel
+
+  static Reg load(const std::int32_t* from) noexcept { return vld1q_s32(from); }
+  static Reg load_pairs(const std::int16_t* from) noexcept { return vreinterpretq_s32_s16(vld1q_s16(from)); }
+  static Reg broadcast_pair(const std::int16_t* from) noexcept {
+    std::int32_t pair;
+    __builtin_memcpy(&pair, from, sizeof(pair));
+    return vdupq_n_s32(pair);
+  }
+  static Reg add_products(Reg sum, Reg a, Reg b) noexcept {
+    const int16x8_t x = vreinterpretq_s16_s32(a), y = vreinterpretq_s16_s32(b);
+    const Reg low = vmull_s16(vget_low_s16(x), vget_low_s16(y));
+    return vaddq_s32(sum, vpaddq_s32(low, vmull_high_s16(x, y)));
+  }
+  static Reg max(Reg a, Reg b) noexcept { return vmaxq_s32(a, b); }
+  static std::uint32_t at_least(Reg a, Reg b) noexcept {
+    const std::uint32_t bits[4] = {1, 2, 4, 8};
+    return vaddvq_u32(vandq_u32(vcgeq_s32(a, b), vld1q_u32(bits)));
+  }
+  static void store(std::int32_t* to, Reg a) noexcept { vst1q_s32(to, a); }
+  // floor(x) brought to -limit .. limit, NaN to limit.
+  static Reg floor_within(Vec::Reg x, float limit) noexcept {
+    const Vec::Reg most = Vec::broadcast(limit);
+    const Vec::Reg below = vbslq_f32(vcltq_f32(x, most), x, most);
+    return vcvtmq_s32_f32(vmaxq_f32(below, Vec::broadcast(-limit)));
+  }
+};
+
 // Sixteen float64 partial sums over blocks of 16 floats.
 struct Sums16 {
   float64x2_t lanes[8] = {};

@@ -89,6 +89,33 @@ struct Vec {
   }
 };
 
+// A sum of int32, and products of pairs of int16.
+struct CodeLanes {
+  using Reg = std::int32_t;
+  static constexpr std::size_t kRows = 2;  // of a strip against two registers of a panel
+
+  static Reg load(const std::int32_t* from) noexcept { return *from; }
+  // Two int16 side by side in a register.
+  static Reg load_pairs(const std::int16_t* from) noexcept { return broadcast_pair(from); }
+  static Reg broadcast_pair(const std::int16_t* from) noexcept {
+    Reg pair;
+    __builtin_memcpy(&pair, from, sizeof(pair));
+    return pair;
+  }
+  static Reg add_products(Reg sum, Reg a, Reg b) noexcept {
+    return sum + (a >> 16) * (b >> 16) + static_cast<std::int16_t>(a & 0xffff) * static_cast<std::int16_t>(b & 0xffff);
+  }
+  static Reg max(Reg a, Reg b) noexcept { return a > b ? a : b; }
+  static std::uint32_t at_least(Reg a, Reg b) noexcept { return a >= b ? 1U : 0U; }
+  static void store(std::int32_t* to, Reg a) noexcept { *to = a; }
+  // floor(x) brought to -limit .. limit, NaN to limit.
+  static Reg floor_within(float x, float limit) noexcept {
+    const float below = x < limit ? x : limit, within = below > -limit ? below : -limit;
+    const auto cut = static_cast<Reg>(within);
+    return static_cast<float>(cut) > within ? cut - 1 : cut;
+  }
+};
+
 // Sixteen float64 partial sums over blocks of 16 floats.
 struct Sums16 {
   double lanes[16] = {};

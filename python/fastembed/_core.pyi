@@ -155,6 +155,35 @@ class PhraseStream:
     def __init__(self, *, book: PhraseBook, workers: int, chunk_bytes: int = 262144) -> None: ...
     def feed(self, block: bytes, last: bool) -> bytes: ...
 
+class IndexCodes:
+    def __init__(
+        self,
+        metric: str,
+        mean: NDArray[np.float32],
+        codes: NDArray[np.uint8],
+        scales: NDArray[np.float32],
+        lengths: NDArray[np.float32],
+        errors: NDArray[np.float32],
+        squares: NDArray[np.float32] | None,
+        rows: int,
+    ) -> None: ...
+
+def code_buffer(bytes: int) -> NDArray[np.uint8]: ...
+def code_query_bits(n_queries: int, dim: int) -> int: ...
+def sample_mean(vectors: NDArray[np.float32], metric: str) -> NDArray[np.float32]: ...
+def code_rows(
+    vectors: NDArray[np.float32],
+    norms: NDArray[np.float32],
+    metric: str,
+    mean: NDArray[np.float32],
+    codes: NDArray[np.uint8],
+    scales: NDArray[np.float32],
+    lengths: NDArray[np.float32],
+    errors: NDArray[np.float32],
+    squares: NDArray[np.float32] | None,
+    first: int,
+    workers: int = 1,
+) -> None: ...
 def search_topk(
     queries: NDArray[np.float32],
     index: NDArray[np.float32],
@@ -168,6 +197,8 @@ def search_topk(
     self_first: int = -1,
     check_finite: bool = True,
     workers: int = 1,
+    codes: IndexCodes | None = None,
+    accelerate: bool = True,
 ) -> tuple[int, int]: ...
 def search_range(
     queries: NDArray[np.float32],
@@ -181,6 +212,8 @@ def search_range(
     self_first: int = -1,
     check_finite: bool = True,
     workers: int = 1,
+    codes: IndexCodes | None = None,
+    accelerate: bool = True,
 ) -> tuple[int, int, NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]: ...
 def search_count(
     queries: NDArray[np.float32],
@@ -194,6 +227,8 @@ def search_count(
     self_first: int = -1,
     check_finite: bool = True,
     workers: int = 1,
+    codes: IndexCodes | None = None,
+    accelerate: bool = True,
 ) -> tuple[int, int, NDArray[np.int64]]: ...
 def similarity(
     a: NDArray[np.float32], b: NDArray[np.float32], metric: str, out: NDArray[np.float32], workers: int = 1

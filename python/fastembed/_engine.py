@@ -145,6 +145,8 @@ def run_topk(
     order: Int64Array | None = None,
     threshold: float | None = None,
     self_first: int = -1,
+    codes: _core.IndexCodes | None = None,
+    accelerate: bool = True,
     check_finite: bool = True,
     workers: int | None = None,
     first_query: int = 0,
@@ -168,6 +170,8 @@ def run_topk(
             self_first,
             check_finite,
             worker_count(workers, n_queries * index.size),
+            codes,
+            accelerate,
         )
         if bad != _NO_BAD_ROW:
             _refuse(bad, first_query, query_name)
@@ -183,6 +187,8 @@ def run_topk(
             order=order,
             threshold=threshold,
             self_first=self_first if self_first < 0 else self_first + begin,
+            codes=codes,
+            accelerate=accelerate,
             check_finite=check_finite,
             workers=workers,
             first_query=first_query + begin,
@@ -201,6 +207,8 @@ def run_range(
     mask: BoolArray | PerQueryMask | None = None,
     order: Int64Array | None = None,
     self_first: int = -1,
+    codes: _core.IndexCodes | None = None,
+    accelerate: bool = True,
     check_finite: bool = True,
     workers: int | None = None,
     query_name: str = "queries",
@@ -221,6 +229,8 @@ def run_range(
             self_first=self_first if self_first < 0 else self_first + begin,
             check_finite=check_finite,
             workers=threads,
+            codes=codes,
+            accelerate=accelerate,
         )
         if (bad_query, bad_row) != _NO_BAD_ROW:
             _refuse((bad_query, bad_row), begin, query_name)

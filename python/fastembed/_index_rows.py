@@ -19,6 +19,7 @@ from fastembed._index_state import compact, needs_compaction
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from fastembed._index_codes import Coder
     from fastembed._index_state import Snapshot
 
     Int64Array = npt.NDArray[np.int64]
@@ -35,12 +36,17 @@ class IndexRows:
         The current one. Read it once for one answer.
     next_id : int
         Greater than every int id there ever was.
+    coder : Coder
+        Makes the codes of new rows.
     writing : threading.RLock
         To be held from reading the state that the next one is made from until that is the current one.
     """
 
-    def __init__(self, state: Snapshot, next_id: int) -> None:
+    def __init__(self, state: Snapshot, next_id: int, coder: Coder) -> None:
+        if state.coded is None:
+            state.coded = coder.updated(None, state.vectors, state.norms)
         self.state = state
+        self.coder = coder
         self.next_id = next_id
         self._reset_locks()
         _instances.add(self)
@@ -68,6 +74,7 @@ class IndexRows:
 
     def extend(self, state: Snapshot) -> None:
         """Make `state` the current one: the rows of the one before, dead or alive, and perhaps more."""
+        state.coded = self.coder.updated(self.state.coded, state.vectors, state.norms)
         with self._looking:
             if self._rows_of is not None:
                 begin, end = len(self.state.ids), len(state.ids)
@@ -82,6 +89,7 @@ class IndexRows:
             self.extend(state)
 
     def _set_compact(self, state: Snapshot) -> None:
+        state.coded = self.coder.updated(None, state.vectors, state.norms)
         with self._looking:
             self._rows_of = None
             self.state = state

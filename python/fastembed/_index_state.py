@@ -16,6 +16,8 @@ from fastembed._index_ids import id_ranks, is_ascending, is_str_ids
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from fastembed._index_codes import CodedRows
+
     Float32Array = npt.NDArray[np.float32]
     Int64Array = npt.NDArray[np.int64]
     BoolArray = npt.NDArray[np.bool_]
@@ -45,6 +47,8 @@ class Snapshot:
         Whether the ids ascend with the rows, dead ones included.
     store : tuple of three ndarray
         What `vectors`, `norms` and `ids` are the beginnings of.
+    coded : CodedRows or None
+        Codes of the first rows; set once, before the snapshot is shown to anyone (_index_rows.py).
     """
 
     __slots__ = (
@@ -53,6 +57,7 @@ class Snapshot:
         "_positions",
         "alive",
         "ascending",
+        "coded",
         "ids",
         "live_count",
         "norms",
@@ -75,6 +80,7 @@ class Snapshot:
         self.alive = alive
         self.sequence = sequence
         self.live_count = n_rows if alive is None else int(np.count_nonzero(alive))
+        self.coded: CodedRows | None = None
         self._order: Int64Array | None = None
         self._positions: Int64Array | None = None
         self._identity: bool | None = None

@@ -7,6 +7,13 @@ Holds `save_index` and `load_index`; how any store is written, checked and repla
     norms.npy       float32, shape (n_rows,)
     ids.npy         int64, shape (n_rows,); or
     ids.txt         UTF-8, one id a line, each line ended by one line feed
+
+and, if the index keeps codes (docs/exact-search.md)::
+
+    codes.npy       uint8, shape (coded rows * stride + 64,)
+    code_terms.npy  float32, shape (3, coded rows / 8): scale, length and error of each group of rows
+    code_squares.npy  float32, shape (coded rows,), for the metric "l2"
+    code_mean.npy   float32, shape (dim,)
 """
 
 from __future__ import annotations
@@ -17,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastembed._engine import METRICS
+from fastembed._index_codes import ACCELERATE, CODE_SLACK, GROUP, CodedRows, Coder, code_blocks, stride_of
 from fastembed._index_ids import as_ids, check_distinct, is_str_ids
 from fastembed._index_state import make
 from fastembed._store import (
@@ -38,10 +46,53 @@ if TYPE_CHECKING:
 
 __all__ = ["load_index", "save_index"]
 
-_KIND = Kind("fastembed.Index", ("vectors", "norms", "ids"), ("n_rows", "dim", "next_id"))
+_KIND = Kind(
+    "fastembed.Index",
+    ("vectors", "norms", "ids", "codes", "code_terms", "code_squares", "code_mean"),
+    ("n_rows", "dim", "next_id"),
+)
 
 
-def save_index(path: str | os.PathLike[str], state: Snapshot, next_id: int, metric: str) -> None:
+def _coded_files(state: Snapshot) -> dict[str, npt.NDArray[Any] | Rows | Text]:
+    """The files of the codes of the live rows in the order of insertion; none if there are no codes."""
+    coded, positions = state.coded, state.positions
+    if coded is None:
+        return {}
+    if positions is not None:
+
+        def read(begin: int, end: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+            return state.vectors[positions[begin:end]], state.norms[positions[begin:end]]
+
+        coded = code_blocks(coded.metric, coded.mean, read, len(positions), len(positions))
+    size = coded.rows * coded.stride + CODE_SLACK
+    files: dict[str, npt.NDArray[Any] | Rows | Text] = {
+        "codes": coded.codes[:size],
+        "code_terms": np.stack([group[: coded.rows // GROUP] for group in coded.groups]),
+        "code_mean": coded.mean,
+    }
+    if coded.squares is not None:
+        files["code_squares"] = coded.squares[: coded.rows]
+    return files
+
+
+def _load_coded(
+    directory: str, files: dict[str, Any], metric: str, count: int, dim: int, mmap: bool, verify: bool
+) -> CodedRows | None:
+    if "codes" not in files:
+        return None
+    rows = count // GROUP * GROUP
+
+    def load(key: str, dtype: str, shape: tuple[int, ...], mmap: bool = False) -> npt.NDArray[Any]:
+        return np.asarray(load_array(directory, files[key], dtype, shape, mmap=mmap, verify=verify))
+
+    codes = load("codes", "uint8", (rows * stride_of(dim) + CODE_SLACK,), mmap)
+    terms = load("code_terms", "float32", (3, rows // GROUP))
+    squares = load("code_squares", "float32", (rows,)) if metric == "l2" else None
+    mean = load("code_mean", "float32", (dim,))
+    return CodedRows(metric, mean, codes, (terms[0], terms[1], terms[2]), squares, rows, count)
+
+
+def save_index(path: str | os.PathLike[str], state: Snapshot, next_id: int, coder: Coder) -> None:
     """Write the live rows of `state`; see `fastembed.Index.save`."""
     check_target(path, _KIND)
     positions = state.positions
@@ -56,19 +107,24 @@ def save_index(path: str | os.PathLike[str], state: Snapshot, next_id: int, metr
         "vectors": Rows((count, dim), np.dtype(np.float32), read),
         "norms": state.norms if positions is None else state.norms[positions],
         "ids": Text(ids.tolist()) if is_str_ids(ids) else ids,
+        **_coded_files(state),
     }
-    write_store(path, _KIND, files, {"n_rows": count, "dim": dim, "next_id": next_id, "metric": metric})
+    entries = {"n_rows": count, "dim": dim, "next_id": next_id, "metric": coder.metric, "accelerate": coder.mode}
+    write_store(path, _KIND, files, entries)
 
 
-def load_index(path: str | os.PathLike[str], mmap: bool, verify: bool) -> tuple[Snapshot, int, str]:
-    """Return state, next id and metric of the index saved at `path`; see `fastembed.Index.load`."""
+def load_index(path: str | os.PathLike[str], mmap: bool, verify: bool) -> tuple[Snapshot, int, Coder]:
+    """Return state, next id and coder of the index saved at `path`; see `fastembed.Index.load`."""
 
-    def load(directory: str, metadata: dict[str, Any]) -> tuple[Snapshot, int, str]:
+    def load(directory: str, metadata: dict[str, Any]) -> tuple[Snapshot, int, Coder]:
         count, dim, files = metadata["n_rows"], metadata["dim"], metadata["files"]
         name = os.path.join(directory, METADATA)
         metric = metadata["metric"]
         if metric not in METRICS:
             raise ValueError(f"{name}: unknown metric {metric!r}, wanted one of {METRICS}")
+        mode = metadata.get("accelerate", "none")
+        if mode not in ACCELERATE:
+            raise ValueError(f"{name}: unknown accelerate {mode!r}, wanted one of {ACCELERATE}")
         vectors = load_array(directory, files["vectors"], "float32", (count, dim), mmap=mmap, verify=verify)
         norms = load_array(directory, files["norms"], "float32", (count,), mmap=False, verify=verify)
         if files["ids"]["name"].endswith(".txt"):
@@ -77,6 +133,8 @@ def load_index(path: str | os.PathLike[str], mmap: bool, verify: bool) -> tuple[
         else:
             ids = as_ids("ids", load_array(directory, files["ids"], "int64", (count,), mmap=False, verify=verify))
         check_distinct("ids", ids)
-        return make(np.asarray(vectors), norms, ids), metadata["next_id"], metric
+        state = make(np.asarray(vectors), norms, ids)
+        state.coded = _load_coded(directory, files, metric, count, dim, mmap, verify)
+        return state, metadata["next_id"], Coder(metric, mode)
 
     return load_whole(path, _KIND, load)

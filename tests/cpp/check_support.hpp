@@ -77,6 +77,8 @@ void check_add_rows(const KernelTable& table, Report& report);
 
 /// search_check.cpp.
 void check_search(const KernelTable& table, Report& report);
+/// Kernels over codes (codes_check.cpp).
+void check_codes(const KernelTable& table, Report& report);
 
 /// text_check.cpp.
 void check_token_edges(const KernelTable& table, Report& report);

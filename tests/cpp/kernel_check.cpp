@@ -421,7 +421,14 @@ void check_that_all_are_checked(Report& report) {
                                          "scan_rows_f32",
                                          "squared_norms_f32",
                                          "exact_dot_f32",
-                                         "exact_squared_distance_f32"};
+                                         "exact_squared_distance_f32",
+                                         "kth_greatest_f32",
+                                         "turn_columns_f32",
+                                         "code_rows_u8",
+                                         "code_query_limit",
+                                         "pack_code_panel",
+                                         "scan_codes",
+                                         "scan_code_rows"};
 #define FASTEMBED_IS_CHECKED(kernel, result, parameters) \
   report.expect(std::find(checked.begin(), checked.end(), #kernel) != checked.end(), #kernel " has no check");
   FASTEMBED_KERNELS(FASTEMBED_IS_CHECKED)
@@ -449,6 +456,7 @@ int main() {
     check_token_edges(table, report);
     check_add_rows(table, report);
     check_search(table, report);
+    check_codes(table, report);
     const bool bfloat16 = name == "avx512bf16" || name == "amx";
     check_tiles(table, report, bfloat16);
     check_cbow_tiles(table, report, bfloat16);

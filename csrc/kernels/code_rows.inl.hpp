@@ -1,0 +1,193 @@
+// Rows to codes: centered, turned by a Hadamard matrix with random signs, rounded to 8 bits with a scale a group.
+// Sixteen rows at a time, side by side, so that every step is the same for all lanes.
+#pragma once
+
+#include "kernels/tile_product.inl.hpp"
+
+namespace fastembed {
+namespace {
+
+constexpr std::size_t kCodeLanes = Vec::kLanes;
+constexpr std::size_t kCodeRegs = kCodeRows / kCodeLanes;
+
+// The Hadamard transform of kRadix registers, in place.
+template <std::size_t kRadix>
+[[gnu::always_inline]] inline void hadamard(Vec::Reg (&x)[kRadix]) noexcept {
+#pragma GCC unroll 4
+  for (std::size_t half = 1; half < kRadix; half *= 2) {
+#pragma GCC unroll 16
+    for (std::size_t i = 0; i < kRadix; ++i) {
+      if ((i & half) != 0) continue;
+      const Vec::Reg a = x[i], b = x[i + half];
+      x[i] = Vec::add(a, b);
+      x[i + half] = Vec::sub(a, b);
+    }
+  }
+}
+
+// The levels step, 2 * step .. kRadix / 2 * step of the transform of `count` elements; `prepare(i, x)` is what happens
+// to element i first.
+template <std::size_t kRadix, class Prepare>
+[[gnu::always_inline]] inline void hadamard_pass(float* columns, std::size_t count, std::size_t step,
+                                                 const Prepare& prepare) noexcept {
+  for (std::size_t begin = 0; begin < count; begin += kRadix * step) {
+    for (std::size_t i = begin; i < begin + step; ++i) {
+      for (std::size_t g = 0; g < kCodeRegs; ++g) {
+        float* const at = columns + i * kCodeRows + g * kCodeLanes;
+        Vec::Reg x[kRadix];
+#pragma GCC unroll 16
+        for (std::size_t r = 0; r < kRadix; ++r) {
+          x[r] = prepare(i + r * step, Vec::load(at + r * step * kCodeRows));
+        }
+        hadamard(x);
+#pragma GCC unroll 16
+        for (std::size_t r = 0; r < kRadix; ++r) Vec::store(at + r * step * kCodeRows, x[r]);
+      }
+    }
+  }
+}
+
+// Takes the mean off, unless it is null, and turns `count` elements.
+[[gnu::always_inline]] inline void turn_window(float* columns, const float* mean, const float* signs,
+                                               std::size_t count) noexcept {
+  const auto keep = [](std::size_t, Vec::Reg x) { return x; };
+  const auto sign = [signs](std::size_t i, Vec::Reg x) { return Vec::mul(x, Vec::broadcast(signs[i])); };
+  const auto center = [mean, sign](std::size_t i, Vec::Reg x) { return sign(i, Vec::sub(x, Vec::broadcast(mean[i]))); };
+  const auto first = [&](auto radix) {
+    if (mean == nullptr) {
+      hadamard_pass<decltype(radix)::value>(columns, count, 1, sign);
+    } else {
+      hadamard_pass<decltype(radix)::value>(columns, count, 1, center);
+    }
+  };
+  std::size_t step = 1;
+  if (count >= 8) {
+    first(Count<8>{});
+    for (step = 8; 8 * step <= count; step *= 8) hadamard_pass<8>(columns, count, step, keep);
+  } else {
+    first(Count<1>{});
+  }
+  if (4 * step <= count) {
+    hadamard_pass<4>(columns, count, step, keep);
+  } else if (2 * step <= count) {
+    hadamard_pass<2>(columns, count, step, keep);
+  }
+}
+
+void turn_columns_f32(const CodeColumns& step) noexcept {
+  turn_window(step.columns, step.mean, step.signs, step.window);
+  if (step.window == step.depth) return;
+  if (step.mean != nullptr) {
+    for (std::size_t i = step.window; i < step.depth; ++i) {
+      for (std::size_t j = 0; j < kCodeRows; ++j) step.columns[i * kCodeRows + j] -= step.mean[i];
+    }
+  }
+  const std::size_t first = step.depth - step.window;
+  turn_window(step.columns + first * kCodeRows, nullptr, step.signs + step.window, step.window);
+}
+
+// The group's scale from the greatest |element| of its rows.
+[[gnu::always_inline]] inline float code_scale(const float* greatest) noexcept {
+  float most = 0;
+  for (std::size_t j = 0; j < kCodeGroup; ++j) most = greatest[j] > most ? greatest[j] : most;
+  if (most == 0) return 1;
+  return most >= 0x1p-60F && most <= 0x1p60F ? 127.0F / most : 0.0F;
+}
+
+// The greatest of each group.
+[[gnu::always_inline]] inline void greatest_of_groups(const float* values, float* out) noexcept {
+  for (std::size_t g = 0; g < kCodeRows / kCodeGroup; ++g) {
+    out[g] = 0;
+    for (std::size_t j = g * kCodeGroup; j < (g + 1) * kCodeGroup; ++j)
+      out[g] = values[j] > out[g] ? values[j] : out[g];
+  }
+}
+
+// Sums over the depth, a lane a row.
+struct CodeSums {
+  Vec::Reg lengths[kCodeRegs];
+  Vec::Reg errors[kCodeRegs];
+};
+
+// Elements begin .. begin + count - 1 of the rows of register g, as many as it has lanes at most.
+[[gnu::always_inline]] inline void code_block(const CodeRows& step, std::size_t begin, std::size_t count, std::size_t g,
+                                              Vec::Reg scale, CodeSums& sums) noexcept {
+  const Vec::Reg rounder = Vec::broadcast(12582912.0F);  // 1.5 * 2^23: adding it rounds to an integer
+  Vec::Reg block[kCodeLanes];
+  for (std::size_t i = 0; i < kCodeLanes; ++i) {
+    block[i] = Vec::zero();
+    if (i >= count) continue;
+    const Vec::Reg scaled = Vec::mul(Vec::load(step.columns + (begin + i) * kCodeRows + g * kCodeLanes), scale);
+    const Vec::Reg code = Vec::sub(Vec::add(scaled, rounder), rounder);
+    const Vec::Reg error = Vec::sub(scaled, code);
+    sums.lengths[g] = Vec::fma(code, code, sums.lengths[g]);
+    sums.errors[g] = Vec::fma(error, error, sums.errors[g]);
+    block[i] = code;
+  }
+  Vec::transpose(block);
+  const std::size_t left = step.code_stride - begin;
+  for (std::size_t j = 0; j < kCodeLanes; ++j) {
+    float codes[kCodeLanes];
+    Vec::store(codes, block[j]);
+    std::uint8_t bytes[kCodeLanes];
+    for (std::size_t i = 0; i < kCodeLanes; ++i) {
+      bytes[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(codes[i]) + kCodeZero);
+    }
+    std::uint8_t* const to = step.codes + (g * kCodeLanes + j) * step.code_stride + begin;
+    if (left >= kCodeLanes) {
+      __builtin_memcpy(to, bytes, kCodeLanes);
+    } else {
+      for (std::size_t i = 0; i < left; ++i) to[i] = bytes[i];
+    }
+  }
+}
+
+// The scales of both groups and the squares of the rows.
+[[gnu::always_inline]] inline void find_code_scales(const CodeRows& step, float* row_scales) noexcept {
+  Vec::Reg most[kCodeRegs], least[kCodeRegs], squares[kCodeRegs];
+  for (std::size_t g = 0; g < kCodeRegs; ++g) most[g] = least[g] = squares[g] = Vec::zero();
+  for (std::size_t i = 0; i < step.depth; ++i) {
+    for (std::size_t g = 0; g < kCodeRegs; ++g) {
+      const Vec::Reg x = Vec::load(step.columns + i * kCodeRows + g * kCodeLanes);
+      most[g] = Vec::max(most[g], x);
+      least[g] = Vec::max(least[g], Vec::sub(Vec::zero(), x));
+      squares[g] = Vec::fma(x, x, squares[g]);
+    }
+  }
+  float greatest[kCodeRows];
+  for (std::size_t g = 0; g < kCodeRegs; ++g) {
+    Vec::store(greatest + g * kCodeLanes, Vec::max(most[g], least[g]));
+    Vec::store(step.squares + g * kCodeLanes, squares[g]);
+  }
+  for (std::size_t g = 0; g < kCodeRows / kCodeGroup; ++g) {
+    step.scales[g] = code_scale(greatest + g * kCodeGroup);
+    for (std::size_t j = 0; j < kCodeGroup; ++j) row_scales[g * kCodeGroup + j] = step.scales[g];
+  }
+}
+
+void code_rows_u8(const CodeRows& step) noexcept {
+  float scales[kCodeRows], lengths[kCodeRows], errors[kCodeRows];
+  find_code_scales(step, scales);
+  CodeSums sums;
+  for (std::size_t g = 0; g < kCodeRegs; ++g) sums.lengths[g] = sums.errors[g] = Vec::zero();
+  for (std::size_t begin = 0; begin < step.code_stride; begin += kCodeLanes) {
+    const std::size_t left = begin < step.depth ? step.depth - begin : 0;
+    for (std::size_t g = 0; g < kCodeRegs; ++g) {
+      const Vec::Reg scale = Vec::load(scales + g * kCodeLanes);
+      if (left >= kCodeLanes) {
+        code_block(step, begin, kCodeLanes, g, scale, sums);
+      } else {
+        code_block(step, begin, left, g, scale, sums);
+      }
+    }
+  }
+  for (std::size_t g = 0; g < kCodeRegs; ++g) {
+    Vec::store(lengths + g * kCodeLanes, sums.lengths[g]);
+    Vec::store(errors + g * kCodeLanes, sums.errors[g]);
+  }
+  greatest_of_groups(lengths, step.lengths);
+  greatest_of_groups(errors, step.errors);
+}
+
+}  // namespace
+}  // namespace fastembed

@@ -1,0 +1,199 @@
+// Rows of codes against a panel of integer queries: exact products in int32 and a comparison with thresholds that keeps
+// the few that reach them. What multiplies is a parameter: pairs of int16 here, bytes in vnni_product.inl.hpp.
+#pragma once
+
+#include "kernels/prefetch.inl.hpp"
+
+namespace fastembed {
+namespace {
+
+constexpr float kCodeLimit = 0x1p30F;  // that thresholds are brought to; greater than any product
+
+// Products of pairs of int16: codes are widened, a strip of rows at a time, on the way.
+struct PairProduct {
+  static constexpr std::int32_t kQueryLimit = 4095;
+  static constexpr std::size_t kChunk = 256;  // of the depth, widened at once
+  static constexpr std::size_t kRows = CodeLanes::kRows;
+  using Reg = CodeLanes::Reg;
+
+  // Element i of query j is at panel[(i / 2) * 2 * width + 2 * j + i % 2].
+  static void pack(const CodePanel& step) noexcept {
+    auto* const out = static_cast<std::int16_t*>(step.panel);
+    for (std::size_t j = 0; j < step.width; ++j) {
+      const std::int16_t* const query = step.queries + j * step.depth;
+      for (std::size_t i = 0; i < step.depth; ++i) {
+        out[(i / 2 * step.width + j) * 2 + i % 2] = j < step.count ? query[i] : std::int16_t{0};
+      }
+      step.corrections[j] = 0;
+    }
+  }
+
+  // One query: its elements in order.
+  static void pack_single(const CodePanel& step) noexcept {
+    auto* const out = static_cast<std::int16_t*>(step.panel);
+    for (std::size_t i = 0; i < step.depth; ++i) out[i] = step.queries[i];
+    step.corrections[0] = 0;
+  }
+
+  static void widen(const std::uint8_t* codes, std::size_t count, std::int16_t* out) noexcept {
+    for (std::size_t i = 0; i < count; ++i) out[i] = static_cast<std::int16_t>(codes[i] - kCodeZero);
+  }
+
+  template <std::size_t kStrip, std::size_t kColumns>
+  [[gnu::always_inline]] static void multiply(Reg (&sums)[kStrip * kColumns], const std::uint8_t* rows,
+                                              std::size_t row_stride, const void* panel, std::size_t first_query,
+                                              std::size_t width, std::size_t depth, Prefetch& prefetch) noexcept {
+    const std::int16_t* queries = static_cast<const std::int16_t*>(panel) + 2 * first_query;
+    std::int16_t wide[kStrip * kChunk];
+    for (std::size_t begin = 0; begin < depth; begin += kChunk) {
+      const std::size_t count = depth - begin < kChunk ? depth - begin : kChunk;
+      for (std::size_t r = 0; r < kStrip; ++r) widen(rows + r * row_stride + begin, count, wide + r * kChunk);
+      for (std::size_t i = 0; i < count; i += 2, queries += 2 * width) {
+        if (i % 32 == 0) prefetch.turn();
+        Reg columns[kColumns];
+        for (std::size_t c = 0; c < kColumns; ++c) {
+          columns[c] = CodeLanes::load_pairs(queries + c * 2 * static_cast<std::size_t>(Vec::kLanes));
+        }
+        for (std::size_t r = 0; r < kStrip; ++r) {
+          const Reg row = CodeLanes::broadcast_pair(wide + r * kChunk + i);
+          for (std::size_t c = 0; c < kColumns; ++c) {
+            sums[r * kColumns + c] = CodeLanes::add_products(sums[r * kColumns + c], row, columns[c]);
+          }
+        }
+      }
+    }
+  }
+  static constexpr std::size_t kPrefetchDepth = 32;  // of the depth between two prefetches
+
+  static std::uint32_t dot(const std::uint8_t* row, const void* panel, std::size_t depth) noexcept {
+    const auto* const query = static_cast<const std::int16_t*>(panel);
+    std::uint32_t sum = 0;
+    for (std::size_t i = 0; i < depth; ++i) {
+      sum += static_cast<std::uint32_t>(static_cast<std::int16_t>(row[i] - kCodeZero) * query[i]);
+    }
+    return sum;
+  }
+  static void scan_rows(const std::uint8_t* rows, std::size_t row_stride, std::size_t count, std::size_t depth,
+                        const void* panel, std::int32_t correction, std::int32_t* products) noexcept {
+    for (std::size_t r = 0; r < count; ++r) {
+      const std::uint32_t sum = dot(rows + r * row_stride, panel, depth) + static_cast<std::uint32_t>(correction);
+      products[r] = static_cast<std::int32_t>(sum);
+    }
+  }
+};
+
+// Thresholds of one group of rows for a register of queries, before they are rounded down.
+[[gnu::always_inline]] inline Vec::Reg code_thresholds(const CodeScan& scan, std::size_t group,
+                                                       std::size_t query) noexcept {
+  const Vec::Reg slack = Vec::fma(Vec::load(scan.slopes + query), Vec::broadcast(scan.lengths[group]),
+                                  Vec::mul(Vec::load(scan.weights + query), Vec::broadcast(scan.errors[group])));
+  return Vec::sub(Vec::mul(Vec::load(scan.keys + query), Vec::broadcast(scan.scales[group])), slack);
+}
+
+[[gnu::always_inline]] inline CodeHit* add_code_hits(std::uint32_t reached, CodeLanes::Reg sums, std::size_t row,
+                                                     std::size_t query, CodeHit* hits) noexcept {
+  std::int32_t products[Vec::kLanes];
+  CodeLanes::store(products, sums);
+  for (; reached != 0; reached &= reached - 1) {
+    const auto lane = static_cast<std::uint32_t>(__builtin_ctz(reached));
+    *hits++ = {static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(query) + lane, products[lane]};
+  }
+  return hits;
+}
+
+template <std::size_t kStrip, std::size_t kColumns>
+[[gnu::always_inline]] inline CodeHit* keep_code_hits(const CodeLanes::Reg (&sums)[kStrip * kColumns],
+                                                      const CodeScan& scan, std::size_t first_row,
+                                                      std::size_t first_query, CodeHit* hits) noexcept {
+#pragma GCC unroll 2
+  for (std::size_t c = 0; c < kColumns; ++c) {
+    const std::size_t query = first_query + c * static_cast<std::size_t>(Vec::kLanes);
+    const Vec::Reg wanted = code_thresholds(scan, first_row / kCodeGroup, query);
+    if (scan.row_terms == nullptr) {
+      const CodeLanes::Reg least = CodeLanes::floor_within(wanted, kCodeLimit);
+      CodeLanes::Reg greatest = sums[c];
+#pragma GCC unroll 8
+      for (std::size_t r = 1; r < kStrip; ++r) greatest = CodeLanes::max(greatest, sums[r * kColumns + c]);
+      if (CodeLanes::at_least(greatest, least) == 0) [[likely]]
+        continue;
+#pragma GCC unroll 8
+      for (std::size_t r = 0; r < kStrip; ++r) {
+        const std::uint32_t reached = CodeLanes::at_least(sums[r * kColumns + c], least);
+        if (reached != 0) hits = add_code_hits(reached, sums[r * kColumns + c], first_row + r, query, hits);
+      }
+    } else {
+      const Vec::Reg unit = Vec::load(scan.units + query);
+#pragma GCC unroll 8
+      for (std::size_t r = 0; r < kStrip; ++r) {
+        const Vec::Reg term = Vec::broadcast(scan.row_terms[first_row + r]);
+        const CodeLanes::Reg least = CodeLanes::floor_within(Vec::fma(term, unit, wanted), kCodeLimit);
+        const std::uint32_t reached = CodeLanes::at_least(sums[r * kColumns + c], least);
+        if (reached != 0) [[unlikely]]
+          hits = add_code_hits(reached, sums[r * kColumns + c], first_row + r, query, hits);
+      }
+    }
+  }
+  return hits;
+}
+
+template <class Product, std::size_t kColumns>
+[[gnu::always_inline]] inline CodeHit* scan_code_columns(const CodeScan& scan, std::size_t first_query,
+                                                         std::size_t strips, Prefetch& prefetch,
+                                                         CodeHit* hits) noexcept {
+  constexpr std::size_t kStrip = Product::kRows;
+  static_assert(kCodeGroup % kStrip == 0);
+  const std::size_t lines = (static_cast<std::size_t>(prefetch.end - prefetch.next) / 64 + strips - 1) / strips;
+  const std::size_t turns = (scan.depth + Product::kPrefetchDepth - 1) / Product::kPrefetchDepth;
+  prefetch.lines_a_turn = (lines + turns - 1) / turns;
+  for (std::size_t row = 0; row < scan.row_count; row += kStrip) {
+    CodeLanes::Reg sums[kStrip * kColumns];
+#pragma GCC unroll 32
+    for (std::size_t i = 0; i < kStrip * kColumns; ++i) {
+      sums[i] = CodeLanes::load(scan.corrections + first_query + i % kColumns * static_cast<std::size_t>(Vec::kLanes));
+    }
+    Product::template multiply<kStrip, kColumns>(sums, scan.rows + row * scan.row_stride, scan.row_stride, scan.panel,
+                                                 first_query, scan.width, scan.depth, prefetch);
+    hits = keep_code_hits<kStrip, kColumns>(sums, scan, row, first_query, hits);
+  }
+  return hits;
+}
+
+template <class Product>
+std::uint32_t scan_codes(const CodeScan& scan) noexcept {
+  constexpr std::size_t kWide = kScanColumns * Vec::kLanes;
+  CodeHit* hits = scan.hits;
+  Prefetch prefetch{scan.prefetch, scan.prefetch + std::size_t{64} * scan.prefetch_lines, 0};
+  const std::size_t strips = scan.row_count / Product::kRows;
+  if (strips == 0 || scan.depth == 0) return 0;
+  std::size_t query = 0;
+  for (; query + kWide <= scan.width; query += kWide) {
+    hits = scan_code_columns<Product, kScanColumns>(scan, query, strips * (scan.width / kWide), prefetch, hits);
+  }
+  for (; query < scan.width; query += Vec::kLanes) {
+    hits = scan_code_columns<Product, 1>(scan, query, strips, prefetch, hits);
+  }
+  return static_cast<std::uint32_t>(hits - scan.hits);
+}
+
+template <class Product>
+std::int32_t code_query_limit() noexcept {
+  return Product::kQueryLimit;
+}
+
+template <class Product>
+void pack_code_panel(const CodePanel& step) noexcept {
+  if (step.width == 1) {
+    Product::pack_single(step);
+  } else {
+    Product::pack(step);
+  }
+}
+
+template <class Product>
+void scan_code_rows(const std::uint8_t* rows, std::size_t row_stride, std::size_t count, std::size_t depth,
+                    const void* panel, std::int32_t correction, std::int32_t* products) noexcept {
+  Product::scan_rows(rows, row_stride, count, depth, panel, correction, products);
+}
+
+}  // namespace
+}  // namespace fastembed

@@ -1,0 +1,102 @@
+// Products of codes with queries of int8 by the dot product of four bytes (AVX-512 VNNI): codes are its unsigned side,
+// so that their zero is taken off again, once a query: sum (c + 128) q = sum c q + 128 sum q.
+#pragma once
+
+#include "kernels/scan_codes.inl.hpp"
+
+namespace fastembed {
+namespace {
+
+struct ByteProduct {
+  static constexpr std::int32_t kQueryLimit = 127;
+  static constexpr std::size_t kRows = 8;
+  static constexpr std::size_t kPrefetchDepth = 32;
+  using Reg = __m512i;
+
+  // Element i of query j is at panel[(i / 4) * 4 * width + 4 * j + i % 4].
+  static void pack(const CodePanel& step) noexcept {
+    auto* const out = static_cast<std::int8_t*>(step.panel);
+    for (std::size_t j = 0; j < step.width; ++j) {
+      const std::int16_t* const query = step.queries + j * step.depth;
+      std::int32_t sum = 0;
+      for (std::size_t i = 0; i < step.depth; ++i) {
+        const std::int16_t element = j < step.count ? query[i] : std::int16_t{0};
+        out[(i / 4 * step.width + j) * 4 + i % 4] = static_cast<std::int8_t>(element);
+        sum += element;
+      }
+      step.corrections[j] = -kCodeZero * sum;
+    }
+  }
+
+  template <std::size_t kStrip, std::size_t kColumns>
+  [[gnu::always_inline]] static void step(Reg (&sums)[kStrip * kColumns], const std::uint8_t* rows,
+                                          std::size_t row_stride, const std::int8_t* panel) noexcept {
+    Reg columns[kColumns];
+#pragma GCC unroll 2
+    for (std::size_t c = 0; c < kColumns; ++c) columns[c] = _mm512_loadu_si512(panel + c * 64);
+#pragma GCC unroll 16
+    for (std::size_t r = 0; r < kStrip; ++r) {
+      std::int32_t four;
+      __builtin_memcpy(&four, rows + r * row_stride, sizeof(four));
+      const Reg row = _mm512_set1_epi32(four);
+#pragma GCC unroll 2
+      for (std::size_t c = 0; c < kColumns; ++c) {
+        sums[r * kColumns + c] = _mm512_dpbusd_epi32(sums[r * kColumns + c], row, columns[c]);
+      }
+    }
+  }
+
+  template <std::size_t kStrip, std::size_t kColumns>
+  [[gnu::always_inline]] static void multiply(Reg (&sums)[kStrip * kColumns], const std::uint8_t* rows,
+                                              std::size_t row_stride, const void* panel, std::size_t first_query,
+                                              std::size_t width, std::size_t depth, Prefetch& prefetch) noexcept {
+    const auto* queries = static_cast<const std::int8_t*>(panel) + 4 * first_query;
+    std::size_t i = 0;
+    for (; i + kPrefetchDepth <= depth; i += kPrefetchDepth) {
+      prefetch.turn();
+#pragma GCC unroll 8
+      for (std::size_t at = 0; at < kPrefetchDepth; at += 4, queries += 4 * width) {
+        step<kStrip, kColumns>(sums, rows + i + at, row_stride, queries);
+      }
+    }
+    for (; i < depth; i += 4, queries += 4 * width) step<kStrip, kColumns>(sums, rows + i, row_stride, queries);
+  }
+
+  // One query in two digits, high and low: q = 256 high + low, low in -128 .. 127. First all of the high ones, padded
+  // with zeros to a multiple of 64 (so that what is read behind a row counts for nothing), then the low ones.
+  static void pack_single(const CodePanel& step) noexcept {
+    auto* const out = static_cast<std::int8_t*>(step.panel);
+    const std::size_t padded = (step.depth + 63) / 64 * 64;
+    std::uint32_t sum = 0;
+    for (std::size_t i = 0; i < padded; ++i) {
+      const std::int32_t element = i < step.depth ? step.queries[i] : 0;
+      const std::int32_t high = (element + 128) >> 8;
+      out[i] = static_cast<std::int8_t>(high);
+      out[padded + i] = static_cast<std::int8_t>(element - 256 * high);
+      sum += static_cast<std::uint32_t>(element);
+    }
+    step.corrections[0] = static_cast<std::int32_t>(0U - static_cast<std::uint32_t>(kCodeZero) * sum);
+  }
+
+  // kTogether rows side by side; from memory the processor's prefetchers know a single stream best.
+  static void scan_rows(const std::uint8_t* rows, std::size_t row_stride, std::size_t count, std::size_t depth,
+                        const void* panel, std::int32_t correction, std::int32_t* products) noexcept {
+    const auto* const high = static_cast<const std::int8_t*>(panel);
+    const std::size_t padded = (depth + 63) / 64 * 64;
+    for (std::size_t r = 0; r < count; ++r) {
+      const std::uint8_t* const row = rows + r * row_stride;
+      Reg highs = _mm512_setzero_si512(), lows = highs;
+      for (std::size_t i = 0; i < padded; i += 64) {
+        const Reg codes = _mm512_loadu_si512(row + i);
+        highs = _mm512_dpbusd_epi32(highs, codes, _mm512_loadu_si512(high + i));
+        lows = _mm512_dpbusd_epi32(lows, codes, _mm512_loadu_si512(high + padded + i));
+      }
+      const Reg both = _mm512_add_epi32(_mm512_slli_epi32(highs, 8), lows);
+      products[r] = static_cast<std::int32_t>(static_cast<std::uint32_t>(_mm512_reduce_add_epi32(both)) +
+                                              static_cast<std::uint32_t>(correction));
+    }
+  }
+};
+
+}  // namespace
+}  // namespace fastembed

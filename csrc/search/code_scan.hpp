@@ -1,0 +1,75 @@
+// A batch of queries against rows of codes: the queries as integers, the thresholds of their products, and the bounds
+// on keys that follow from a product.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "cpu/kernel_table.hpp"
+#include "search/bounds.hpp"
+#include "search/codes.hpp"
+#include "search/panels.hpp"
+#include "support/aligned_buffer.hpp"
+
+namespace fastembed::search {
+
+/// The greatest |element| of queries that are scanned singly, or in panels: what the tier takes, and int32 allows.
+[[nodiscard]] std::int32_t code_limit(const KernelTable& kernels, bool single, std::size_t depth) noexcept;
+
+/// A batch's queries, turned and rounded as the tier wants them, of the width of the batch's panels.
+class QueryCodes {
+ public:
+  QueryCodes(const KernelTable& kernels, const Request& request, const CodeSpace& space, const QueryBatch& batch);
+
+  /// Whether every query of the batch can be coded: a few odd ones (zeros, say) are not worth the trouble.
+  [[nodiscard]] bool usable() const noexcept { return usable_; }
+  [[nodiscard]] const void* panel(std::size_t p) const noexcept { return packed_.data() + p * panel_elements_; }
+  [[nodiscard]] const std::int32_t* corrections(std::size_t p) const noexcept {
+    return corrections_.data() + p * batch_.width();
+  }
+  [[nodiscard]] const float* slopes(std::size_t p) const noexcept { return slopes_.data() + p * batch_.width(); }
+  [[nodiscard]] const float* weights(std::size_t p) const noexcept { return weights_.data() + p * batch_.width(); }
+  [[nodiscard]] const float* units(std::size_t p) const noexcept { return units_.data() + p * batch_.width(); }
+  /// CodeScan::keys of a panel, from the thresholds of the batch.
+  void find_keys(std::size_t p, float* keys) const noexcept;
+  /// CodeScan::row_terms of a row of l2.
+  [[nodiscard]] float row_term(float square, float scale) const noexcept {
+    return static_cast<float>(0.5 * (1.0 - square_error_)) * square * scale;
+  }
+  /// Bounds on the key of a row from its product with a query; `group` is its group, `square` of l2 its square.
+  [[nodiscard]] KeyBounds key_bounds(std::size_t query, std::int32_t product, const CodesIn& at, std::size_t group,
+                                     float square) const noexcept;
+
+ private:
+  // What a query needs beside its panel, in float64. With D the product of codes, u, v, w the group's scale, length and
+  // error: |<query, row> - (center + D / (gain u))| <= slack + (slope v + weight w) / (gain u).
+  struct Terms {
+    double gain = 0;    // of the query in its codes
+    double center = 0;  // product with the space's center
+    double slack = 0;
+    double slope = 0;
+    double weight = 0;
+    double square = 0;    // l2: of the centered query
+    double distance = 0;  // l2: square / 2 less half of what QueryScale knows, for thresholds
+    double over = 1;      // a key is a product times this
+  };
+
+  bool code(std::size_t query, const float* column, std::int32_t limit, std::int16_t* codes);
+  void find_terms(std::size_t query, const Request& request, Terms& terms) const;
+
+  const QueryBatch& batch_;
+  const CodeSpace& space_;
+  Metric metric_;
+  bool usable_ = true;
+  double relative_;      // of |query| (|row| as centered): roundings of turning and centering
+  double absolute_ = 0;  // of |query|: roundings of what does not shrink with the centered row
+  double square_error_;  // relative, of squares in float32
+  std::size_t panel_elements_ = 0;
+  support::AlignedBuffer<std::int16_t> packed_;
+  std::vector<std::int32_t> corrections_;
+  std::vector<float> slopes_, weights_, units_;
+  std::vector<Terms> terms_;
+};
+
+}  // namespace fastembed::search

@@ -1,0 +1,187 @@
+#include "search/coded_blocks.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace fastembed::search {
+namespace {
+
+// Where making codes on the way is less than what they save: some 30 operations an element, against one for every 16
+// queries saved.
+constexpr std::size_t kLeastQueries = 64, kLeastRows = 8192;
+// Nanoseconds, of one worker: what a candidate costs (its bounds, its place in a list and, mostly, its definition), and
+// what a multiply-add of float32 takes longer than one of codes.
+constexpr double kHitCost = 80.0, kHitCostElement = 0.25, kSavedElement = 0.012;
+
+}  // namespace
+
+bool codes_on_the_way(const Request& request) noexcept {
+  return request.codes == nullptr && request.accelerate && request.queries.rows >= kLeastQueries &&
+         request.index.rows >= kLeastRows && request.index.depth <= kMostCodeDepth;
+}
+
+CodedBlocks::CodedBlocks(const KernelTable& kernels, const Request& request, const QueryBatch& batch, std::size_t k)
+    : kernels_(kernels), request_(request), batch_(batch), k_(static_cast<double>(k)) {
+  if (request.codes != nullptr) {
+    space_ = request.codes->space;
+    rows_ = request.codes->rows;
+  } else {
+    std::vector<float> mean(request.index.depth);
+    sample_mean(kernels, request.index, request.metric, mean.data());
+    own_space_.emplace(request.metric, request.index.depth, mean.data());
+    space_ = &*own_space_;
+    rows_ = request.index.rows / kCodeGroup * kCodeGroup;
+  }
+  queries_ = std::make_unique<QueryCodes>(kernels, request, *space_, batch);
+  if (!queries_->usable()) given_up_ = true;
+}
+
+std::unique_ptr<CodedBlocks::Room> CodedBlocks::make_room(std::size_t most_rows) const {
+  auto room = std::make_unique<Room>();
+  const std::size_t rows = (most_rows + kCodeRows - 1) / kCodeRows * kCodeRows;
+  const bool single = batch_.width() == 1;
+  room->code_hits.resize(single ? 0 : rows * batch_.width());
+  room->keys.resize(batch_.width());
+  if (request_.metric == Metric::kL2) room->row_terms.resize(rows);
+  if (single) room->products.resize(rows);
+  if (!on_the_way()) return room;
+  room->columns = support::AlignedBuffer<float>::uninitialised(kCodeRows * space_->depth());
+  room->codes = support::AlignedBuffer<std::uint8_t>(rows * stride() + kCodeSlack);
+  room->scales.resize(rows / kCodeGroup);
+  room->lengths.resize(rows / kCodeGroup);
+  room->errors.resize(rows / kCodeGroup);
+  if (request_.metric == Metric::kL2) room->squares.resize(rows);
+  return room;
+}
+
+void CodedBlocks::scan(const Run& run, Room& room, Collector& collector) {
+  CodesIn at;
+  if (on_the_way()) {
+    const CodesOut out{room.codes.data(), room.scales.data(), room.lengths.data(), room.errors.data(),
+                       room.squares.empty() ? nullptr : room.squares.data()};
+    code_rows(kernels_, *space_, request_.index, run.first, run.count, run.norms, room.columns.data(), out);
+    at = {out.codes, out.scales, out.lengths, out.errors, out.squares};
+  } else {
+    at = request_.codes->at.from(run.first, stride());
+  }
+  if (!room.row_terms.empty()) {
+    for (std::size_t r = 0; r < run.count; ++r) {
+      room.row_terms[r] = queries_->row_term(at.squares[r], at.scales[r / kCodeGroup]);
+    }
+  }
+  for (std::size_t begin = 0; begin < run.count;) {
+    const std::size_t count = std::min(run.count - begin, room.ramp);
+    if (batch_.width() == 1) {
+      scan_singles(run, at, room, collector);
+      begin = run.count;
+      room.met += run.count;
+    } else {
+      scan_panels(run, at, begin, count, room, collector);
+      begin += count;
+      room.met += count;
+    }
+    if (room.ramp < run.count) room.ramp *= 2;
+    if (room.met >= 2 * room.marked && room.met >= 1024) reconsider(room);
+  }
+}
+
+void CodedBlocks::scan_panels(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
+                              Collector& collector) const {
+  const CodesIn from = at.from(begin, stride());
+  const std::size_t panels = batch_.panels(), width = batch_.width();
+  const std::size_t lines = begin == 0 ? run.ahead_bytes / 64 : 0;
+  for (std::size_t p = 0; p < panels; ++p) {
+    queries_->find_keys(p, room.keys.data());
+    const std::size_t line = lines * p / panels, end_line = lines * (p + 1) / panels;
+    const CodeScan scan{from.codes,
+                        stride(),
+                        queries_->panel(p),
+                        queries_->corrections(p),
+                        from.scales,
+                        from.lengths,
+                        from.errors,
+                        room.row_terms.empty() ? nullptr : room.row_terms.data() + begin,
+                        room.keys.data(),
+                        queries_->slopes(p),
+                        queries_->weights(p),
+                        queries_->units(p),
+                        room.code_hits.data(),
+                        lines == 0 ? nullptr : run.ahead + line * 64,
+                        static_cast<std::uint32_t>(end_line - line),
+                        static_cast<std::uint32_t>(count),
+                        static_cast<std::uint32_t>(stride()),
+                        static_cast<std::uint32_t>(width)};
+    const std::uint32_t hits = kernels_.scan_codes(scan);
+    room.candidates.clear();
+    for (std::uint32_t h = 0; h < hits; ++h) {
+      const CodeHit& hit = room.code_hits[h];
+      add_candidate(run, at, begin + hit.row, p * width + hit.query, hit.product, room);
+    }
+    if (!room.candidates.empty()) collector.take(room.candidates);
+  }
+}
+
+// A few queries, each by itself: memory is the limit, so that two digits of the query cost nothing.
+void CodedBlocks::scan_singles(const Run& run, const CodesIn& at, Room& room, Collector& collector) const {
+  std::int32_t* const products = room.products.data();
+  for (std::size_t query = 0; query < batch_.size(); ++query) {
+    kernels_.scan_code_rows(at.codes, stride(), run.count, stride(), queries_->panel(query),
+                            *queries_->corrections(query), products);
+    const float slope = *queries_->slopes(query), weight = *queries_->weights(query), unit = *queries_->units(query);
+    queries_->find_keys(query, room.keys.data());
+    for (std::size_t g = 0; g < run.count / kCodeGroup; ++g) {
+      const std::int32_t* const group = products + g * kCodeGroup;
+      std::int32_t greatest = group[0];
+      for (std::size_t r = 1; r < kCodeGroup; ++r) greatest = std::max(greatest, group[r]);
+      const float slack = slope * at.lengths[g] + weight * at.errors[g];
+      float wanted = room.keys[0] * at.scales[g] - slack;
+      if (!room.row_terms.empty()) {
+        const float* const terms = room.row_terms.data() + g * kCodeGroup;
+        wanted += unit * *std::min_element(terms, terms + kCodeGroup);
+      }
+      // As floats products may be rounded down; `wanted` is raised as little by its own roundings.
+      const auto reaches = [wanted](std::int32_t product) {
+        return static_cast<float>(product) * (product > 0 ? 1.0F + 0x1p-22F : 1.0F - 0x1p-22F) >= wanted;
+      };
+      if (!reaches(greatest)) continue;
+      room.candidates.clear();
+      for (std::size_t r = 0; r < kCodeGroup; ++r) {
+        if (reaches(group[r])) add_candidate(run, at, g * kCodeGroup + r, query, group[r], room);
+      }
+      if (room.candidates.empty()) continue;
+      collector.take(room.candidates);
+      queries_->find_keys(query, room.keys.data());
+    }
+  }
+}
+
+void CodedBlocks::add_candidate(const Run& run, const CodesIn& at, std::size_t r, std::size_t query,
+                                std::int32_t product, Room& room) const {
+  if (run.mask != nullptr && run.mask[r] == 0) return;
+  if (run.norms != nullptr && std::isnan(run.norms[r])) return;
+  const std::size_t row = run.first + r;
+  if (!request_.admits(batch_.first() + query, row)) return;
+  room.hits += 1;
+  const float square = at.squares == nullptr ? 0.0F : at.squares[r];
+  room.candidates.push_back(
+      {query, static_cast<std::int64_t>(row), queries_->key_bounds(query, product, at, r / kCodeGroup, square), true});
+}
+
+// Every time that the rows met have doubled: what the candidates still to come will cost, against what codes save.
+void CodedBlocks::reconsider(Room& room) {
+  const double queries = static_cast<double>(batch_.size()), depth = static_cast<double>(space_->depth());
+  const auto met = static_cast<double>(room.met);
+  const double rows = static_cast<double>(request_.index.rows) / request_.workers;
+  const double rate = room.hits / (queries * (met - static_cast<double>(room.marked)));
+  if (room.marked > 0 && rows > met) {
+    // Random order: as many in every doubling. Where the rate does not fall, it will stay.
+    const double later =
+        rate > 0.75 * room.rate ? room.hits * (rows - met) / (met / 2) : room.hits * std::log2(rows / met);
+    if (later * (kHitCost + depth * kHitCostElement) > queries * (rows - met) * depth * kSavedElement) given_up_ = true;
+  }
+  room.rate = rate;
+  room.hits = 0;
+  room.marked = room.met;
+}
+
+}  // namespace fastembed::search

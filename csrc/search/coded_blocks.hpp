@@ -1,0 +1,87 @@
+// The scan over codes: which searches use it, blocks of codes against a batch of queries, and when to give it up.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "cpu/kernel_table.hpp"
+#include "search/code_scan.hpp"
+#include "search/codes.hpp"
+#include "search/collector.hpp"
+#include "search/panels.hpp"
+#include "search/request.hpp"
+
+namespace fastembed::search {
+
+/// Whether a search without an index's codes is to code rows on the way.
+[[nodiscard]] bool codes_on_the_way(const Request& request) noexcept;
+
+class CodedBlocks {
+ public:
+  /// Of the index's codes, or, where it has none, of codes made on the way.
+  CodedBlocks(const KernelTable& kernels, const Request& request, const QueryBatch& batch, std::size_t k);
+
+  /// A run of whole groups of rows.
+  struct Run {
+    std::size_t first;
+    std::size_t count;
+    const std::uint8_t* mask;  // of these rows, zero where not admitted; or null
+    const float* norms;        // of these rows, NaN where they are not to be met; null: all are
+    const char* ahead;         // what will be wanted soon
+    std::size_t ahead_bytes;
+  };
+  /// One worker's memory.
+  struct Room;
+  [[nodiscard]] std::unique_ptr<Room> make_room(std::size_t most_rows) const;
+
+  [[nodiscard]] bool on_the_way() const noexcept { return own_space_.has_value(); }
+  /// Whether rows first .. first + count - 1 can be met by their codes, and this is thought to be worth it still.
+  [[nodiscard]] bool takes(std::size_t first, std::size_t count) const noexcept {
+    return first + count <= rows_ && count % kCodeGroup == 0 && !given_up_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::size_t stride() const noexcept { return space_->stride(); }
+  [[nodiscard]] const std::uint8_t* codes_of(std::size_t row) const noexcept {
+    return on_the_way() ? nullptr : request_.codes->at.codes + row * stride();
+  }
+  void scan(const Run& run, Room& room, Collector& collector);
+
+ private:
+  void scan_panels(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
+                   Collector& collector) const;
+  void scan_singles(const Run& run, const CodesIn& at, Room& room, Collector& collector) const;
+  void add_candidate(const Run& run, const CodesIn& at, std::size_t r, std::size_t query, std::int32_t product,
+                     Room& room) const;
+  void reconsider(Room& room);
+
+  const KernelTable& kernels_;
+  const Request& request_;
+  const QueryBatch& batch_;
+  std::optional<CodeSpace> own_space_;
+  const CodeSpace* space_ = nullptr;
+  std::unique_ptr<QueryCodes> queries_;
+  std::size_t rows_ = 0;
+  double k_;
+  std::atomic<bool> given_up_{false};
+};
+
+struct CodedBlocks::Room {
+  std::size_t ramp = 64;  // rows of the next piece: thresholds rise fast at first
+  std::size_t met = 0;    // rows so far, and where this was last reconsidered
+  std::size_t marked = 0;
+  double hits = 0;  // since then
+  double rate = 1;  // before that, a row and query
+  std::vector<CodeHit> code_hits;
+  std::vector<Candidate> candidates;
+  std::vector<float> keys, row_terms;
+  std::vector<std::int32_t> products;
+  // Codes made on the way.
+  support::AlignedBuffer<float> columns;
+  support::AlignedBuffer<std::uint8_t> codes;
+  std::vector<float> scales, lengths, errors, squares;
+};
+
+}  // namespace fastembed::search

@@ -1,0 +1,130 @@
+#include "search/codes.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "cpu/dispatch.hpp"
+#include "search/batches.hpp"
+#include "search/score.hpp"
+#include "support/float_environment.hpp"
+
+namespace fastembed::search {
+namespace {
+
+constexpr float kLeastNorm = 0x1p-60F, kGreatestNorm = 0x1p60F;
+constexpr std::size_t kSampleRows = 512;
+
+bool has_codable_norm(float norm) noexcept { return norm == 0.0F || (norm >= kLeastNorm && norm <= kGreatestNorm); }
+
+// Random bits that depend on nothing but the place (Steele, Lea, Flood: SplitMix64, 2014).
+std::uint64_t mixed(std::uint64_t place) noexcept {
+  std::uint64_t z = (place + 1) * 0x9e3779b97f4a7c15ULL;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+  return z ^ (z >> 31);
+}
+
+// Bounds that hold for whatever the rows are.
+void make_void(std::size_t group, const CodesOut& out) noexcept {
+  out.scales[group] = 0.0F;
+  out.lengths[group] = 0.0F;
+  out.errors[group] = std::numeric_limits<float>::infinity();
+}
+
+// Upper bounds on lengths and errors from sums of squares in float32.
+void find_terms(std::size_t depth, float length, float error, std::size_t group, const CodesOut& out) noexcept {
+  const auto terms = static_cast<double>(depth);
+  const double wide = 1.0 + (terms + 16.0) * 0x1p-24;
+  out.lengths[group] = static_cast<float>(std::sqrt(double{length}) * wide * (1.0 + 0x1p-22));
+  out.errors[group] =
+      static_cast<float>((std::sqrt(double{error}) * wide + std::sqrt(terms) * 0x1p-17) * (1.0 + 0x1p-22));
+  if (out.scales[group] == 0.0F) make_void(group, out);
+}
+
+}  // namespace
+
+CodeSpace::CodeSpace(Metric metric, std::size_t depth, const float* mean)
+    : metric_(metric), depth_(depth), window_(std::bit_floor(depth)), mean_(mean, mean + depth) {
+  const std::size_t windows = window_ == depth ? 1 : 2;
+  const float size = static_cast<float>(1.0 / std::sqrt(static_cast<double>(window_)));
+  for (std::size_t i = 0; i < windows * window_; ++i) signs_.push_back((mixed(i) & 1) != 0 ? -size : size);
+  // A window: the factor, its product, and a sum for every level.
+  const double roundings = static_cast<double>(windows) * (std::log2(static_cast<double>(window_)) + 2.0);
+  turn_error_ = roundings * 0x1p-24 * 1.001;
+}
+
+void CodeSpace::turn(const KernelTable& kernels, float* columns, bool centered) const noexcept {
+  kernels.turn_columns_f32({columns, centered ? mean_.data() : nullptr, signs_.data(),
+                            static_cast<std::uint32_t>(depth_), static_cast<std::uint32_t>(window_)});
+}
+
+void code_rows(const KernelTable& kernels, const CodeSpace& space, const Matrix& rows, std::size_t first,
+               std::size_t count, const float* norms, float* columns, const CodesOut& out) {
+  const bool is_cosine = space.metric() == Metric::kCosine;
+  const std::size_t stride = space.stride();
+  std::vector<std::uint8_t> rest;
+  for (std::size_t r = 0; r < count; r += kCodeRows) {
+    const std::size_t n = std::min<std::size_t>(kCodeRows, count - r);
+    float factors[kCodeRows] = {};
+    for (std::size_t j = 0; j < n; ++j) {
+      const float norm = norms[r + j];
+      if (has_codable_norm(norm)) factors[j] = is_cosine ? (norm == 0.0F ? 0.0F : 1.0F / norm) : 1.0F;
+    }
+    kernels.pack_panel_f32(rows.row(first + r), rows.stride, n, rows.depth, factors, kCodeRows, columns);
+    space.turn(kernels, columns, true);
+    const CodesOut to = out.from(r, stride);
+    float scales[2], lengths[2], errors[2], squares[kCodeRows];
+    const bool is_whole = n == kCodeRows;
+    if (!is_whole) rest.resize(kCodeRows * stride);
+    kernels.code_rows_u8({columns, is_whole ? to.codes : rest.data(), scales, lengths, errors, squares, stride,
+                          static_cast<std::uint32_t>(rows.depth), 0});
+    if (!is_whole) std::copy_n(rest.data(), n * stride, to.codes);
+    std::copy_n(scales, n / kCodeGroup, to.scales);
+    for (std::size_t g = 0; g < n / kCodeGroup; ++g) find_terms(rows.depth, lengths[g], errors[g], g, to);
+    if (to.squares != nullptr) std::copy_n(squares, n, to.squares);
+    for (std::size_t j = 0; j < n; ++j) {
+      if (!has_codable_norm(norms[r + j])) make_void(j / kCodeGroup, to);
+    }
+  }
+}
+
+void sample_mean(const KernelTable& kernels, const Matrix& rows, Metric metric, float* mean) {
+  std::vector<double> sums(rows.depth);
+  const std::size_t sampled = std::min(rows.rows, kSampleRows);
+  double counted = 0;
+  for (std::size_t s = 0; s < sampled; ++s) {
+    const float* const row = rows.row(s * rows.rows / sampled);
+    const double norm = exact_norm(kernels, row, rows.depth);
+    if (!(norm >= kLeastNorm && norm <= kGreatestNorm)) continue;
+    const double factor = metric == Metric::kCosine ? 1.0 / norm : 1.0;
+    for (std::size_t i = 0; i < rows.depth; ++i) sums[i] += row[i] * factor;
+    counted += 1;
+  }
+  for (std::size_t i = 0; i < rows.depth; ++i) mean[i] = counted == 0 ? 0.0F : static_cast<float>(sums[i] / counted);
+}
+
+void code_index(const CodeSpace& space, const Matrix& rows, std::size_t first, std::size_t count, const float* norms,
+                const CodesOut& out, int workers, const std::function<void()>& tick) {
+  const KernelTable& kernels = cpu::kernels();
+  constexpr std::size_t kStep = 64 * kCodeRows;
+  const support::DefaultFloatEnvironment environment;
+  Request pool;
+  pool.workers = workers;
+  pool.tick = tick;
+  const double operations = 8.0 * static_cast<double>(count * rows.depth);
+  std::atomic<std::size_t> next{0};
+  run(pool, useful_workers(pool, operations), operations, [&](int, const support::StopFlag& stop) {
+    auto columns = support::AlignedBuffer<float>::uninitialised(kCodeRows * rows.depth);
+    while (!stop.load(std::memory_order_relaxed)) {
+      const std::size_t begin = next.fetch_add(kStep, std::memory_order_relaxed);
+      if (begin >= count) return;
+      code_rows(kernels, space, rows, first + begin, std::min(kStep, count - begin), norms + begin, columns.data(),
+                out.from(begin, space.stride()));
+    }
+  });
+}
+
+}  // namespace fastembed::search

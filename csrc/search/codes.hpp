@@ -1,0 +1,85 @@
+// Rows as 8-bit codes: how they are made and how far a product of codes can be from that of the rows. The bounds are
+// derived in docs/exact-search.md; the scan over codes is in code_scan.hpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "cpu/kernel_table.hpp"
+#include "search/request.hpp"
+#include "support/aligned_buffer.hpp"
+
+namespace fastembed::search {
+
+/// The greatest dim that products of codes in int32 allow.
+constexpr std::size_t kMostCodeDepth = 65536;
+
+/// The space that rows are coded in: a center is taken off and what is left turned by an orthogonal matrix that depends
+/// on the dimension alone. For cosine, rows are brought to length 1 first.
+class CodeSpace {
+ public:
+  /// `mean` has depth floats.
+  CodeSpace(Metric metric, std::size_t depth, const float* mean);
+
+  [[nodiscard]] Metric metric() const noexcept { return metric_; }
+  [[nodiscard]] std::size_t depth() const noexcept { return depth_; }
+  /// Bytes from row to row.
+  [[nodiscard]] std::size_t stride() const noexcept {
+    return (depth_ + kCodePadding - 1) / kCodePadding * kCodePadding;
+  }
+  [[nodiscard]] const float* mean() const noexcept { return mean_.data(); }
+  /// Of vectors beside each other (CodeColumns), with or without taking the center off.
+  void turn(const KernelTable& kernels, float* columns, bool centered) const noexcept;
+
+  /// |computed - R v| <= turn_error() |v| for the turned vector.
+  [[nodiscard]] double turn_error() const noexcept { return turn_error_; }
+
+ private:
+  Metric metric_;
+  std::size_t depth_, window_;
+  std::vector<float> mean_, signs_;
+  double turn_error_;
+};
+
+/// Where codes of consecutive rows are, in whole groups of kCodeGroup; `squares` only for l2. Not owned.
+template <class Byte, class Float>
+struct CodesAt {
+  Byte* codes = nullptr;  // rows * stride, and kCodeSlack more
+  Float* scales = nullptr;
+  Float* lengths = nullptr;
+  Float* errors = nullptr;
+  Float* squares = nullptr;  // of the centered rows
+
+  /// Those of rows from `row` on, a multiple of kCodeGroup.
+  [[nodiscard]] CodesAt from(std::size_t row, std::size_t stride) const noexcept {
+    const std::size_t group = row / kCodeGroup;
+    return {codes + row * stride, scales + group, lengths + group, errors + group,
+            squares == nullptr ? nullptr : squares + row};
+  }
+};
+using CodesOut = CodesAt<std::uint8_t, float>;
+using CodesIn = CodesAt<const std::uint8_t, const float>;
+
+/// The codes that come with an index: of its first `rows` rows, a multiple of kCodeGroup.
+struct Codes {
+  const CodeSpace* space = nullptr;
+  CodesIn at;
+  std::size_t rows = 0;
+};
+
+/// Codes `count` rows from `first` on, a multiple of kCodeGroup; norms[i] is that of row first + i (any for dot and l2
+/// where it is between 2^-60 and 2^60). `columns` is room for kCodeRows * depth floats, 64-byte aligned. A group with a
+/// row of a norm that is not 0 and outside 2^-60 .. 2^60 gets codes that bound nothing.
+void code_rows(const KernelTable& kernels, const CodeSpace& space, const Matrix& rows, std::size_t first,
+               std::size_t count, const float* norms, float* columns, const CodesOut& out);
+
+/// The mean of a sample of the rows (for cosine, of their directions), into mean[0 .. depth - 1].
+void sample_mean(const KernelTable& kernels, const Matrix& rows, Metric metric, float* mean);
+
+/// Codes the first `count` rows, a multiple of kCodeGroup, by all workers.
+void code_index(const CodeSpace& space, const Matrix& rows, std::size_t first, std::size_t count, const float* norms,
+                const CodesOut& out, int workers, const std::function<void()>& tick);
+
+}  // namespace fastembed::search

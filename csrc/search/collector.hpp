@@ -1,0 +1,33 @@
+// What a scan hands over: rows that may be among the results of a query, and who takes them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "search/bounds.hpp"
+
+namespace fastembed::search {
+
+/// A row that may be among the results of a query: its product reached the threshold.
+struct Candidate {
+  std::size_t query;  // of the batch
+  std::int64_t row;
+  KeyBounds key;
+  bool rough;  // wide bounds: the definition will have to be asked
+};
+
+/// Takes a worker's candidates. One object a worker.
+class Collector {
+ public:
+  Collector() = default;
+  Collector(const Collector&) = delete;
+  Collector& operator=(const Collector&) = delete;
+  virtual ~Collector() = default;
+  virtual void take(std::span<const Candidate> candidates) = 0;
+  /// Rows that the scan cannot judge, to be met by the definition.
+  std::vector<std::int64_t> unscanned;
+};
+
+}  // namespace fastembed::search

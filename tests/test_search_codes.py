@@ -1,0 +1,181 @@
+"""Search over 8-bit codes finds what the definition says, whatever the data; how an `Index` keeps its codes."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastembed
+from fastembed import Index, _core
+from reference import search as reference
+from search_cases import HARD, METRICS, assert_same, hard, normal
+
+# Queries, rows, columns: sizes off every block.
+SIZES = [(1, 8, 1), (2, 17, 3), (3, 65, 33), (5, 257, 100), (17, 500, 64), (40, 1203, 48)]
+
+
+@functools.cache
+def solved(kind: str, metric: str, size: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Queries, index, and scores and rows of all of it in order."""
+    queries, index = hard(kind, *size, seed=sum(size))
+    return queries, index, *reference.topk(queries, index, len(index), metric)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", sorted(HARD))
+def test_coded_index_is_the_definition(kind: str, metric: str, every_isa: str) -> None:
+    for size in SIZES:
+        queries, vectors, scores, rows = solved(kind, metric, size)
+        index = Index(vectors, metric, accelerate="int8")
+        assert index.plan(1, len(queries)).scan == "int8"
+        for k in (1, 10, 100):
+            for workers in (1, 2):
+                assert_same(index.search(queries, k, workers=workers), (scores[:, :k], rows[:, :k]))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", sorted(HARD))
+def test_range_search_over_codes_is_the_definition(kind: str, metric: str, every_isa: str) -> None:
+    queries, vectors, scores, rows = solved(kind, metric, SIZES[-2])
+    finite = scores[np.isfinite(scores)]
+    if not finite.size:
+        return
+    index = Index(vectors, metric, accelerate="int8")
+    for threshold in np.quantile(finite, [0.01, 0.5, 0.99], method="nearest"):
+        found = index.range_search(queries, float(threshold))
+        for query in range(len(queries)):
+            within = scores[query] <= threshold if metric == "l2" else scores[query] >= threshold
+            begin, end = found.offsets[query : query + 2]
+            expected = scores[query][within], rows[query][within]
+            assert_same((found.scores[begin:end], found.ids[begin:end]), expected)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", ["normal", "near ties", "clusters, 1e-4", "common mean", "loud column", "zero rows"])
+def test_codes_made_on_the_way_change_nothing(kind: str, metric: str, every_isa: str) -> None:
+    queries, vectors = hard(kind, 70, 8203, 33, seed=5)
+    norms = _core.row_norms(vectors)
+    answers = []
+    for accelerate in (True, False):
+        scores, rows = np.empty((70, 10), dtype=np.float32), np.empty((70, 10), dtype=np.int64)
+        bad = _core.search_topk(queries, vectors, metric, scores, rows, norms=norms, workers=2, accelerate=accelerate)
+        assert bad == (-1, -1)
+        answers.append((scores, rows))
+    assert_same(*answers)
+    for query in (0, 1, 69):
+        expected = reference.topk(queries[query : query + 1], vectors, 10, metric)
+        assert_same((answers[0][0][query : query + 1], answers[0][1][query : query + 1]), expected)
+
+
+def test_bad_rows_are_found_on_the_way() -> None:
+    vectors, queries = normal(9000, 40, seed=1), normal(64, 40, seed=2)
+    vectors[7777, 3] = np.nan
+    with pytest.raises(ValueError, match="index holds NaN or infinity in row 7777"):
+        fastembed.topk(queries, vectors, 3)
+    unchecked = fastembed.topk(queries, vectors, 3, check_finite=False)
+    vectors[7777] = 0
+    assert 7777 not in unchecked.ids
+    assert_same(unchecked, fastembed.topk(queries, vectors, 3))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_filters_over_codes(metric: str, every_isa: str) -> None:
+    queries, vectors, _, rows = solved("normal", metric, (17, 500, 64))
+    index = Index(vectors, metric, accelerate="int8")
+    rng = np.random.default_rng(3)
+    for share in (0.02, 0.2, 0.9):
+        shared, own = rng.random(500) < share, rng.random((17, 500)) < share
+        for mask in (shared, own):
+            found = index.search(queries, 5, filter=mask)
+            for query in range(17):
+                admitted = mask if mask.ndim == 1 else mask[query]
+                expected = rows[query][admitted[rows[query]]][:5]
+                np.testing.assert_array_equal(found.ids[query][: len(expected)], expected)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_codes_follow_changes(metric: str) -> None:
+    vectors, queries = normal(900, 20, seed=4), normal(20, 20, seed=5)
+    index = Index(vectors[:50], metric, accelerate="int8")
+    rng = np.random.default_rng(6)
+    model = {row: vectors[row] for row in range(50)}
+    while len(model) < 900:
+        begin = len(model)
+        end = min(900, begin + int(rng.integers(1, 60)))
+        index.add(vectors[begin:end])
+        model.update((row, vectors[row]) for row in range(begin, end))
+        changed = rng.choice(end, 3, replace=False)
+        fresh = normal(3, 20, seed=end)
+        index.update(changed, fresh)
+        model.update(zip(changed.tolist(), fresh, strict=True))
+        coded = index.plan().coded_rows
+        assert coded % 8 == 0 and coded + 8 > len(index._rows.state.vectors)
+        keys = np.asarray(sorted(model))
+        scores, rows = reference.topk(queries, np.stack([model[key] for key in keys.tolist()]), 7, metric)
+        assert_same(index.search(queries, 7), (scores, keys[rows]))
+    gone = rng.choice(900, 500, replace=False)
+    index.remove(gone)
+    keys = np.setdiff1d(np.arange(900), gone)
+    scores, rows = reference.topk(queries, np.stack([model[key] for key in keys.tolist()]), 7, metric)
+    assert_same(index.search(queries, 7), (scores, keys[rows]))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("mmap", [False, True])
+def test_codes_are_saved_and_mapped(metric: str, mmap: bool, tmp_path: Path) -> None:
+    vectors, queries = normal(300, 20, seed=7), normal(9, 20, seed=8)
+    index = Index(vectors, metric, accelerate="int8")
+    for removed in ([], [3, 4, 299]):
+        if removed:
+            index.remove(removed)
+        index.save(tmp_path / "index")
+        loaded = Index.load(tmp_path / "index", mmap=mmap, verify=True)
+        assert (loaded.accelerate, loaded.plan().coded_rows) == ("int8", len(index) // 8 * 8)
+        assert_same(loaded.search(queries, 5), index.search(queries, 5))
+        loaded.add(normal(100, 20, seed=9), ids=range(1000, 1100))
+        copied = pickle.loads(pickle.dumps(index))
+        assert copied.plan() == loaded.plan()._replace(
+            coded_rows=copied.plan().coded_rows, scan_bytes=copied.plan().scan_bytes
+        )
+        copied.add(normal(100, 20, seed=9), ids=range(1000, 1100))
+        assert_same(loaded.search(queries, 5), copied.search(queries, 5))
+
+
+def test_saved_codes_are_checked(tmp_path: Path) -> None:
+    Index(normal(300, 20), accelerate="int8").save(tmp_path / "index")
+    name = tmp_path / "index" / "codes.npy"
+    os.truncate(name, os.path.getsize(name) - 1)
+    with pytest.raises(ValueError, match=r"codes\.npy: .* cut short"):
+        Index.load(tmp_path / "index")
+
+
+def test_plan_and_modes() -> None:
+    vectors = normal(9000, 64)
+    assert Index(vectors).plan(10, 256)._replace(query_bits=0) == ("int8", 8, 0, 9000, 9000 * 64)
+    assert 8 <= Index(vectors).plan(10, 256).query_bits < Index(vectors).plan(10, 1).query_bits == 16
+    assert Index(vectors, accelerate="none").plan() == ("float32", 32, 32, 0, 4 * 9000 * 64)
+    assert Index(vectors[:100]).plan().scan == "float32"
+    assert Index(vectors[:100], accelerate="int8").plan() == ("int8", 8, 16, 96, 96 * 64 + 4 * 4 * 64)
+    assert Index(vectors[:7], accelerate="int8").plan().scan == "float32"
+    growing = Index(vectors[:8000])
+    assert growing.plan().coded_rows == 0
+    growing.add(vectors[8000:8200])
+    assert growing.plan().coded_rows == 8200
+    with pytest.raises(ValueError, match="accelerate must be 'auto', 'none' or 'int8', got 'int4'"):
+        Index(vectors, accelerate="int4")
+
+
+def test_codes_of_another_index_are_refused() -> None:
+    index = Index(normal(100, 8), accelerate="int8")
+    coded = index._rows.state.coded
+    assert coded is not None
+    out = np.empty((1, 1), dtype=np.float32), np.empty((1, 1), dtype=np.int64)
+    with pytest.raises(ValueError, match="codes are not those of index"):
+        _core.search_topk(normal(1, 8), normal(50, 8), "cosine", *out, codes=coded.core)
+    with pytest.raises(ValueError, match="size that rows asks for"):
+        _core.IndexCodes("cosine", coded.mean, coded.codes[:-300], *coded.groups, None, 96)
