@@ -271,6 +271,18 @@ def test_copies_go_their_own_way(kind: str, twin: Any) -> None:
     check(index, model | {key: X[0]})
 
 
+@pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, lambda index: pickle.loads(pickle.dumps(index))])
+def test_copies_of_an_empty_index(twin: Any) -> None:
+    index = make()
+    index.remove(index.ids)
+    for empty in (index, Index(X[:0])):
+        other = twin(twin(empty))
+        check(other, {})
+        check(twin(other), {})
+        key = other.add(X[:1])[0]
+        check(other, {key: X[0]})
+
+
 @pytest.mark.parametrize("mmap", [True, False])
 @pytest.mark.parametrize("kind", ["default", "int", "str"])
 def test_files(tmp_path: Path, kind: str, mmap: bool) -> None:
