@@ -160,6 +160,8 @@ assert (found.ids == fastembed.topk(queries[:2], index[:1000], 3, workers=1).ids
         "fastembed.topk(queries, index, 10, workers=2)",
         "fastembed.topk(queries, index, 10, workers=1)",
         "fastembed.range_search(queries, index, 0.99, workers=2)",
+        "fastembed.topk(np.repeat(queries, 20, axis=0), index[:200], 10, workers=1)",  # many short batches
+        "fastembed.range_search(np.repeat(queries, 20, axis=0), index[:200], 0.99, workers=1)",
         "fastembed.similarity(queries, index, workers=2, out=np.empty((20_000, 100_000), 'f4'))",
         "fastembed.communities(index)",
         "fastembed.deduplicate(index, 0.99)",

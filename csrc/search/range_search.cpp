@@ -170,7 +170,8 @@ BadRows for_batches(const Request& request, const Each& each) {
   if (bad.query >= 0) return bad;
   const Bounds bounds(request.metric, request.index.depth);
   const std::size_t step = batch_size(request, 0);
-  for (std::size_t first = 0; first < request.queries.rows; first += step) {
+  Ticker tick(request);
+  for (std::size_t first = 0; first < request.queries.rows; first += step, tick()) {
     RangeSearch search(kernels, request, bounds, first, std::min(step, request.queries.rows - first));
     const std::int64_t row = each(search, first);
     if (!request.check_finite || row < 0) continue;

@@ -152,7 +152,8 @@ class TopBatches {
       return bad_row_.load();
     }
     Lists lists;
-    for (std::size_t batch = 0; batch < batches && !is_bad(); ++batch) search_batch(request_, batch, lists);
+    Ticker tick(request_);
+    for (std::size_t batch = 0; batch < batches && !is_bad(); ++batch, tick()) search_batch(request_, batch, lists);
     return bad_row_.load();
   }
 
