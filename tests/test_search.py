@@ -300,6 +300,8 @@ def test_merging_what_is_missing_or_nan() -> None:
 
 def test_results_that_cannot_be_merged() -> None:
     found = fastembed.topk(QUERIES, INDEX, 3)
+    with pytest.raises(TypeError, match="results must be an iterable of TopK, got one TopK"):
+        fastembed.merge_topk(found)
     with pytest.raises(ValueError, match="results must hold at least one TopK"):
         fastembed.merge_topk([])
     with pytest.raises(ValueError, match="results must be of the same queries"):

@@ -303,6 +303,8 @@ def merge_topk(results: Iterable[TopK], k: int | None = None, *, metric: str = "
     array([3, 2])
     """
     check_metric(metric)
+    if isinstance(results, TopK):
+        raise TypeError("results must be an iterable of TopK, got one TopK")
     parts = [TopK(*result) for result in results]
     if not parts:
         raise ValueError("results must hold at least one TopK, got none")
