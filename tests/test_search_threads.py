@@ -202,6 +202,7 @@ print(peak() - before - result)
         ("fastembed.Index(index)", "made.search(queries, 10, workers=2)"),
         ("fastembed.Index(index)", "made.search(queries, 10, filter=range(0, 50_000, 3))"),
         ("index", "fastembed.range_search(queries, index, 0.6)"),
+        ("index", "fastembed.range_search(queries[:500], index, -1)"),  # everything
         ("np.ones((5_000, 8), 'f4')", "fastembed.deduplicate(made, 0.9)"),
         ("np.ones((5_000, 8), 'f4')", "fastembed.communities(made)"),
     ],

@@ -108,8 +108,9 @@ py::tuple search_range(const Rows& queries, const Rows& index, std::string_view 
     const py::gil_scoped_release release;
     result = search::range_search(arguments.request);
   }
+  const auto count = static_cast<py::ssize_t>(result.scores.size());
   return py::make_tuple(result.bad.query, result.bad.index, adopt(std::move(result.offsets)),
-                        adopt(std::move(result.scores)), adopt(std::move(result.rows)));
+                        adopt(result.scores.release(), {count}), adopt(result.rows.release(), {count}));
 }
 
 py::tuple search_count(const Rows& queries, const Rows& index, std::string_view metric, double threshold,

@@ -181,7 +181,8 @@ def range_search(
 
     Notes
     -----
-    The result may hold n_queries * n_rows hits, at 12 bytes each.
+    The result may hold n_queries * n_rows hits, at 12 bytes each. Memory beyond it: some tens of megabytes; where a
+    single query has more than half a million hits, 40 bytes for each of them.
 
     Examples
     --------
