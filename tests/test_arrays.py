@@ -242,6 +242,22 @@ def test_big_copies_are_logged(caplog: pytest.LogCaptureFixture, monkeypatch: py
     assert {record.levelname for record in caplog.records} == {"INFO"}
 
 
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_rows_that_overlap_are_read_where_they_lie(metric: str) -> None:
+    windows = np.lib.stride_tricks.sliding_window_view(normal(1, 500)[0], 20)
+    apart = windows.copy()
+    for queries in (windows[:1], windows[:3], windows[:50]):
+        assert_same(
+            fastembed.topk(queries, windows, 5, metric=metric), fastembed.topk(queries, apart, 5, metric=metric)
+        )
+    assert_same(fastembed.self_topk(windows, 3, metric=metric), fastembed.self_topk(apart, 3, metric=metric))
+    assert_same(fastembed.Index(windows, metric).search(apart, 3), fastembed.Index(apart, metric).search(apart, 3))
+    np.testing.assert_array_equal(
+        fastembed.similarity(windows, apart, metric), fastembed.similarity(apart, apart, metric)
+    )
+    np.testing.assert_array_equal(fastembed.normalize(windows), fastembed.normalize(apart))
+
+
 def test_any_input_gives_one_answer(tmp_path) -> None:
     index = np.random.default_rng(3).integers(-9, 9, (40, 6)).astype(np.float32)
     expected = fastembed.topk(index[:3], index, 5)

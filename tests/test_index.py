@@ -199,12 +199,37 @@ def test_ids_that_are_wrong() -> None:
         (np.array([True, False, True]), TypeError, "ids must be all int or all str, got bool"),
         ([b"a", b"b", b"c"], TypeError, "ids must be all int or all str, got bytes"),
         ("abc", TypeError, "ids must be a sequence of ids, got one str"),
+        (5, TypeError, "ids must be a sequence of ids, got one int"),
         (np.zeros((3, 1), dtype=int), ValueError, "ids must have one dimension, got 2-D"),
     ]:
         with pytest.raises(error, match=message):
             Index(X[:3], ids=ids)
         with pytest.raises(error, match=message):
             Index(X[:0]).add(X[:3], ids=ids)
+
+
+def test_a_first_add_that_is_refused_changes_nothing() -> None:
+    index = Index(X[:0])
+    with pytest.raises(ValueError, match="ids holds 'a' twice"):
+        index.add(X[:2], ids=["a", "a"])
+    assert index.add(X[:2]).tolist() == [0, 1]
+
+
+def test_the_last_id() -> None:
+    last = (1 << 63) - 1
+    index = Index(X[:2], ids=[last - 1, 3])
+    assert index.add(X[2]).tolist() == [last]
+    assert index.add(X[:0]).tolist() == []
+    with pytest.raises(ValueError, match="ids must be given, as fewer than 1 ints within int64 follow the greatest id"):
+        index.add(X[3])
+    assert index.ids.tolist() == [last - 1, 3, last]
+
+
+def test_ids_are_the_index_s_own() -> None:
+    ids = np.arange(10, 13)
+    index = Index(X[:3], ids=ids)
+    ids[:] = 7
+    assert index.ids.tolist() == [10, 11, 12] and 12 in index
 
 
 def test_ids_of_many_kinds() -> None:
@@ -269,6 +294,18 @@ def test_copies_go_their_own_way(kind: str, twin: Any) -> None:
     index.add(X[:1], ids=[key])
     check(other, model | {key: QUERIES[0]})
     check(index, model | {key: X[0]})
+
+
+@pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, lambda index: pickle.loads(pickle.dumps(index))])
+def test_copies_of_an_empty_index(twin: Any) -> None:
+    index = make()
+    index.remove(index.ids)
+    for empty in (index, Index(X[:0])):
+        other = twin(twin(empty))
+        check(other, {})
+        check(twin(other), {})
+        key = other.add(X[:1])[0]
+        check(other, {key: X[0]})
 
 
 @pytest.mark.parametrize("mmap", [True, False])

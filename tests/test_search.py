@@ -180,6 +180,20 @@ def test_thresholds_that_are_none() -> None:
         fastembed.range_search(QUERIES, INDEX, None)
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_more_hits_than_are_held_at_a_time(workers: int) -> None:
+    """Some queries match everything, in runs, others nearly nothing: batches shrink and grow."""
+    rng = np.random.default_rng(7)
+    index = np.abs(rng.standard_normal((6000, 3))).astype(np.float32)
+    queries = np.where(np.arange(600)[:, None] // 150 % 2, -1, 1) * np.abs(rng.standard_normal((600, 3)))
+    found = fastembed.range_search(queries, index, 0.0, workers=workers)
+    everything = fastembed.topk(queries, index, 6000)
+    within = everything.scores >= 0
+    np.testing.assert_array_equal(np.diff(found.offsets), within.sum(axis=1))
+    np.testing.assert_array_equal(found.ids, everything.ids[within])
+    np.testing.assert_array_equal(found.scores, everything.scores[within])
+
+
 # What is not finite
 
 
@@ -300,6 +314,8 @@ def test_merging_what_is_missing_or_nan() -> None:
 
 def test_results_that_cannot_be_merged() -> None:
     found = fastembed.topk(QUERIES, INDEX, 3)
+    with pytest.raises(TypeError, match="results must be an iterable of TopK, got one TopK"):
+        fastembed.merge_topk(found)
     with pytest.raises(ValueError, match="results must hold at least one TopK"):
         fastembed.merge_topk([])
     with pytest.raises(ValueError, match="results must be of the same queries"):

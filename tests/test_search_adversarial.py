@@ -152,6 +152,28 @@ def test_rounding_mode_of_the_caller_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", ["near ties", "duplicates", "all scales", "zero rows"])
+def test_many_batches(kind: str, metric: str) -> None:
+    """With one worker one batch after the other, with two side by side."""
+    queries, index = hard(kind, 4200, 12, 5, seed=9)
+    scores, rows = reference.topk(queries, index, 12, metric)
+    for k, workers in ((3, 1), (3, 2), (12, 2)):
+        found = fastembed.topk(queries, index, k, metric=metric, workers=workers)
+        assert_same(found, (scores[:, :k], rows[:, :k]))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", sorted(HARD))
+def test_threshold_that_is_a_score(kind: str, metric: str) -> None:
+    queries, index, scores, rows = solved(kind, metric, (17, 257, 64))
+    for threshold in np.unique(scores[:, [0, 3, 100]][np.isfinite(scores[:, [0, 3, 100]])])[::7]:
+        within = scores <= threshold if metric == "l2" else scores >= threshold
+        found = fastembed.topk(queries, index, 30, metric=metric, threshold=float(threshold))
+        missing = np.float32(np.inf if metric == "l2" else -np.inf)
+        assert_same(found, (np.where(within, scores, missing)[:, :30], np.where(within, rows, -1)[:, :30]))
+
+
+@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("kind", sorted(HARD))
 def test_many_blocks(kind: str, metric: str) -> None:
     queries, index = hard(kind, 37, 4001, 21, seed=8)

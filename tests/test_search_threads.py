@@ -160,6 +160,8 @@ assert (found.ids == fastembed.topk(queries[:2], index[:1000], 3, workers=1).ids
         "fastembed.topk(queries, index, 10, workers=2)",
         "fastembed.topk(queries, index, 10, workers=1)",
         "fastembed.range_search(queries, index, 0.99, workers=2)",
+        "fastembed.topk(np.repeat(queries, 60, axis=0), index[:200], 10, workers=1)",  # many short batches
+        "fastembed.range_search(np.repeat(queries, 60, axis=0), index[:200], 0.99, workers=1)",
         "fastembed.similarity(queries, index, workers=2, out=np.empty((20_000, 100_000), 'f4'))",
         "fastembed.communities(index)",
         "fastembed.deduplicate(index, 0.99)",
@@ -196,9 +198,11 @@ print(peak() - before - result)
         ("index", "fastembed.topk(queries, index, 10, workers=2)"),
         ("index", "fastembed.topk(queries, index, 100, metric='l2', workers=2)"),
         ("index", "fastembed.topk(queries[:40], index, 30_000, workers=2)"),
+        ("np.full((1_500_000, 2), 1e18, 'f4')", "fastembed.topk(made[:1] * 1e-9, made, 10, metric='l2')"),  # unscanned
         ("fastembed.Index(index)", "made.search(queries, 10, workers=2)"),
         ("fastembed.Index(index)", "made.search(queries, 10, filter=range(0, 50_000, 3))"),
         ("index", "fastembed.range_search(queries, index, 0.6)"),
+        ("index", "fastembed.range_search(queries[:500], index, -1)"),  # everything
         ("np.ones((5_000, 8), 'f4')", "fastembed.deduplicate(made, 0.9)"),
         ("np.ones((5_000, 8), 'f4')", "fastembed.communities(made)"),
     ],

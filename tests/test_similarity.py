@@ -34,6 +34,18 @@ def test_similarity_is_within_its_bound(kind: str, metric: str, every_isa: str) 
             assert_within_bound(found, a, b, metric)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", ["near ties", "all scales", "zero rows", "normal"])
+def test_many_rows_are_within_the_bound(kind: str, metric: str) -> None:
+    """Several panels, groups of columns and chunks of rows, and results that begin within a cache line."""
+    for n, m, dim in [(70, 1100, 9), (300, 70, 33)]:
+        a, b = hard(kind, n, m, dim)
+        assert_within_bound(fastembed.similarity(a, b, metric, workers=2), a, b, metric)
+        for shift in (1, 4, 15):
+            out = np.empty((n, m + 16 - m % 16 + 32), dtype=np.float32)[:, shift : m + shift]
+            assert_within_bound(fastembed.similarity(a, b, metric, out), a, b, metric)
+
+
 def test_cosine_is_the_default() -> None:
     a, b = normal(3, 8), normal(4, 8, seed=1) * 5
     np.testing.assert_allclose(fastembed.similarity(a, b), reference.scores(a, b, "cosine"), atol=1e-6)
@@ -134,6 +146,14 @@ def test_out_that_overlaps() -> None:
         fastembed.paired_similarity(memory, memory, out=memory[:, 0])
     with pytest.raises(ValueError, match="out shares memory with x"):
         fastembed.normalize(memory[:4], out=memory[1:5])
+
+
+def test_out_beside_an_input() -> None:
+    memory = normal(6, 30)
+    a, b = memory[:, :10], normal(20, 10, seed=1)
+    expected = fastembed.similarity(a, b)
+    fastembed.similarity(a, b, out=memory[:, 10:])
+    assert_same_bits(np.ascontiguousarray(memory[:, 10:]), expected)
 
 
 # normalize

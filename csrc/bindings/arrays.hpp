@@ -59,20 +59,28 @@ struct RowsView {
   std::size_t stride;  // floats from row to row
 };
 
-/// The rows of a matrix with unit inner stride.
+/// The rows of a matrix with unit inner stride, to be read: they may overlap, as windows of a sequence do.
 inline RowsView strided_rows(const StridedArray<float>& array, const char* name) {
   if (array.ndim() != 2) throw std::invalid_argument(std::string(name) + " must have 2 dimensions");
   const auto item = static_cast<py::ssize_t>(sizeof(float));
   const bool one_row = array.shape(0) <= 1;
   const bool aligned = reinterpret_cast<std::uintptr_t>(array.data()) % sizeof(float) == 0;
-  const bool unit = array.shape(1) <= 1 || array.strides(1) == item;
-  const bool apart = one_row || (array.strides(0) >= array.shape(1) * item && array.strides(0) % item == 0);
-  if (!aligned || !unit || !apart) {
+  const bool unit = array.shape(0) == 0 || array.shape(1) <= 1 || array.strides(1) == item;
+  const bool forward = one_row || (array.strides(0) > 0 && array.strides(0) % item == 0);
+  if (!aligned || !unit || !forward) {
     throw std::invalid_argument(std::string(name) + " must be aligned rows of unit inner stride");
   }
   const auto columns = static_cast<std::size_t>(array.shape(1));
   return {array.data(), static_cast<std::size_t>(array.shape(0)), columns,
           one_row ? columns : static_cast<std::size_t>(array.strides(0) / item)};
+}
+
+/// As strided_rows, to be written: no element belongs to two rows.
+inline RowsView separate_rows(const StridedArray<float>& array, const char* name) {
+  const RowsView view = strided_rows(array, name);
+  if (view.stride < view.columns)
+    throw std::invalid_argument(std::string(name) + " must have rows that do not overlap");
+  return view;
 }
 
 /// An array over memory obtained from malloc or aligned_alloc; the array frees it.

@@ -26,10 +26,9 @@ using OptionalNorms = std::optional<ContiguousArray<float>>;
 using OptionalMask = std::optional<ContiguousArray<bool>>;
 using OptionalOrder = std::optional<ContiguousArray<std::int64_t>>;
 
-Matrix matrix_of(const Rows& array, const char* name) {
-  const RowsView view = strided_rows(array, name);
-  return {view.data, view.rows, view.columns, view.stride};
-}
+Matrix matrix_of(const RowsView& view) { return {view.data, view.rows, view.columns, view.stride}; }
+Matrix matrix_of(const Rows& array, const char* name) { return matrix_of(strided_rows(array, name)); }
+Matrix output_of(const Rows& array) { return matrix_of(separate_rows(array, "out")); }
 
 Metric metric_of(std::string_view name) {
   if (name == "cosine") return Metric::kCosine;
@@ -159,8 +158,9 @@ py::tuple search_range(const Rows& queries, const Rows& index, std::string_view 
     const py::gil_scoped_release release;
     result = search::range_search(arguments.request);
   }
+  const auto count = static_cast<py::ssize_t>(result.scores.size());
   return py::make_tuple(result.bad.query, result.bad.index, adopt(std::move(result.offsets)),
-                        adopt(std::move(result.scores)), adopt(std::move(result.rows)));
+                        adopt(result.scores.release(), {count}), adopt(result.rows.release(), {count}));
 }
 
 py::tuple search_count(const Rows& queries, const Rows& index, std::string_view metric, double threshold,
@@ -193,7 +193,7 @@ search::Similarity pair_of(const Rows& a, const Rows& b, std::string_view metric
 
 void similarity(const Rows& a, const Rows& b, std::string_view metric, Rows& out, int workers) {
   search::Similarity wanted = pair_of(a, b, metric, workers);
-  const Matrix result = matrix_of(out, "out");
+  const Matrix result = output_of(out);
   if (result.rows != wanted.a.rows || result.depth != wanted.b.rows) {
     throw std::invalid_argument("out must have shape (" + std::to_string(wanted.a.rows) + ", " +
                                 std::to_string(wanted.b.rows) + ")");
@@ -228,7 +228,7 @@ ContiguousArray<float> row_norms(const Rows& x, int workers) {
 
 void normalize_rows(const Rows& x, Rows& out, int workers) {
   const Matrix rows = matrix_of(x, "x");
-  const Matrix to = matrix_of(out, "out");
+  const Matrix to = output_of(out);
   if (to.rows != rows.rows || to.depth != rows.depth) throw std::invalid_argument("out must have the shape of x");
   float* const data = out.mutable_data();
   const py::gil_scoped_release release;

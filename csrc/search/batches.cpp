@@ -15,11 +15,24 @@ constexpr std::size_t kListBytes = std::size_t{2} << 20;       // of one worker'
 constexpr std::size_t kMostListBytes = std::size_t{24} << 20;  // of all workers' lists
 constexpr double kOperationsAWorker = 1.5e6;  // some 25 microseconds, several times what waking a thread takes
 
+constexpr auto kTickInterval = std::chrono::milliseconds(50);
+constexpr std::size_t kQueriesATick = 256;
+
 }  // namespace
+
+void Ticker::operator()() {
+  if (!request_.tick) return;
+  const Clock::time_point now = Clock::now();
+  if (now - last_ < kTickInterval) return;
+  last_ = now;
+  request_.tick();
+}
 
 std::int64_t first_bad_query(const KernelTable& kernels, const Request& request) {
   if (!request.check_finite) return -1;
+  Ticker tick(request);
   for (std::size_t q = 0; q < request.queries.rows; ++q) {
+    if (q % kQueriesATick == kQueriesATick - 1) tick();
     if (!std::isfinite(exact_norm(kernels, request.queries.row(q), request.queries.depth))) {
       return static_cast<std::int64_t>(q);
     }

@@ -2,7 +2,7 @@
 // that only the definition can answer.
 #pragma once
 
-#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <functional>
 
@@ -10,6 +10,19 @@
 #include "search/request.hpp"
 
 namespace fastembed::search {
+
+/// For the calling thread, between pieces of work that may each be too short for run() to tick: ticks when the last
+/// time is long enough ago.
+class Ticker {
+ public:
+  explicit Ticker(const Request& request) : request_(request), last_(Clock::now()) {}
+  void operator()();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  const Request& request_;
+  Clock::time_point last_;
+};
 
 /// The first query with NaN or infinity, -1 if none or if nobody asked.
 std::int64_t first_bad_query(const KernelTable& kernels, const Request& request);

@@ -18,13 +18,21 @@ struct Found {
   std::int64_t row;
 };
 
+constexpr std::size_t kMostFound = std::size_t{1} << 19;  // of a batch of several queries, at some 40 bytes each
+constexpr std::size_t kFewerQueries = 8;
+
+// Thrown when a batch finds more than is to be held: fewer queries are asked at a time then.
+struct TooManyFound {};
+
 // Asks the definition at once, while the row is in the cache; when only counting, where the bounds leave it open.
 class RangeCollector final : public Collector {
  public:
-  RangeCollector(const Request& request, const QueryBatch& batch, const Scorer& scorer, bool counts)
+  RangeCollector(const Request& request, const QueryBatch& batch, const Scorer& scorer, bool counts,
+                 std::size_t most_found)
       : scorer_(scorer),
         key_(score_to_key(request.metric, request.threshold)),
         counts_(counts),
+        most_found_(most_found),
         counted(counts ? batch.size() : 0) {}
 
   void take(std::span<const Candidate> candidates) override {
@@ -44,6 +52,7 @@ class RangeCollector final : public Collector {
     if (counts_) {
       ++counted[query];
     } else {
+      if (found.size() == most_found_) throw TooManyFound();
       found.push_back({static_cast<std::uint32_t>(query), key, row});
     }
   }
@@ -52,6 +61,7 @@ class RangeCollector final : public Collector {
   const Scorer& scorer_;
   float key_;
   bool counts_;
+  std::size_t most_found_;
 
  public:
   std::vector<Found> found;
@@ -69,7 +79,8 @@ class RangeSearch {
         scorer_(kernels, request, batch_),
         scan_(kernels, request, bounds, batch_) {}
 
-  // Counts of the batch's queries, or appends its results to `result`. Returns the first bad row, or -1.
+  // Counts of the batch's queries, or appends its results to `result`. Returns the first bad row, or -1. TooManyFound
+  // before anything was appended, if there are several queries.
   std::int64_t search(std::int64_t* counts, RangeResult* result) {
     const double operations =
         static_cast<double>(batch_.size()) * static_cast<double>(request_.index.rows * request_.index.depth);
@@ -77,7 +88,8 @@ class RangeSearch {
     const int workers = std::min(useful_workers(request_, operations), blocks);
     std::vector<std::unique_ptr<RangeCollector>> collectors;
     for (int w = 0; w < workers; ++w) {
-      collectors.push_back(std::make_unique<RangeCollector>(request_, batch_, scorer_, counts != nullptr));
+      const std::size_t most_found = batch_.size() == 1 ? SIZE_MAX : kMostFound / static_cast<std::size_t>(workers);
+      collectors.push_back(std::make_unique<RangeCollector>(request_, batch_, scorer_, counts != nullptr, most_found));
     }
     run(request_, workers, operations * 4, [&](int worker, const support::StopFlag& stop) {
       RangeCollector& collector = *collectors[static_cast<std::size_t>(worker)];
@@ -91,6 +103,8 @@ class RangeSearch {
     if (result != nullptr) arrange(collectors, *result);
     return scan_.bad_row();
   }
+  // How many results were appended.
+  [[nodiscard]] std::size_t found() const noexcept { return found_; }
 
  private:
   // The rows that the scan could not judge.
@@ -118,7 +132,7 @@ class RangeSearch {
   }
 
   // Appends what the workers found, by query and best first, and frees their lists as it goes.
-  void arrange(std::vector<std::unique_ptr<RangeCollector>>& collectors, RangeResult& result) const {
+  void arrange(std::vector<std::unique_ptr<RangeCollector>>& collectors, RangeResult& result) {
     std::vector<std::size_t> next(batch_.size() + 1, 0);
     for (const auto& collector : collectors) {
       for (const Found& one : collector->found) ++next[one.query + 1];
@@ -126,6 +140,7 @@ class RangeSearch {
     for (std::size_t q = 0; q < batch_.size(); ++q) next[q + 1] += next[q];
     const std::vector<std::size_t> begins = next;
     std::vector<Exact> all(begins.back());
+    found_ = all.size();
     for (auto& collector : collectors) {
       for (const Found& one : collector->found) all[next[one.query]++] = {one.key, request_.rank(one.row), one.row};
       collector.reset();
@@ -142,9 +157,11 @@ class RangeSearch {
     for (std::size_t q = 0; q < batch_.size(); ++q) {
       result.offsets.push_back(result.offsets.back() + static_cast<std::int64_t>(begins[q + 1] - begins[q]));
     }
+    float* scores = result.scores.extend(all.size());
+    std::int64_t* rows = result.rows.extend(all.size());
     for (const Exact& one : all) {
-      result.scores.push_back(key_to_score(request_.metric, one.key));
-      result.rows.push_back(one.row);
+      *scores++ = key_to_score(request_.metric, one.key);
+      *rows++ = one.row;
     }
   }
 
@@ -153,6 +170,7 @@ class RangeSearch {
   QueryBatch batch_;
   Scorer scorer_;
   BlockScan scan_;
+  std::size_t found_ = 0;
 };
 
 // Calls each(search, first query) for every batch until one meets a bad row.
@@ -164,13 +182,26 @@ BadRows for_batches(const Request& request, const Each& each) {
   bad.query = first_bad_query(kernels, request);
   if (bad.query >= 0) return bad;
   const Bounds bounds(request.metric, request.index.depth);
-  const std::size_t step = batch_size(request, 0);
-  for (std::size_t first = 0; first < request.queries.rows; first += step) {
-    RangeSearch search(kernels, request, bounds, first, std::min(step, request.queries.rows - first));
-    const std::int64_t row = each(search, first);
-    if (!request.check_finite || row < 0) continue;
-    bad.index = row;
-    break;
+  const std::size_t most = batch_size(request, 0);
+  const std::size_t fewest = kMostFound / (2 * kFewerQueries * static_cast<std::size_t>(request.workers)) + 1;
+  Ticker tick(request);
+  for (std::size_t first = 0, step = most; first < request.queries.rows; tick()) {
+    step = std::min(step, request.queries.rows - first);
+    bool few = false;
+    try {
+      RangeSearch search(kernels, request, bounds, first, step);
+      const std::int64_t row = each(search, first);
+      few = search.found() < fewest;
+      if (request.check_finite && row >= 0) {
+        bad.index = row;
+        break;
+      }
+    } catch (const TooManyFound&) {
+      step = (step + kFewerQueries - 1) / kFewerQueries;
+      continue;
+    }
+    first += step;
+    if (few) step = std::min(most, step * kFewerQueries);
   }
   return bad;
 }

@@ -37,7 +37,9 @@ class TopSearch {
  private:
   void finish(std::size_t query, std::vector<Bounded>& room, std::vector<Exact>& found, float* scores,
               std::int64_t* rows) const;
+  void meet(std::size_t query, std::int64_t row, std::vector<Exact>& found) const;
   void meet_all(std::size_t query, std::vector<Exact>& found, const support::StopFlag& stop) const;
+  void meet_unscanned(std::size_t query, std::vector<Exact>& found, const support::StopFlag& stop) const;
   void keep_best(std::vector<Exact>& found) const;
 
   const KernelTable& kernels_;
@@ -59,13 +61,24 @@ void TopSearch::keep_best(std::vector<Exact>& found) const {
   found.resize(k_);
 }
 
+void TopSearch::meet(std::size_t query, std::int64_t row, std::vector<Exact>& found) const {
+  found.push_back(scorer_.exact(query, row));
+  if (found.size() >= 2 * k_ + 1024) keep_best(found);
+}
+
 // A query that the scan cannot take: every row by the definition.
 void TopSearch::meet_all(std::size_t query, std::vector<Exact>& found, const support::StopFlag& stop) const {
   for (std::size_t row = 0; row < request_.index.rows && !stop.load(std::memory_order_relaxed); ++row) {
     if (request_.mask != nullptr && request_.mask[row] == 0) continue;
-    if (!request_.admits(batch_.first() + query, row)) continue;
-    found.push_back(scorer_.exact(query, static_cast<std::int64_t>(row)));
-    if (found.size() >= 2 * k_ + 1024) keep_best(found);
+    if (request_.admits(batch_.first() + query, row)) meet(query, static_cast<std::int64_t>(row), found);
+  }
+}
+
+// The rows that the scan could not judge: perhaps all there are.
+void TopSearch::meet_unscanned(std::size_t query, std::vector<Exact>& found, const support::StopFlag& stop) const {
+  for (const std::int64_t row : unscanned_) {
+    if (stop.load(std::memory_order_relaxed)) return;
+    if (request_.admits(batch_.first() + query, static_cast<std::size_t>(row))) meet(query, row, found);
   }
 }
 
@@ -82,11 +95,6 @@ void TopSearch::finish(std::size_t query, std::vector<Bounded>& room, std::vecto
     if (entry.upper < least) continue;
     found.push_back(entry.lower == entry.upper ? Exact{entry.lower, request_.rank(entry.row), entry.row}
                                                : scorer_.exact(query, entry.row));
-  }
-  for (const std::int64_t row : unscanned_) {
-    if (batch_.scale(query).scannable && request_.admits(batch_.first() + query, static_cast<std::size_t>(row))) {
-      found.push_back(scorer_.exact(query, row));
-    }
   }
   if (request_.has_threshold) {
     const float key = score_to_key(request_.metric, request_.threshold);
@@ -123,7 +131,11 @@ std::int64_t TopSearch::search(float* scores, std::int64_t* rows) {
       const std::size_t query = next_query.fetch_add(1, std::memory_order_relaxed);
       if (query >= batch_.size()) return;
       found.clear();
-      if (!batch_.scale(query).scannable) meet_all(query, found, stop);
+      if (batch_.scale(query).scannable) {
+        meet_unscanned(query, found, stop);
+      } else {
+        meet_all(query, found, stop);
+      }
       finish(query, room, found, scores + query * k_, rows + query * k_);
     }
   };
@@ -155,7 +167,8 @@ class TopBatches {
       return bad_row_.load();
     }
     Lists lists;
-    for (std::size_t batch = 0; batch < batches && !is_bad(); ++batch) search_batch(request_, batch, lists);
+    Ticker tick(request_);
+    for (std::size_t batch = 0; batch < batches && !is_bad(); ++batch, tick()) search_batch(request_, batch, lists);
     return bad_row_.load();
   }
 

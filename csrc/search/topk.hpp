@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "search/request.hpp"
+#include "support/growing_array.hpp"
 
 namespace fastembed::search {
 
@@ -15,8 +16,8 @@ BadRows topk(const Request& request, std::size_t k, float* scores, std::int64_t*
 /// All rows of every query whose scores reach request.threshold, best first.
 struct RangeResult {
   std::vector<std::int64_t> offsets;  // of each query's results, and their number at the end
-  std::vector<float> scores;
-  std::vector<std::int64_t> rows;
+  support::GrowingArray<float> scores;
+  support::GrowingArray<std::int64_t> rows;
   BadRows bad;
 };
 RangeResult range_search(const Request& request);

@@ -99,9 +99,19 @@ def as_output(out: Any, shape: tuple[int, ...], inputs: Sequence[tuple[str, Floa
     if not out.flags.writeable:
         raise ValueError("out must be writable, got a read-only array")
     for name, matrix in inputs:
-        if np.may_share_memory(out, matrix):
+        if _shares_memory(out, matrix):
             raise ValueError(f"out shares memory with {name}: results would overwrite what is still to be read")
     return out
+
+
+def _shares_memory(out: Float32Array, matrix: Float32Array) -> bool:
+    """Whether they have an element in common; parts of one array that lie side by side have none."""
+    if not np.may_share_memory(out, matrix):
+        return False
+    try:
+        return np.shares_memory(out, matrix, max_work=100_000)  # type: ignore[arg-type]
+    except RuntimeError:  # too hard to say, for layouts that nobody has
+        return True
 
 
 def _check_dimensions(name: str, array: npt.NDArray[Any]) -> None:

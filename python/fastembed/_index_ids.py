@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     Int64Array = npt.NDArray[np.int64]
     IdArray = npt.NDArray[Any]
 
-__all__ = ["as_ids", "check_distinct", "id_ranks", "is_ascending", "is_str_ids", "no_ids"]
+__all__ = ["MAX_ID", "as_ids", "check_distinct", "id_ranks", "is_ascending", "is_str_ids", "no_ids"]
+
+MAX_ID = (1 << 63) - 1
 
 
 def no_ids(like: IdArray) -> IdArray:
@@ -51,7 +53,10 @@ def as_ids(name: str, given: Any) -> IdArray:
             return _as_int_ids(name, given)
         listed = given.tolist()
     else:
-        listed = list(given)
+        try:
+            listed = list(given)
+        except TypeError:
+            raise TypeError(f"{name} must be a sequence of ids, got one {type(given).__name__}") from None
     kinds = {str if issubclass(kind, str) else kind for kind in set(map(type, listed))}
     if kinds == {str}:
         ids = np.empty(len(listed), dtype=np.object_)
@@ -67,7 +72,7 @@ def as_ids(name: str, given: Any) -> IdArray:
 
 
 def _as_int_ids(name: str, given: npt.NDArray[Any]) -> Int64Array:
-    if given.size and given.dtype.kind == "u" and int(given.max()) > np.iinfo(np.int64).max:
+    if given.size and given.dtype.kind == "u" and int(given.max()) > MAX_ID:
         raise ValueError(f"{name} must be within int64, got {int(given.max())}")
     ids = np.ascontiguousarray(given, dtype=np.int64)
     if ids.size and int(ids.min()) < 0:

@@ -25,7 +25,7 @@ from fastembed._engine import (
 )
 from fastembed._filters import as_bool_mask, as_filter, rows_mask
 from fastembed._index_codes import Coder, Plan, plan_of
-from fastembed._index_ids import as_ids, check_distinct, is_str_ids, no_ids
+from fastembed._index_ids import MAX_ID, as_ids, check_distinct, is_str_ids, no_ids
 from fastembed._index_rows import IndexRows
 from fastembed._index_state import append, compact, make, without, without_rows
 from fastembed._validate import check_int
@@ -119,7 +119,8 @@ class Index:
         matrix = as_matrix("vectors", vectors)
         if ids is None and isinstance(vectors, WordVectors):
             ids = vectors.index_to_key
-        keys = np.arange(len(matrix), dtype=np.int64) if ids is None else as_ids("ids", ids)
+        # A copy, where an array was given: who owns that may change it.
+        keys = np.arange(len(matrix), dtype=np.int64) if ids is None else as_ids("ids", ids).copy()
         if len(keys) != len(matrix):
             raise ValueError(f"vectors has {len(matrix)} rows but ids has {len(keys)}")
         check_distinct("ids", keys)
@@ -389,18 +390,22 @@ class Index:
         if ids is None:
             if has_str:
                 raise TypeError("ids must be given, as the index has str ids")
+            if not count:
+                return no_ids(self._rows.state.ids)
+            if self._rows.next_id + count > MAX_ID + 1:
+                raise ValueError(f"ids must be given, as fewer than {count} ints within int64 follow the greatest id")
             return np.arange(self._rows.next_id, self._rows.next_id + count, dtype=np.int64)
         keys = as_ids("ids", ids)
         if len(keys) != count:
             raise ValueError(f"vectors has {count} rows but ids has {len(keys)}")
         if not count:
             return no_ids(self._rows.state.ids)
+        check_distinct("ids", keys)
         if not (len(self._rows.state.ids) or self._rows.next_id):  # the first ids say which kind they are
             self._rows.extend(without_rows(self._rows.state, keys[:0]))
         elif is_str_ids(keys) != has_str:
             wanted, got = ("str", "int") if has_str else ("int", "str")
             raise TypeError(f"ids must be {wanted}, as those of the index are, got {got}")
-        check_distinct("ids", keys)
         _, rows = self._rows.locate(keys)
         if (rows >= 0).any():
             raise ValueError(f"ids holds {keys[rows >= 0].tolist()[0]!r}, which the index holds already")

@@ -181,7 +181,8 @@ def range_search(
 
     Notes
     -----
-    The result may hold n_queries * n_rows hits, at 12 bytes each.
+    The result may hold n_queries * n_rows hits, at 12 bytes each. Memory beyond it: some tens of megabytes; where a
+    single query has more than half a million hits, 40 bytes for each of them.
 
     Examples
     --------
@@ -303,6 +304,8 @@ def merge_topk(results: Iterable[TopK], k: int | None = None, *, metric: str = "
     array([3, 2])
     """
     check_metric(metric)
+    if isinstance(results, TopK):
+        raise TypeError("results must be an iterable of TopK, got one TopK")
     parts = [TopK(*result) for result in results]
     if not parts:
         raise ValueError("results must hold at least one TopK, got none")
