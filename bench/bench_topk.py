@@ -21,6 +21,7 @@ import argparse
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from functools import partial
 import numpy as np
 
 import fastembed
-from common import fma_peak, machine, paired, spread, timed
+from common import code_peak, fma_peak, machine, paired, spread, timed
 from fastembed import _core
 from search_rivals import Blocked, Rival, make_rivals
 from vectors import defined_topk, make_vectors
@@ -40,6 +41,7 @@ NEAR_THE_BEST = 1.25
 GAIN = 0.75  # exponent of the time of a batch over its size, for the guess whether a run would take too long
 MEMORY_SCRIPT = """
 import sys
+import time
 import numpy as np
 sys.path[:0] = [{bench!r}]
 from search_rivals import make_rivals
@@ -101,7 +103,9 @@ class Bench:
         normalised = args.metric == "dot"
         self.vectors = make_vectors(kind, rows, dim, normalised)
         self.queries = make_vectors(kind, 2048, dim, normalised, seed=2)
-        self.index = fastembed.Index(self.vectors, metric=args.metric)
+        started = time.perf_counter()
+        self.index = fastembed.Index(self.vectors, metric=args.metric, accelerate=args.accelerate)
+        self.built = time.perf_counter() - started
         # Rivals without a cosine of their own get rows and queries that are normalised already.
         given = fastembed.normalize(self.vectors) if args.metric == "cosine" else self.vectors
         self.asked = fastembed.normalize(self.queries) if args.metric == "cosine" else self.queries
@@ -188,14 +192,16 @@ class Bench:
         rows, dim = self.vectors.shape
         cell = self.cell(batch, k, workers)
         seconds = statistics.median(cell.own)
+        plan = self.index.plan(k, batch)
         if batch == 1:
             self.reading[workers] = max(self.reading[workers], read_speed(self.vectors, workers))
-            rate = self.vectors.nbytes / seconds
+            rate = plan.scan_bytes / seconds
             of = f"{rate / 1e9:6.1f} GB/s {rate / self.reading[workers][0]:4.0%} of reading"
         else:
             flops = 2.0 * rows * dim * batch / seconds
-            of = f"{flops / 1e9:6.0f} GFLOP/s {flops / (workers * self.args.peak):4.0%} of peak"
-        line = f"{batch:>5} {k:>4} {workers:>2}  {spread([batch / s for s in cell.own], '{:,.0f}'):>28}  {of:>29}"
+            peak = self.args.code_peak if plan.scan == "int8" else self.args.peak
+            of = f"{flops / 1e9:6.0f} GOP/s {flops / (workers * peak):4.0%} of {plan.scan} peak"
+        line = f"{batch:>5} {k:>4} {workers:>2}  {spread([batch / s for s in cell.own], '{:,.0f}'):>28}  {of:>34}"
         rates = {name: f"{batch / statistics.median(taken):,.0f}" for name, taken in cell.rivals.items()}
         for best in list(rates)[:1]:
             line += f"  {best:>10} {rates[best]:>8}  {spread(cell.ratios[best]):>19}"
@@ -230,6 +236,8 @@ def compare(rows: int, dim: int, kind: str, args: argparse.Namespace) -> None:
     print(f"\n{rows:,} x {dim}, {kind}, {args.metric}{missing}")
     for workers, (speed, reader) in bench.reading.items():
         print(f"plain reading with {workers} threads: {speed / 1e9:.1f} GB/s ({reader})")
+    plan = bench.index.plan(10, 256)
+    print(f"Index made in {bench.built:.2f} s ({bench.vectors.nbytes / bench.built / 1e9:.1f} GB/s); {plan}")
     print(f"    Q    k  w           fastembed queries/s{'':33}best rival      q/s                ratio", flush=True)
     for batch, k, workers in cells(args):
         bench.report(batch, k, workers)
@@ -286,6 +294,7 @@ def main() -> None:
     parser.add_argument("--k", type=int, nargs="+", default=None, help="at most 100")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--metric", choices=["dot", "cosine", "l2"], default="dot")
+    parser.add_argument("--accelerate", choices=["auto", "none", "int8"], default="auto", help="of our index")
     parser.add_argument("--rivals", nargs="+", default=[], help="only these")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--patience", type=float, default=3.0, help="seconds a run of a rival may take")
@@ -298,7 +307,9 @@ def main() -> None:
 
     _core.select_isa(args.isa)
     args.peak = fma_peak(fastembed.isa.active())
-    print(f"machine: {machine()}; kernels: {fastembed.isa.active()}; FMA peak {args.peak / 1e9:.0f} GFLOP/s a core")
+    args.code_peak = code_peak(fastembed.isa.active())
+    print(f"machine: {machine()}; kernels: {fastembed.isa.active()}")
+    print(f"peaks a core: {args.peak / 1e9:.0f} GFLOP/s float32, {args.code_peak / 1e9:.0f} GOP/s int8")
     if args.memory:
         measure_memory(args)
     elif args.small:

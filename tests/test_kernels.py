@@ -166,3 +166,5 @@ def test_kernel_bindings_refuse_rows_outside(isa: str) -> None:
 def test_fma_peak_counts_its_operations(isa: str) -> None:
     assert _core.kernel_fma_peak_f32(isa, 1000) % (2 * 12 * 1000) == 0
     assert _core.kernel_fma_peak_f32(isa, 2000) == 2 * _core.kernel_fma_peak_f32(isa, 1000)
+    assert _core.kernel_code_peak(isa, 1000) % (4 * 12 * 1000) == 0
+    assert _core.kernel_code_peak(isa, 2000) == 2 * _core.kernel_code_peak(isa, 1000)

@@ -105,12 +105,20 @@ double kernel_fma_peak(const std::string& isa, std::size_t rounds) {
   return kernels.fma_peak_f32(rounds, sink);
 }
 
+double kernel_code_peak(const std::string& isa, std::size_t rounds) {
+  const KernelTable& kernels = cpu::kernels_of(isa);
+  std::int32_t sink[32] = {1, 2, 3, 4};
+  const py::gil_scoped_release release;
+  return kernels.code_peak(rounds, sink);
+}
+
 }  // namespace
 
 void bind_kernels(py::module_& m) {
   m.def("kernel_dot_f32", &kernel_dot, py::arg("isa"), py::arg("a").noconvert(), py::arg("b").noconvert());
   m.def("kernel_sigmoid_f32", &kernel_sigmoid, py::arg("isa"), py::arg("x").noconvert());
   m.def("kernel_fma_peak_f32", &kernel_fma_peak, py::arg("isa"), py::arg("rounds"));
+  m.def("kernel_code_peak", &kernel_code_peak, py::arg("isa"), py::arg("rounds"));
   m.def("kernel_sgns_window_f32", &kernel_sgns, py::arg("isa"), py::arg("input").noconvert(),
         py::arg("output").noconvert(), py::arg("contexts"), py::arg("targets"), py::arg("learning_rate"));
   m.def("kernel_cbow_window_f32", &kernel_cbow, py::arg("isa"), py::arg("input").noconvert(),

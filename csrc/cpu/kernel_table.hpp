@@ -367,71 +367,74 @@ struct TokenEdges {
 };
 
 // name, return type, parameter list. The table, inheritance and introspection are generated from this list.
-#define FASTEMBED_KERNELS(X)                                                                                         \
-  /* Inner product of two rows of any length; float32 accumulation; |error| <= depth * 2^-24 * sum |a_i b_i|. */     \
-  X(dot_f32, float, (const float* a, const float* b, std::size_t depth))                                             \
-  /* out[i] = 1 / (1 + exp(-x[i])) for any length, in place allowed; |error| <= 4 * 2^-24 relative, below -87        \
-     1.7e-38 absolute. What NaN gives is not specified. */                                                           \
-  X(sigmoid_f32, void, (const float* x, std::size_t count, float* out))                                              \
-  /* See SgnsWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                           \
-  X(sgns_window_f32, void, (const SgnsWindow& step))                                                                 \
-  /* See SgnsPairs. Allocates nothing. */                                                                            \
-  X(sgns_pairs_f32, void, (const SgnsPairs& step))                                                                   \
-  /* See CbowWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                           \
-  X(cbow_window_f32, void, (const CbowWindow& step))                                                                 \
-  /* See SgnsTile. Allocates nothing. Products are rounded as the tier says: float32, or operands in bfloat16. */    \
-  X(sgns_tile, void, (const SgnsTile& tile))                                                                         \
-  /* See CbowTile; otherwise as sgns_tile. */                                                                        \
-  X(cbow_tile, void, (const CbowTile& tile))                                                                         \
-  /* See RowSums. The same bits in whatever runs of consecutive rows float32 rows are given. */                      \
-  X(add_rows, void, (const RowSums& step))                                                                           \
-  /* See PanelScan; returns the number of hits. */                                                                   \
-  X(scan_panel_f32, std::uint32_t, (const PanelScan& scan))                                                          \
-  /* out[i * width + j] = rows[j][i] * factors[j] for j < count <= width, 0 for the other columns. `width` is        \
-     kPanelQueries or kNarrowPanelQueries. */                                                                        \
-  X(pack_panel_f32, void,                                                                                            \
-    (const float* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const float* factors,          \
-     std::size_t width, float* out))                                                                                 \
-  /* See PanelProduct. */                                                                                            \
-  X(multiply_panel_f32, void, (const PanelProduct& step))                                                            \
-  /* products[r] = <row_r, query> and, unless null, squares[r] = <row_r, row_r>, for `count` rows of any length;     \
-     the bound of PanelScan. `from_memory` says that the rows are not expected in a cache: how, not what. */         \
-  X(scan_rows_f32, void,                                                                                             \
-    (const float* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const float* query,            \
-     bool from_memory, float* products, float* squares))                                                             \
-  /* squares[r] = <row_r, row_r>. */                                                                                 \
-  X(squared_norms_f32, void,                                                                                         \
-    (const float* rows, std::size_t row_stride, std::size_t count, std::size_t depth, float* squares))               \
-  /* The sum over i of the products a[i] b[i], exact in float64, in 16 float64 lanes: lane j takes i = j mod 16      \
-     in ascending order; then lanes j and j + 8 are added, then + 4, + 2, + 1. The same bits on every tier. */       \
-  X(exact_dot_f32, double, (const float* a, const float* b, std::size_t depth))                                      \
-  /* The same, and beside it the same sum of b[i] b[i]. */                                                           \
-  X(exact_dot_and_square_f32, double, (const float* a, const float* b, std::size_t depth, double* b_square))         \
-  /* The same of the squares of a[i] - b[i]; difference, square and sum are each rounded to float64. */              \
-  X(exact_squared_distance_f32, double, (const float* a, const float* b, std::size_t depth))                         \
-  /* The k-th greatest of `count` values, 1 <= k <= count, none of them NaN; behind them -infinity, up to a multiple \
-     of kRowPadding. */                                                                                              \
-  X(kth_greatest_f32, float, (const float* values, std::size_t count, std::size_t k))                                \
-  /* See CodeColumns. */                                                                                             \
-  X(turn_columns_f32, void, (const CodeColumns& step))                                                               \
-  /* See CodeRows. */                                                                                                \
-  X(code_rows_u8, void, (const CodeRows& step))                                                                      \
-  /* The greatest |element| of a query in a panel of scan_codes. */                                                  \
-  X(code_query_limit, std::int32_t, ())                                                                              \
-  /* See CodePanel. */                                                                                               \
-  X(pack_code_panel, void, (const CodePanel& step))                                                                  \
-  /* See CodeScan; returns the number of hits. */                                                                    \
-  X(scan_codes, std::uint32_t, (const CodeScan& scan))                                                               \
-  /* products[r] = D of `count` rows and the query of a panel of width 1, modulo 2^32. */                            \
-  X(scan_code_rows, void,                                                                                            \
-    (const std::uint8_t* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const void* panel,      \
-     std::int32_t correction, std::int32_t* products))                                                               \
-  /* Folds the lanes into loss.total and resets them. */                                                             \
-  X(drain_loss, void, (LossSum & loss))                                                                              \
-  /* Runs rounds * 12 dependent multiply-adds on sink[0], sink[1] in registers; returns the flops done. */           \
-  X(fma_peak_f32, double, (std::size_t rounds, float* sink))                                                         \
-  /* See TokenEdges. Reads 64 * blocks bytes at any alignment. White space is \t \n \v \f \r and the space;          \
-     every other byte, NUL included, belongs to a token. `position` (below 2^31 - 64 * blocks) is text's own. */     \
+#define FASTEMBED_KERNELS(X)                                                                                           \
+  /* Inner product of two rows of any length; float32 accumulation; |error| <= depth * 2^-24 * sum |a_i b_i|. */       \
+  X(dot_f32, float, (const float* a, const float* b, std::size_t depth))                                               \
+  /* out[i] = 1 / (1 + exp(-x[i])) for any length, in place allowed; |error| <= 4 * 2^-24 relative, below -87          \
+     1.7e-38 absolute. What NaN gives is not specified. */                                                             \
+  X(sigmoid_f32, void, (const float* x, std::size_t count, float* out))                                                \
+  /* See SgnsWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                             \
+  X(sgns_window_f32, void, (const SgnsWindow& step))                                                                   \
+  /* See SgnsPairs. Allocates nothing. */                                                                              \
+  X(sgns_pairs_f32, void, (const SgnsPairs& step))                                                                     \
+  /* See CbowWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                             \
+  X(cbow_window_f32, void, (const CbowWindow& step))                                                                   \
+  /* See SgnsTile. Allocates nothing. Products are rounded as the tier says: float32, or operands in bfloat16. */      \
+  X(sgns_tile, void, (const SgnsTile& tile))                                                                           \
+  /* See CbowTile; otherwise as sgns_tile. */                                                                          \
+  X(cbow_tile, void, (const CbowTile& tile))                                                                           \
+  /* See RowSums. The same bits in whatever runs of consecutive rows float32 rows are given. */                        \
+  X(add_rows, void, (const RowSums& step))                                                                             \
+  /* See PanelScan; returns the number of hits. */                                                                     \
+  X(scan_panel_f32, std::uint32_t, (const PanelScan& scan))                                                            \
+  /* out[i * width + j] = rows[j][i] * factors[j] for j < count <= width, 0 for the other columns. `width` is          \
+     kPanelQueries or kNarrowPanelQueries. */                                                                          \
+  X(pack_panel_f32, void,                                                                                              \
+    (const float* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const float* factors,            \
+     std::size_t width, float* out))                                                                                   \
+  /* See PanelProduct. */                                                                                              \
+  X(multiply_panel_f32, void, (const PanelProduct& step))                                                              \
+  /* products[r] = <row_r, query> and, unless null, squares[r] = <row_r, row_r>, for `count` rows of any length;       \
+     the bound of PanelScan. `from_memory` says that the rows are not expected in a cache: how, not what. */           \
+  X(scan_rows_f32, void,                                                                                               \
+    (const float* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const float* query,              \
+     bool from_memory, float* products, float* squares))                                                               \
+  /* squares[r] = <row_r, row_r>. */                                                                                   \
+  X(squared_norms_f32, void,                                                                                           \
+    (const float* rows, std::size_t row_stride, std::size_t count, std::size_t depth, float* squares))                 \
+  /* The sum over i of the products a[i] b[i], exact in float64, in 16 float64 lanes: lane j takes i = j mod 16        \
+     in ascending order; then lanes j and j + 8 are added, then + 4, + 2, + 1. The same bits on every tier. */         \
+  X(exact_dot_f32, double, (const float* a, const float* b, std::size_t depth))                                        \
+  /* The same, and beside it the same sum of b[i] b[i]. */                                                             \
+  X(exact_dot_and_square_f32, double, (const float* a, const float* b, std::size_t depth, double* b_square))           \
+  /* The same of the squares of a[i] - b[i]; difference, square and sum are each rounded to float64. */                \
+  X(exact_squared_distance_f32, double, (const float* a, const float* b, std::size_t depth))                           \
+  /* The k-th greatest of `count` values, 1 <= k <= count, none of them NaN; behind them -infinity, up to a multiple   \
+     of kRowPadding. */                                                                                                \
+  X(kth_greatest_f32, float, (const float* values, std::size_t count, std::size_t k))                                  \
+  /* See CodeColumns. */                                                                                               \
+  X(turn_columns_f32, void, (const CodeColumns& step))                                                                 \
+  /* See CodeRows. */                                                                                                  \
+  X(code_rows_u8, void, (const CodeRows& step))                                                                        \
+  /* The greatest |element| of a query in a panel of scan_codes. */                                                    \
+  X(code_query_limit, std::int32_t, ())                                                                                \
+  /* See CodePanel. */                                                                                                 \
+  X(pack_code_panel, void, (const CodePanel& step))                                                                    \
+  /* See CodeScan; returns the number of hits. */                                                                      \
+  X(scan_codes, std::uint32_t, (const CodeScan& scan))                                                                 \
+  /* products[r] = D of `count` rows and the query of a panel of width 1, modulo 2^32. */                              \
+  X(scan_code_rows, void,                                                                                              \
+    (const std::uint8_t* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const void* panel,        \
+     std::int32_t correction, std::int32_t* products))                                                                 \
+  /* Runs rounds * 12 dependent products of codes and their sums on sink[0 .. 31] in registers; returns the operations \
+     done, two a multiply-add. */                                                                                      \
+  X(code_peak, double, (std::size_t rounds, std::int32_t* sink))                                                       \
+  /* Folds the lanes into loss.total and resets them. */                                                               \
+  X(drain_loss, void, (LossSum & loss))                                                                                \
+  /* Runs rounds * 12 dependent multiply-adds on sink[0], sink[1] in registers; returns the flops done. */             \
+  X(fma_peak_f32, double, (std::size_t rounds, float* sink))                                                           \
+  /* See TokenEdges. Reads 64 * blocks bytes at any alignment. White space is \t \n \v \f \r and the space;            \
+     every other byte, NUL included, belongs to a token. `position` (below 2^31 - 64 * blocks) is text's own. */       \
   X(token_edges_u8, void, (const std::uint8_t* text, std::size_t blocks, std::uint32_t position, TokenEdges& found))
 
 struct KernelTable {

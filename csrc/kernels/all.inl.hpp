@@ -46,6 +46,7 @@ consteval KernelTable make_table() {
       .pack_code_panel = &pack_code_panel<PairProduct>,
       .scan_codes = &scan_codes<PairProduct>,
       .scan_code_rows = &scan_code_rows<PairProduct>,
+      .code_peak = &code_peak<PairProduct>,
       .drain_loss = &drain_loss,
       .fma_peak_f32 = &fma_peak_f32,
       .token_edges_u8 = &token_edges_u8,

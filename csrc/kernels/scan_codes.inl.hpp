@@ -14,7 +14,12 @@ struct PairProduct {
   static constexpr std::int32_t kQueryLimit = 4095;
   static constexpr std::size_t kChunk = 256;  // of the depth, widened at once
   static constexpr std::size_t kRows = CodeLanes::kRows;
+  static constexpr std::size_t kProducts = 2;  // summed in a lane at once
   using Reg = CodeLanes::Reg;
+
+  [[gnu::always_inline]] static Reg add_products(Reg sum, Reg a, Reg b) noexcept {
+    return CodeLanes::add_products(sum, a, b);
+  }
 
   // Element i of query j is at panel[(i / 2) * 2 * width + 2 * j + i % 2].
   static void pack(const CodePanel& step) noexcept {
@@ -178,6 +183,22 @@ std::uint32_t scan_codes(const CodeScan& scan) noexcept {
 template <class Product>
 std::int32_t code_query_limit() noexcept {
   return Product::kQueryLimit;
+}
+
+// Products in registers and nothing else, as fma_peak_f32.
+template <class Product>
+double code_peak(std::size_t rounds, std::int32_t* sink) noexcept {
+  constexpr std::size_t kChains = 12;
+  CodeLanes::Reg chains[kChains];
+  for (auto& chain : chains) chain = CodeLanes::load(sink);
+  const CodeLanes::Reg factor = CodeLanes::load(sink + 16);
+  for (std::size_t round = 0; round < rounds; ++round) {
+    for (auto& chain : chains) chain = Product::add_products(chain, chain, factor);
+  }
+  CodeLanes::Reg greatest = chains[0];
+  for (const auto& chain : chains) greatest = CodeLanes::max(greatest, chain);
+  CodeLanes::store(sink, greatest);
+  return 2.0 * static_cast<double>(rounds * kChains * Product::kProducts * static_cast<std::size_t>(Vec::kLanes));
 }
 
 template <class Product>

@@ -11,7 +11,10 @@ struct ByteProduct {
   static constexpr std::int32_t kQueryLimit = 127;
   static constexpr std::size_t kRows = 8;
   static constexpr std::size_t kPrefetchDepth = 32;
+  static constexpr std::size_t kProducts = 4;  // summed in a lane at once
   using Reg = __m512i;
+
+  static Reg add_products(Reg sum, Reg a, Reg b) noexcept { return _mm512_dpbusd_epi32(sum, a, b); }
 
   // Element i of query j is at panel[(i / 4) * 4 * width + 4 * j + i % 4].
   static void pack(const CodePanel& step) noexcept {
