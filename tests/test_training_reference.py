@@ -155,6 +155,25 @@ CASES: dict[str, dict[str, Any]] = {
         "negative_sharing": "tile",
         "deterministic": True,
     },
+    "CBOW, tile, deterministic": {
+        "vector_size": 20,
+        "sg": False,
+        "epochs": 2,
+        "alpha": 0.01,
+        "negative_sharing": "tile",
+        "deterministic": True,
+    },
+    "CBOW, tile, sum, deterministic": {
+        "vector_size": 33,
+        "sg": False,
+        "cbow_mean": False,
+        "window": 8,
+        "negative": 3,
+        "shrink_windows": False,
+        "alpha": 0.006,
+        "negative_sharing": "tile",
+        "deterministic": True,
+    },
     "another seed and exponent": {"vector_size": 100, "seed": 2**63 + 11, "ns_exponent": -0.5, "min_alpha": 0.02},
 }
 

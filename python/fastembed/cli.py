@@ -85,9 +85,7 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--workers", type=int, metavar="N", help="threads (all that may be used)")
     group.add_argument("--negative-sharing", choices=("tile", "window", "pair"), help="who shares negatives (tile)")
     group.add_argument("--precision", choices=("float32", "bfloat16", "float16"), help="of the rows in training")
-    group.add_argument(
-        "--deterministic", action="store_true", help="the same bits for any number of threads (with tile only)"
-    )
+    group.add_argument("--deterministic", action="store_true", help="the same bits for any number of threads")
     group.add_argument("--errors", choices=("strict", "replace", "ignore"), help="on invalid UTF-8 (strict)")
     group.add_argument("--memory-budget", type=int, metavar="BYTES", help="encoded corpus held in memory (a quarter)")
     group.add_argument("--init", metavar="VECTORS", help="go on from these vectors, adding the words of CORPUS")

@@ -61,16 +61,8 @@ class _Options:
             raise ValueError(
                 f"precision={precision!r} needs negative_sharing='tile', got negative_sharing={negative_sharing!r}"
             )
-        sg = check_bool("sg", given["sg"])
-        deterministic = check_bool("deterministic", given["deterministic"])
-        if deterministic and not (sg and negative_sharing == "tile"):
-            raise ValueError(
-                f"deterministic=True needs negative_sharing='tile' and skip-gram, got negative_sharing="
-                f"{negative_sharing!r} and sg={sg}; every other mode has the same bits each time with workers=1 alone, "
-                "without deterministic=True"
-            )
         return cls(
-            sg=sg,
+            sg=check_bool("sg", given["sg"]),
             vector_size=check_int("vector_size", given["vector_size"], 1, 65_536),
             window=check_int("window", given["window"], 1, 1_000),
             negative=check_int("negative", given["negative"], 1, 1_000),
@@ -85,7 +77,7 @@ class _Options:
             seed=check_int("seed", given["seed"], 0, 2**64 - 1),
             negative_sharing=negative_sharing,
             precision=precision,
-            deterministic=deterministic,
+            deterministic=check_bool("deterministic", given["deterministic"]),
             workers=default_workers(given["workers"]),
         )
 
@@ -136,7 +128,13 @@ class _Training:
         elif initial is not None:
             initial.give(self.trainer, corpus.words)
         self.history = self.progress.history
-        if 0 < self.trainer.round_tiles < options.workers:
+        if options.deterministic and options.negative_sharing != "tile" and options.workers > 1:
+            _log.warning(
+                "deterministic=True with negative_sharing=%r trains with one worker: the others of the %d have no work",
+                options.negative_sharing,
+                options.workers,
+            )
+        elif 0 < self.trainer.round_tiles < options.workers:
             _log.warning(
                 "deterministic=True takes %d tiles at a time here: no more than so many of the %d workers have work",
                 self.trainer.round_tiles,
@@ -339,8 +337,8 @@ def train_word2vec(
         How "tile" stores the vectors while training. The 16-bit formats halve their memory and are rounded
         stochastically; the result is float32 always.
     deterministic : bool
-        The same bits for the same seed whatever `workers` is, in the vectors and in the history's losses; for "tile"
-        only. See Notes for what it costs.
+        The same bits for the same seed whatever `workers` is, in the vectors and in the history's losses. "tile" shares
+        the work out; "window" and "pair" train with one worker. See Notes for what it costs.
     errors : {"strict", "replace", "ignore"}
         What to do about invalid UTF-8 in files.
     memory_budget : int, optional
@@ -406,7 +404,9 @@ def train_word2vec(
     because workers wait for each other. Gradients are of vectors up to 512 words of text old; word similarity and
     analogies after 5 epochs were the same. The more often one word occurs (small vocabularies, ``sample=0``), and the
     higher `alpha`, `window` and `negative`, the fewer tiles make a round, down to one; more workers than tiles do not
-    help, and a warning is logged when there are. Other instruction sets and library versions give other bits.
+    help, and a warning is logged when there are. "window" and "pair" update rows with every window or pair, which
+    leaves nothing to share out: they train as with ``workers=1``, with a warning when more were asked for. Other
+    instruction sets and library versions give other bits.
 
     Training with `init` is a new training with its own learning rates, from `alpha` to `min_alpha`, and its own
     history. Counts are added up (none in `init` count as 0) and order the result; negatives are drawn by them, so that
