@@ -113,6 +113,20 @@ CASES: dict[str, dict[str, Any]] = {
         "negative_sharing": "tile",
         "seed": 3,
     },
+    "tile, 1024 columns": {
+        "vector_size": 1024,
+        "window": 6,
+        "negative": 2,
+        "alpha": 0.01,
+        "negative_sharing": "tile",
+    },
+    "CBOW, tile, window 20 of 1024 columns": {
+        "vector_size": 1024,
+        "sg": False,
+        "window": 20,
+        "alpha": 0.01,
+        "negative_sharing": "tile",
+    },
     "CBOW, tile": {"vector_size": 20, "sg": False, "epochs": 2, "alpha": 0.05, "negative_sharing": "tile"},
     "tile, long steps held back": {
         "vector_size": 16,

@@ -13,7 +13,7 @@ struct Shape {
   std::uint32_t negatives;
   std::uint32_t dim;
 };
-constexpr Shape kShapes[] = {{5, 16, 100}, {1, 32, 7}, {20, 48, 300}, {8, 144, 33}};
+constexpr Shape kShapes[] = {{5, 16, 100}, {1, 32, 7}, {20, 48, 300}, {8, 144, 33}, {20, 16, 1024}};
 
 struct Case {
   Case(Random& random, const Shape& tile_shape, RowFormat row_format)
