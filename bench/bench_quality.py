@@ -97,7 +97,7 @@ def table_of(name: str, train: Callable[[int], fastembed.WordVectors], results: 
             wv = train(seed)
             return {"seconds": time.perf_counter() - started, **scores(wv)}
 
-        settings = "" if args.alpha is None or name == "gensim" else f" alpha={args.alpha}"
+        settings = "" if name == "gensim" else f" alpha={args.alpha or 'default'}"
         settings += " deterministic" if args.deterministic and name != "gensim" else ""
         part = f"half={args.half}" if args.lines is None else f"lines={args.lines}"
         key = f"{'cbow' if args.cbow else 'sg'} {part} epochs={args.epochs}{settings} {name} seed={seed}"
@@ -142,7 +142,7 @@ def main() -> None:
     text.add_argument("--half", type=int, choices=[0, 1, 2], default=0, help="0: the whole corpus")
     text.add_argument("--lines", type=int, default=None, help="the first so many lines alone")
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--alpha", type=float, default=None, help="of fastembed; gensim keeps 0.025")
+    parser.add_argument("--alpha", type=float, default=None, help="of fastembed; gensim keeps its default, 0.025")
     parser.add_argument("--cbow", action="store_true")
     parser.add_argument("--deterministic", action="store_true")
     parser.add_argument("--no-gensim", action="store_true")

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("fastembed")
 
+#: The first learning rate of skip-gram and of CBOW. docs/architecture.md has the measurements.
+_SKIP_GRAM_ALPHA, _CBOW_ALPHA = 0.025, 0.05
+
 
 @dataclass(frozen=True)
 class _Options:
@@ -51,7 +54,9 @@ class _Options:
     @classmethod
     def check(cls, given: dict[str, Any]) -> _Options:
         """Check the arguments in `given`, by name."""
-        alpha = check_float("alpha", given["alpha"], above=0.0)
+        sg = check_bool("sg", given["sg"])
+        usual_alpha = _SKIP_GRAM_ALPHA if sg else _CBOW_ALPHA
+        alpha = usual_alpha if given["alpha"] is None else check_float("alpha", given["alpha"], above=0.0)
         min_alpha = check_float("min_alpha", given["min_alpha"], 0.0)
         if min_alpha > alpha:
             raise ValueError(f"min_alpha must not exceed alpha, got min_alpha={min_alpha:g} and alpha={alpha:g}")
@@ -62,7 +67,7 @@ class _Options:
                 f"precision={precision!r} needs negative_sharing='tile', got negative_sharing={negative_sharing!r}"
             )
         return cls(
-            sg=check_bool("sg", given["sg"]),
+            sg=sg,
             vector_size=check_int("vector_size", given["vector_size"], 1, 65_536),
             window=check_int("window", given["window"], 1, 1_000),
             negative=check_int("negative", given["negative"], 1, 1_000),
@@ -255,7 +260,7 @@ def train_word2vec(
     epochs: int = 5,
     min_count: int = 5,
     sample: float = 1e-3,
-    alpha: float = 0.025,
+    alpha: float | None = None,
     min_alpha: float = 1e-4,
     cbow_mean: bool = True,
     ns_exponent: float = 0.75,
@@ -279,8 +284,8 @@ def train_word2vec(
 ) -> WordVectors:
     """Train word vectors with negative sampling: **skip-gram by default**, CBOW with ``sg=False``.
 
-    (gensim's and word2vec.c's default is CBOW.) Names and defaults of the other parameters are gensim's, their meaning
-    is word2vec.c's.
+    (gensim's and word2vec.c's default is CBOW.) Names and defaults of the other parameters are gensim's, but for the
+    `alpha` of CBOW; their meaning is word2vec.c's.
 
     Parameters
     ----------
@@ -305,7 +310,8 @@ def train_word2vec(
         Subsampling threshold for frequent words, as a fraction of all words; 0 keeps every word. A word of frequency f
         is kept with probability ``(sqrt(f / sample) + 1) * sample / f``.
     alpha, min_alpha : float
-        The learning rate falls linearly with the raw words processed, from `alpha` to `min_alpha`.
+        The learning rate falls linearly with the raw words processed, from `alpha` to `min_alpha`. None: 0.025, with
+        CBOW 0.05, as in word2vec.c; gensim starts CBOW at 0.025 too, which is worse in every measure.
     cbow_mean : bool
         CBOW only: average the context vectors rather than sum them.
     ns_exponent : float
