@@ -3,18 +3,21 @@
     python bench/bench_quality.py                              # one seed of every mode, and gensim
     python bench/bench_quality.py --seeds 1 2 3 4 5 --gate     # the gate: half an hour on two cores
     python bench/bench_quality.py --half 1                     # on one half of the corpus
+    python bench/bench_quality.py --lines 49339 --epochs 30    # a long training on its first quarter: do rows drift?
 
 WS-353 and SimLex-999 (Spearman), Google analogies over the 30,000 most frequent words. Skip-gram (or --cbow), d=100,
 window 5, negative 5, sample 1e-4, min_count 5, 5 epochs, on the real corpus or one half of its lines. With --gate the
 run fails when a mode's mean over the seeds lies more than 0.01 (analogies: 1 point) below that of "pair" or of gensim,
 or, on the whole corpus, the default mode's below WS-353 0.63, SimLex 0.27 or analogies 38%.
---results FILE keeps what was measured, so that a long table can be made in several runs.
+Means are given with their standard errors. --results FILE keeps what was measured, so that a long table can be made in
+several runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import time
@@ -46,6 +49,7 @@ def scores(wv: fastembed.WordVectors) -> dict[str, float]:
 
 def train_ours(path: Path, mode: str, seed: int, args: argparse.Namespace) -> fastembed.WordVectors:
     options = {**MODES[mode], **({} if args.alpha is None else {"alpha": args.alpha})}
+    options["deterministic"] = args.deterministic
     return fastembed.train_word2vec(
         path,
         sg=not args.cbow,
@@ -93,13 +97,24 @@ def table_of(name: str, train: Callable[[int], fastembed.WordVectors], results: 
             wv = train(seed)
             return {"seconds": time.perf_counter() - started, **scores(wv)}
 
-        alpha = "" if args.alpha is None or name == "gensim" else f" alpha={args.alpha}"
-        key = f"{'cbow' if args.cbow else 'sg'} half={args.half} epochs={args.epochs}{alpha} {name} seed={seed}"
+        settings = "" if name == "gensim" else f" alpha={args.alpha or 'default'}"
+        settings += " deterministic" if args.deterministic and name != "gensim" else ""
+        part = f"half={args.half}" if args.lines is None else f"lines={args.lines}"
+        key = f"{'cbow' if args.cbow else 'sg'} {part} epochs={args.epochs}{settings} {name} seed={seed}"
         row = results.get(key, measure)
         rows.append(row)
         cells = f"{row['WS-353']:.3f}   {row['SimLex']:.3f}   {row['analogies']:>9.1%}   {row['seconds']:>7.0f}"
         print(f"{name:<20} {seed:>5}  {cells}", flush=True)
-    return {key: statistics.fmean(row[key] for row in rows) for key in FLOOR}
+    return rows
+
+
+def mean(rows: list[dict[str, float]], key: str) -> float:
+    return statistics.fmean(row[key] for row in rows)
+
+
+def standard_error(rows: list[dict[str, float]], key: str) -> float:
+    """Of the mean; nan for a single row."""
+    return statistics.stdev(row[key] for row in rows) / len(rows) ** 0.5 if len(rows) > 1 else math.nan
 
 
 def failures(means: dict[str, dict[str, float]], args: argparse.Namespace) -> list[str]:
@@ -113,7 +128,7 @@ def failures(means: dict[str, dict[str, float]], args: argparse.Namespace) -> li
                 for key in FLOOR
                 if row[key] < means[rival][key] - MARGIN
             ]
-    if DEFAULT in means and args.half == 0 and not args.cbow:
+    if DEFAULT in means and args.half == 0 and args.lines is None and not args.cbow:
         found += [f"{DEFAULT}: {key} < {floor}" for key, floor in FLOOR.items() if means[DEFAULT][key] < floor]
     return found
 
@@ -123,27 +138,34 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--modes", nargs="+", choices=list(MODES), default=None)
-    parser.add_argument("--half", type=int, choices=[0, 1, 2], default=0, help="0: the whole corpus")
+    text = parser.add_mutually_exclusive_group()
+    text.add_argument("--half", type=int, choices=[0, 1, 2], default=0, help="0: the whole corpus")
+    text.add_argument("--lines", type=int, default=None, help="the first so many lines alone")
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--alpha", type=float, default=None, help="of fastembed; gensim keeps 0.025")
+    parser.add_argument("--alpha", type=float, default=None, help="of fastembed; gensim keeps its default, 0.025")
     parser.add_argument("--cbow", action="store_true")
+    parser.add_argument("--deterministic", action="store_true")
     parser.add_argument("--no-gensim", action="store_true")
     parser.add_argument("--results", type=Path, default=None)
     parser.add_argument("--gate", action="store_true")
     args = parser.parse_args()
 
-    path = unpacked_corpus(half=args.half)
+    path = unpacked_corpus(lines=args.lines, half=args.half)
     results = Results(args.results)
     print(f"machine: {machine()}; kernels: {fastembed.isa.active()}; {args.workers} workers")
     print(f"{'':<20}  seed  WS-353  SimLex   analogies   seconds (file to vectors)")
-    means = {}
+    tables = {}
     for mode in args.modes or MODES:
-        means[mode] = table_of(mode, lambda seed, m=mode: train_ours(path, m, seed, args), results, args)
+        tables[mode] = table_of(mode, lambda seed, m=mode: train_ours(path, m, seed, args), results, args)
     if not args.no_gensim:
-        means["gensim"] = table_of("gensim", lambda seed: train_gensim(path, seed, args), results, args)
-    print(f"means of {len(args.seeds)} seeds")
-    for name, row in means.items():
-        print(f"{name:<20}        {row['WS-353']:.3f}   {row['SimLex']:.3f}   {row['analogies']:>9.1%}")
+        tables["gensim"] = table_of("gensim", lambda seed: train_gensim(path, seed, args), results, args)
+    print(f"means of {len(args.seeds)} seeds, and their standard errors")
+    for name, rows in tables.items():
+        print(
+            f"{name:<20}        "
+            + "   ".join(f"{mean(rows, key):.4f} +- {standard_error(rows, key):.4f}" for key in FLOOR)
+        )
+    means = {name: {key: mean(rows, key) for key in FLOOR} for name, rows in tables.items()}
     found = failures(means, args) if args.gate else []
     if found:
         sys.exit("the gate: " + "; ".join(found))

@@ -79,6 +79,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "bfloat16": {"precision": "bfloat16", "vector_size": 33, "alpha": 0.01},
     "float16": {"precision": "float16", "seed": 5, "alpha": 0.01},
     "40 words": {"corpus": corpus(40, 1.5), "sample": 0.0, "alpha": 0.002},
+    "CBOW": {"sg": False, "alpha": 0.01},
+    "CBOW, sums, wide": {"sg": False, "cbow_mean": False, "vector_size": 129, "window": 12, "seed": 3, "alpha": 0.002},
+    "CBOW, window 1, 1 negative": {"sg": False, "window": 1, "negative": 1, "max_sentence_length": 7, "sample": 0.0},
+    "CBOW, bfloat16": {"sg": False, "precision": "bfloat16", "vector_size": 33, "alpha": 0.01},
+    "CBOW, float16": {"sg": False, "precision": "float16", "seed": 5, "alpha": 0.01},
+}
+#: Trained by one worker, whatever is asked for.
+UNSHARED: dict[str, dict[str, Any]] = {
+    "window": {"negative_sharing": "window"},
+    "pair": {"negative_sharing": "pair"},
+    "CBOW by windows": {"negative_sharing": "window", "sg": False},
+    "CBOW, pair": {"negative_sharing": "pair", "sg": False},
 }
 
 
@@ -113,9 +125,10 @@ def test_the_seed_matters() -> None:
     assert bits(train(seed=2, workers=2))[0] != bits(train(seed=1, workers=2))[0]
 
 
-def test_a_round_of_one_tile_is_the_plain_algorithm() -> None:
+@pytest.mark.parametrize("sg", [True, False])
+def test_a_round_of_one_tile_is_the_plain_algorithm(sg: bool) -> None:
     """Float32 rows get the same sums in the same order."""
-    steep = {"corpus": corpus(40, 1.5), "sample": 0.0, "alpha": 0.01}
+    steep = {"corpus": corpus(40, 1.5), "sample": 0.0, "alpha": 0.01, "sg": sg}
     plain = train(**steep, deterministic=False)
     same = train(**steep, workers=2)
     assert np.array_equal(plain.vectors, same.vectors)
@@ -166,25 +179,33 @@ def test_nearly_nothing_to_train_on() -> None:
     assert bits(train(corpus=empty, sample=1e-12, workers=3)) == bits(train(corpus=empty, sample=1e-12))
 
 
-@pytest.mark.parametrize(
-    "options", [{"negative_sharing": "window"}, {"negative_sharing": "pair"}, {"sg": False}], ids=str
-)
-@pytest.mark.parametrize("workers", [1, 2])
-def test_other_modes_say_what_is_needed(options: dict[str, Any], workers: int) -> None:
-    with pytest.raises(ValueError, match=r"deterministic=True needs negative_sharing='tile' and skip-gram, got .*sg="):
-        train(**options, workers=workers)
+@pytest.mark.parametrize("case", UNSHARED)
+def test_other_modes_train_with_one_worker(case: str, caplog: pytest.LogCaptureFixture) -> None:
+    expected = bits(train(**UNSHARED[case], deterministic=False))
+    with caplog.at_level(logging.WARNING, "fastembed"):
+        assert bits(train(**UNSHARED[case])) == expected
+        assert not caplog.records
+        for workers in (2, 3):
+            assert bits(train(**UNSHARED[case], workers=workers)) == expected
+    assert [record.getMessage() for record in caplog.records] == [
+        f"deterministic=True with negative_sharing={UNSHARED[case]['negative_sharing']!r} trains with one worker: the "
+        f"others of the {workers} have no work"
+        for workers in (2, 3)
+    ]
+
+
+@pytest.mark.parametrize("options", [{"alpha": 0.01}, {"alpha": 0.01, "sg": False}, *UNSHARED.values()], ids=str)
+def test_going_on_from_known_vectors(options: dict[str, Any]) -> None:
+    ids, offsets = corpus()
+    known = train(**options, corpus=(ids[:20_000] % 900, np.array([0, 20_000])), epochs=1)
+    expected = bits(train(**options, corpus=(ids, offsets), init=known))
+    for workers in (2, 3):
+        assert bits(train(**options, corpus=(ids, offsets), init=known, workers=workers)) == expected
 
 
 def test_the_argument_is_checked() -> None:
     with pytest.raises(TypeError, match="deterministic"):
         train(deterministic="yes")
-    ids, offsets, counts = small_real_text()
-    given = {**CASES["tile, deterministic"], "negative_sharing": "window"}
-    with pytest.raises(ValueError, match="deterministic=True needs"):
-        _core.Trainer(
-            ids=ids, offsets=offsets, counts=counts, sg=True, cbow_mean=True, shrink_windows=True, window=5, negative=5,
-            min_alpha=1e-4, sample=1e-3, ns_exponent=0.75, seed=1, max_sentence_length=10_000, **given
-        )  # fmt: skip
 
 
 # Checkpoints
@@ -194,12 +215,22 @@ class StopError(Exception):
     pass
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+RESUMED: dict[str, dict[str, Any]] = {
+    "float32": {},
+    "bfloat16": {"precision": "bfloat16"},
+    "CBOW": {"sg": False},
+    "CBOW, bfloat16": {"sg": False, "precision": "bfloat16"},
+    "window": {"negative_sharing": "window"},
+    "pair": {"negative_sharing": "pair"},
+}
+
+
+@pytest.mark.parametrize("case", RESUMED)
 @pytest.mark.parametrize("written", [1, 2, 4, 5])
 def test_resume_with_another_number_of_workers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int, precision: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int, case: str
 ) -> None:
-    options = {"alpha": 0.01, "precision": precision}
+    options = {"alpha": 0.01, **RESUMED[case]}
     expected = bits(train(**options))
     real, count = storage.save_store, []
 

@@ -35,7 +35,7 @@ def train(**options: Any) -> fastembed.WordVectors:
     return fastembed.train_word2vec(given.pop("corpus", sentences()), **given)
 
 
-def test_defaults_are_gensims() -> None:
+def test_defaults_are_gensims_but_for_the_alpha_of_cbow() -> None:
     config = train(vector_size=100, epochs=5).config
     expected = {
         "sg": True,
@@ -55,6 +55,8 @@ def test_defaults_are_gensims() -> None:
         "negative_sharing": "tile",
     }
     assert expected.items() <= config.items()
+    assert train(sg=False).config["alpha"] == 0.05
+    assert train(sg=False, alpha=0.025).history[0]["learning_rate"] < train(sg=False).history[0]["learning_rate"]
 
 
 def test_result_is_complete() -> None:

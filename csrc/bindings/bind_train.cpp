@@ -143,10 +143,6 @@ class Trainer {
     if (config.negative_sharing != NegativeSharing::kTile && format != RowFormat::kFloat32) {
       throw std::invalid_argument("16-bit precision needs negative_sharing='tile'");
     }
-    const bool tiles = config.negative_sharing == NegativeSharing::kTile;
-    if (config.deterministic && !(tiles && config.architecture == Architecture::kSkipGram)) {
-      throw std::invalid_argument("deterministic=True needs negative_sharing='tile' and skip-gram (sg=True)");
-    }
     epochs_ = config.epochs;
     model_ = std::make_unique<Model>(counts_view.size(), vector_size, format);
     model_->initialise(config.seed, support::default_worker_count(), check_signals);

@@ -145,8 +145,9 @@ struct SgnsTile {
 ///   out_r += scale_r * sum_j g[j][r] * h_j
 ///   every context c of j += context_scales[c] * gradient_scale[j] * sum_r g[j][r] * out_r
 /// context_centers[c] has bit j set when c is a context of center j. A center without contexts (begin == end) is
-/// padding: its weight must be 0. The other members are those of SgnsTile. `workspace` holds
-/// cbow_workspace_floats(...) floats.
+/// padding: its weight must be 0. The other members are those of SgnsTile; `sum_rows` names an address for each of the
+/// kTilePositions + 2 * window contexts, then of the negatives, then of the centers, which is the order of the updates
+/// in place. Those of contexts without a center are not written. `workspace` holds cbow_workspace_floats(...) floats.
 struct CbowTile {
   void* const* context_rows;
   void* const* center_rows;
@@ -162,6 +163,7 @@ struct CbowTile {
   const float* center_scales;
   const float* negative_scales;
   const void* const* prefetch_rows;
+  void* const* sum_rows;
   std::uint64_t rounding_seed;
   std::uint32_t prefetch_count;
   std::uint32_t negative_count;

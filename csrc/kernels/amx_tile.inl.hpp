@@ -231,13 +231,24 @@ void amx_sgns_tile(const SgnsTile& tile) noexcept {
   }
 }
 
+// `Updated` is the rows' format, or StoredSums.
+template <class Updated>
+void amx_update_cbow(const CbowTile& tile, const CbowBuffers& buffers, const AmxLayout& layout,
+                     Prefetcher& prefetch) noexcept {
+  const CbowTargets targets = cbow_targets(tile);
+  RoundingBits random(tile.rounding_seed);
+  amx_update_inputs<Float32Rows>(layout, {buffers.error_rows, nullptr}, prefetch, random);
+  spread_errors<Updated>(tile, targets.contexts, buffers.error, 0, kPositions + 2 * tile.window, prefetch, random);
+  amx_update_outputs<Updated>(layout, {}, {targets.negatives, tile.negative_scales}, prefetch, random);
+  update_centers<Updated>(tile, targets.centers, buffers, prefetch, random);
+}
+
 template <class Rows>
 void amx_run_cbow_tile(const CbowTile& tile) noexcept {
   CbowBuffers buffers(tile);
   const SgnsTile inner = inner_tile(tile, buffers);
   const AmxLayout layout(inner, false);
   Prefetcher prefetch(inner, prefetch_places(tile));
-  RoundingBits random(tile.rounding_seed);
   const MatrixUnit unit;
   make_means<Bf16Product, Rows>(tile, buffers, layout, prefetch);
   amx_score_negatives(layout, prefetch);
@@ -248,10 +259,8 @@ void amx_run_cbow_tile(const CbowTile& tile) noexcept {
       Vec::store(buffers.error + j * layout.depth + i, Vec::mul(gradient, Rows::load(center + i)));
     }
   }
-  amx_update_inputs<Float32Rows>(layout, {buffers.error_rows, nullptr}, prefetch, random);
-  spread_errors<Rows>(tile, buffers.error, 0, kPositions + 2 * tile.window, prefetch, random);
-  amx_update_outputs<Rows>(layout, {}, {tile.negative_rows, tile.negative_scales}, prefetch, random);
-  update_centers<Rows>(tile, buffers, prefetch, random);
+  if (tile.sum_rows != nullptr) return amx_update_cbow<StoredSums>(tile, buffers, layout, prefetch);
+  amx_update_cbow<Rows>(tile, buffers, layout, prefetch);
 }
 
 void amx_cbow_tile(const CbowTile& tile) noexcept {

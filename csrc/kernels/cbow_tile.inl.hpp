@@ -38,6 +38,19 @@ struct CbowBuffers {
   float gradients[kPositions];  // of the centers' own rows
 };
 
+// Where the updates go: to the rows of the model, or to sums that are added later.
+struct CbowTargets {
+  void* const* contexts;
+  void* const* negatives;
+  void* const* centers;
+};
+
+inline CbowTargets cbow_targets(const CbowTile& tile) noexcept {
+  if (tile.sum_rows == nullptr) return {tile.context_rows, tile.negative_rows, tile.center_rows};
+  void* const* const negatives = tile.sum_rows + kPositions + 2 * std::size_t{tile.window};
+  return {tile.sum_rows, negatives, negatives + tile.negative_count};
+}
+
 template <class Rows, std::size_t kColumns>
 [[gnu::always_inline]] inline void add_range(Vec::Reg (&sums)[kColumns], void* const* rows, std::size_t begin,
                                              std::size_t end, std::size_t at) noexcept {
@@ -113,12 +126,12 @@ template <class Product, class Rows>
 }
 
 template <class Rows>
-[[gnu::noinline]] void update_centers(const CbowTile& tile, const CbowBuffers& buffers, Prefetcher& prefetch,
-                                      RoundingBits& random) noexcept {
+[[gnu::noinline]] void update_centers(const CbowTile& tile, void* const* rows, const CbowBuffers& buffers,
+                                      Prefetcher& prefetch, RoundingBits& random) noexcept {
   const std::size_t depth = tile.depth;
   for (std::size_t j = 0; j < kPositions; ++j) {
     prefetch.advance();
-    auto* const center = static_cast<typename Rows::Element*>(tile.center_rows[j]);
+    auto* const center = static_cast<typename Rows::Element*>(rows[j]);
     const float scale = tile.center_scales == nullptr ? 1.0F : tile.center_scales[j];
     const Vec::Reg gradient = Vec::broadcast(scale * buffers.gradients[j]);
     for (std::size_t i = 0; i < depth; i += kLanes) {
@@ -129,12 +142,12 @@ template <class Rows>
 
 // Adds to context rows [begin, end) the errors of the centers that they are contexts of.
 template <class Rows>
-inline void spread_errors(const CbowTile& tile, const float* error, std::size_t begin, std::size_t end,
-                          Prefetcher& prefetch, RoundingBits& random) noexcept {
+inline void spread_errors(const CbowTile& tile, void* const* rows, const float* error, std::size_t begin,
+                          std::size_t end, Prefetcher& prefetch, RoundingBits& random) noexcept {
   for (std::size_t c = begin; c < end; ++c) {
     prefetch.advance();
     if (tile.context_centers[c] == 0) continue;
-    auto* const row = static_cast<typename Rows::Element*>(tile.context_rows[c]);
+    auto* const row = static_cast<typename Rows::Element*>(rows[c]);
     const float row_scale = tile.context_scales == nullptr ? 1.0F : tile.context_scales[c];
     for_runs<kRowColumns>(tile.depth / kLanes, [&](std::size_t vector, auto count) __attribute__((always_inline)) {
       constexpr std::size_t kColumns = decltype(count)::value;
@@ -181,15 +194,15 @@ template <class Product, class Rows>
 }
 
 // A context row is updated as soon as the last center that it may belong to has its error.
-template <class Product, class Rows>
-[[gnu::noinline]] void update_contexts(const CbowTile& tile, const CbowBuffers& buffers,
+template <class Product, class Rows, class Updated>
+[[gnu::noinline]] void update_contexts(const CbowTile& tile, void* const* rows, const CbowBuffers& buffers,
                                        const TileLayout<Product>& layout, Prefetcher& prefetch,
                                        RoundingBits& random) noexcept {
   for (std::size_t first = 0; first < kPositions; first += kBlockRows) {
     make_errors<Product, Rows>(tile, buffers, layout, first);
-    spread_errors<Rows>(tile, buffers.error, first, first + kBlockRows, prefetch, random);
+    spread_errors<Updated>(tile, rows, buffers.error, first, first + kBlockRows, prefetch, random);
   }
-  spread_errors<Rows>(tile, buffers.error, kPositions, kPositions + 2 * tile.window, prefetch, random);
+  spread_errors<Updated>(tile, rows, buffers.error, kPositions, kPositions + 2 * tile.window, prefetch, random);
 }
 
 // How often a tile prefetches: row by row, as many at once would fill the line buffers.
@@ -222,18 +235,27 @@ inline SgnsTile inner_tile(const CbowTile& tile, const CbowBuffers& buffers) noe
           .loss = tile.loss};
 }
 
+// `Updated` is Rows, or StoredSums.
+template <class Product, class Rows, class Updated>
+[[gnu::always_inline]] inline void update_cbow(const CbowTile& tile, const CbowBuffers& buffers,
+                                               const TileLayout<Product>& layout, Prefetcher& prefetch) noexcept {
+  const CbowTargets targets = cbow_targets(tile);
+  RoundingBits random(tile.rounding_seed);
+  update_contexts<Product, Rows, Updated>(tile, targets.contexts, buffers, layout, prefetch, random);
+  update_outputs<Product, Updated>(layout, {}, {targets.negatives, tile.negative_scales}, prefetch, random);
+  update_centers<Updated>(tile, targets.centers, buffers, prefetch, random);
+}
+
 template <class Product, class Rows>
 void run_cbow_tile(const CbowTile& tile) noexcept {
   CbowBuffers buffers(tile);
   const SgnsTile inner = inner_tile(tile, buffers);
   const TileLayout<Product> layout(inner, false);
   Prefetcher prefetch(inner, prefetch_places(tile));
-  RoundingBits random(tile.rounding_seed);
   make_means<Product, Rows>(tile, buffers, layout, prefetch);
   score_negatives(layout, prefetch);
-  update_contexts<Product, Rows>(tile, buffers, layout, prefetch, random);
-  update_outputs<Product, Rows>(layout, {}, {tile.negative_rows, tile.negative_scales}, prefetch, random);
-  update_centers<Rows>(tile, buffers, prefetch, random);
+  if (tile.sum_rows != nullptr) return update_cbow<Product, Rows, StoredSums>(tile, buffers, layout, prefetch);
+  update_cbow<Product, Rows, Rows>(tile, buffers, layout, prefetch);
 }
 
 template <class Product>

@@ -28,7 +28,9 @@ std::uint32_t tile_negative_count(const TrainConfig& config) noexcept {
 }
 
 std::size_t tile_sum_slots(const TrainConfig& config) noexcept {
-  return kTilePositions + tile_center_rows(config.window) + tile_negative_count(config);
+  const bool cbow = config.architecture == Architecture::kCbow;
+  const std::size_t others = cbow ? kTilePositions + 2 * std::size_t{config.window} : tile_center_rows(config.window);
+  return kTilePositions + others + tile_negative_count(config);
 }
 
 TileWorker::TileWorker(WindowTrainer& trainer, std::uint32_t epoch)
@@ -353,7 +355,7 @@ void TileWorker::list_prefetches(const Tile& next) {
 }
 
 void TileWorker::run(const Tile& tile, LossSum& loss, void* const* sum_rows) {
-  if (cbow()) return run_cbow(tile, loss);
+  if (cbow()) return run_cbow(tile, loss, sum_rows);
   kernels_.sgns_tile({.input_rows = tile.input_rows.data(),
                       .center_rows = tile.center_rows.data(),
                       .negative_rows = tile.negative_rows.data(),
@@ -377,7 +379,7 @@ void TileWorker::run(const Tile& tile, LossSum& loss, void* const* sum_rows) {
                       .loss = &loss});
 }
 
-void TileWorker::run_cbow(const Tile& tile, LossSum& loss) {
+void TileWorker::run_cbow(const Tile& tile, LossSum& loss, void* const* sum_rows) {
   kernels_.cbow_tile({.context_rows = tile.context_rows.data(),
                       .center_rows = tile.center_rows.data(),
                       .negative_rows = tile.negative_rows.data(),
@@ -392,6 +394,7 @@ void TileWorker::run_cbow(const Tile& tile, LossSum& loss) {
                       .center_scales = tile.scaled ? tile.center_scales.data() : nullptr,
                       .negative_scales = tile.scaled ? tile.negative_scales.data() : nullptr,
                       .prefetch_rows = prefetch_rows_.data(),
+                      .sum_rows = sum_rows,
                       .rounding_seed = tile.rounding_seed,
                       .prefetch_count = static_cast<std::uint32_t>(prefetch_rows_.size()),
                       .negative_count = negative_count_,
@@ -449,9 +452,10 @@ void TileWorker::sum_tile(std::size_t first, std::size_t next, TileSums& sums) {
   turn_ ^= 1;
 }
 
-// Padding and centers without a context in this tile have nothing to add.
+// Padding, centers without a context in this tile and contexts without a center have nothing to add.
 void TileWorker::list_targets(const Tile& tile, std::size_t first, TileSums& sums) const {
   sums.clear();
+  if (cbow()) return list_cbow_targets(tile, sums);
   const std::size_t inputs = std::min<std::size_t>(kTilePositions, layout_->kept_count - first);
   for (std::size_t i = 0; i < inputs; ++i) {
     sums.add_target(i, tile.input_rows[i], layout_->kept[first + i].word, false);
@@ -462,6 +466,22 @@ void TileWorker::list_targets(const Tile& tile, std::size_t first, TileSums& sum
   }
   for (std::uint32_t k = 0; k < negative_count_; ++k, ++slot) {
     sums.add_target(slot, tile.negative_rows[k], tile.negatives[k], true);
+  }
+  sums.group();
+}
+
+void TileWorker::list_cbow_targets(const Tile& tile, TileSums& sums) const {
+  std::size_t slot = 0;
+  for (std::size_t c = 0; c < tile.context_rows.size(); ++c, ++slot) {
+    if (tile.context_centers[c] != 0) sums.add_target(slot, tile.context_rows[c], tile.input_words[c], false);
+  }
+  for (std::uint32_t k = 0; k < negative_count_; ++k, ++slot) {
+    sums.add_target(slot, tile.negative_rows[k], tile.negatives[k], true);
+  }
+  for (std::size_t j = 0; j < kTilePositions; ++j, ++slot) {
+    if (tile.context_begin[j] != tile.context_end[j]) {
+      sums.add_target(slot, tile.center_rows[j], tile.center_words[j], true);
+    }
   }
   sums.group();
 }

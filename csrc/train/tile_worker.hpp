@@ -18,7 +18,7 @@ namespace fastembed::train {
 /// what an input row sees is as varied; a multiple of kTileRows, at most 256.
 std::uint32_t tile_negative_count(const TrainConfig& config) noexcept;
 
-/// Slots of a TileSums for one tile: inputs, centers, negatives.
+/// Slots of a TileSums for one tile: inputs, centers, negatives (CBOW: contexts, negatives, centers).
 std::size_t tile_sum_slots(const TrainConfig& config) noexcept;
 
 /// The positions of a chunk that subsampling leaves, with their windows. Bounds are indices into `kept`.
@@ -100,8 +100,9 @@ class TileWorker {
   void set_scales(Tile& tile, float bound, float most_occurrences, float all_weights);
   void list_prefetches(const Tile& next);
   void list_targets(const Tile& tile, std::size_t first, TileSums& sums) const;
+  void list_cbow_targets(const Tile& tile, TileSums& sums) const;
   void run(const Tile& tile, LossSum& loss, void* const* sum_rows);
-  void run_cbow(const Tile& tile, LossSum& loss);
+  void run_cbow(const Tile& tile, LossSum& loss, void* const* sum_rows);
   [[nodiscard]] bool cbow() const noexcept { return config_.architecture == Architecture::kCbow; }
 
   WindowTrainer& trainer_;

@@ -25,7 +25,9 @@ WindowTrainer::WindowTrainer(Model& model, CorpusView corpus, std::span<const st
       negatives_(counts, config.ns_exponent),
       keep_thresholds_(keep_thresholds(corpus.counts, config.sample)) {
   make_chunks();
-  if (config.deterministic) round_tiles_ = round_tile_count(corpus.counts, counts, keep_thresholds_, config);
+  if (!config.deterministic) return;
+  const bool tiles = config.negative_sharing == NegativeSharing::kTile;
+  round_tiles_ = tiles ? round_tile_count(corpus.counts, counts, keep_thresholds_, config) : 1;
 }
 
 void WindowTrainer::make_chunks() {
@@ -86,7 +88,10 @@ std::size_t WindowTrainer::chunk_at(std::int64_t position) const {
 
 EpochTotals WindowTrainer::run_epoch(std::uint32_t epoch, int workers, const std::function<void()>& tick,
                                      const EpochPart& part) {
-  if (config_.deterministic) return run_rounds(epoch, workers, tick, part);
+  if (config_.deterministic) {
+    if (config_.negative_sharing == NegativeSharing::kTile) return run_rounds(epoch, workers, tick, part);
+    workers = 1;
+  }
   next_chunk_.store(chunk_at(part.start.token_count));
   pausing_.store(false);
   published_ = std::make_unique<Published[]>(workers);

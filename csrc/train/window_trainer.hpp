@@ -25,7 +25,8 @@ enum class NegativeSharing { kTile, kWindow, kPair };
 struct TrainConfig {
   Architecture architecture = Architecture::kSkipGram;
   NegativeSharing negative_sharing = NegativeSharing::kWindow;
-  bool deterministic = false;  // the same bits for any number of workers (tile_rounds.hpp); with kTile only
+  // The same bits for any number of workers: with kTile in rounds (tile_rounds.hpp), else by one worker alone.
+  bool deterministic = false;
   bool cbow_mean = true;
   bool shrink_windows = true;
   std::uint32_t window = 5;
@@ -77,7 +78,7 @@ class WindowTrainer {
   /// Totals so far of the epoch under way, from any thread.
   [[nodiscard]] EpochTotals progress() const;
 
-  /// Tiles of a round of deterministic training, at which so many workers at most can be busy; else 0.
+  /// How many workers at most can be busy in deterministic training: tiles of a round, 1 without tiles. Else 0.
   [[nodiscard]] std::size_t round_tiles() const noexcept { return round_tiles_; }
 
   /// The learning rate at raw token `position` of `epoch`: linear decay by raw words, never below min_alpha.

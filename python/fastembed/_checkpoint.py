@@ -106,7 +106,8 @@ class Checkpoint:
             version = self._stored.get("version")
             raise ValueError(f"{self.path!r} is a checkpoint of version {version!r}, this fastembed reads {_VERSION}")
         stored = self._entry("options", dict)
-        for name in sorted({*self._options, *stored}):
+        # sg first: the default of alpha follows from it.
+        for name in sorted({*self._options, *stored}, key=lambda name: (name != "sg", name)):
             mine, theirs = self._options.get(name), stored.get(name, defaults.get(name))
             if name not in self._options:
                 raise ValueError(

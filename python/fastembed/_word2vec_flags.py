@@ -35,7 +35,6 @@ _RENAMED = {
 }
 _PHRASES_RENAMED = {"-output": "--output", "-min-count": "--min-count", "-threshold": "--threshold"}
 _SPECIAL = frozenset({"-train", "-hs", "-classes", "-debug", "-binary", "-cbow", "-read-vocab"})
-_CBOW_ALPHA = "0.05"
 
 
 class FlagError(ValueError):
@@ -116,9 +115,6 @@ def translate(arguments: list[str]) -> tuple[list[str], list[str]]:
     if "-cbow" in values:
         if _switch("-cbow", values["-cbow"]):
             options.append("--cbow")
-            if "-alpha" not in values and "--alpha" not in others:
-                options += ["--alpha", _CBOW_ALPHA]
-                notes.append(f"-cbow 1 without -alpha: using word2vec.c's learning rate for CBOW, {_CBOW_ALPHA}")
     elif "--cbow" not in others:
         notes.append(
             "TRAINING SKIP-GRAM, the default of fastembed; word2vec.c without -cbow trains CBOW. "

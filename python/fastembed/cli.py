@@ -70,7 +70,7 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--epochs", type=int, metavar="N", help="passes over the corpus (5)")
     group.add_argument("--min-count", type=int, metavar="N", help="leave out words rarer than this (5)")
     group.add_argument("--sample", type=float, metavar="F", help="threshold of subsampling of frequent words (1e-3)")
-    group.add_argument("--alpha", type=float, metavar="F", help="first learning rate (0.025)")
+    group.add_argument("--alpha", type=float, metavar="F", help="first learning rate (0.025, CBOW 0.05)")
     group.add_argument("--min-alpha", type=float, metavar="F", help="last learning rate (1e-4)")
     group.add_argument("--cbow", dest="sg", action="store_false", help="train CBOW instead of skip-gram")
     group.add_argument("--cbow-mean", type=int, choices=(0, 1), metavar="0|1", help="CBOW: mean (1) or sum of context")
@@ -85,9 +85,7 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--workers", type=int, metavar="N", help="threads (all that may be used)")
     group.add_argument("--negative-sharing", choices=("tile", "window", "pair"), help="who shares negatives (tile)")
     group.add_argument("--precision", choices=("float32", "bfloat16", "float16"), help="of the rows in training")
-    group.add_argument(
-        "--deterministic", action="store_true", help="the same bits for any number of threads (with tile only)"
-    )
+    group.add_argument("--deterministic", action="store_true", help="the same bits for any number of threads")
     group.add_argument("--errors", choices=("strict", "replace", "ignore"), help="on invalid UTF-8 (strict)")
     group.add_argument("--memory-budget", type=int, metavar="BYTES", help="encoded corpus held in memory (a quarter)")
     group.add_argument("--init", metavar="VECTORS", help="go on from these vectors, adding the words of CORPUS")

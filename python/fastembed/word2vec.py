@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("fastembed")
 
+#: The first learning rate of skip-gram and of CBOW. docs/architecture.md has the measurements.
+_SKIP_GRAM_ALPHA, _CBOW_ALPHA = 0.025, 0.05
+
 
 @dataclass(frozen=True)
 class _Options:
@@ -51,7 +54,9 @@ class _Options:
     @classmethod
     def check(cls, given: dict[str, Any]) -> _Options:
         """Check the arguments in `given`, by name."""
-        alpha = check_float("alpha", given["alpha"], above=0.0)
+        sg = check_bool("sg", given["sg"])
+        usual_alpha = _SKIP_GRAM_ALPHA if sg else _CBOW_ALPHA
+        alpha = usual_alpha if given["alpha"] is None else check_float("alpha", given["alpha"], above=0.0)
         min_alpha = check_float("min_alpha", given["min_alpha"], 0.0)
         if min_alpha > alpha:
             raise ValueError(f"min_alpha must not exceed alpha, got min_alpha={min_alpha:g} and alpha={alpha:g}")
@@ -60,14 +65,6 @@ class _Options:
         if precision != "float32" and negative_sharing != "tile":
             raise ValueError(
                 f"precision={precision!r} needs negative_sharing='tile', got negative_sharing={negative_sharing!r}"
-            )
-        sg = check_bool("sg", given["sg"])
-        deterministic = check_bool("deterministic", given["deterministic"])
-        if deterministic and not (sg and negative_sharing == "tile"):
-            raise ValueError(
-                f"deterministic=True needs negative_sharing='tile' and skip-gram, got negative_sharing="
-                f"{negative_sharing!r} and sg={sg}; every other mode has the same bits each time with workers=1 alone, "
-                "without deterministic=True"
             )
         return cls(
             sg=sg,
@@ -85,7 +82,7 @@ class _Options:
             seed=check_int("seed", given["seed"], 0, 2**64 - 1),
             negative_sharing=negative_sharing,
             precision=precision,
-            deterministic=deterministic,
+            deterministic=check_bool("deterministic", given["deterministic"]),
             workers=default_workers(given["workers"]),
         )
 
@@ -136,7 +133,13 @@ class _Training:
         elif initial is not None:
             initial.give(self.trainer, corpus.words)
         self.history = self.progress.history
-        if 0 < self.trainer.round_tiles < options.workers:
+        if options.deterministic and options.negative_sharing != "tile" and options.workers > 1:
+            _log.warning(
+                "deterministic=True with negative_sharing=%r trains with one worker: the others of the %d have no work",
+                options.negative_sharing,
+                options.workers,
+            )
+        elif 0 < self.trainer.round_tiles < options.workers:
             _log.warning(
                 "deterministic=True takes %d tiles at a time here: no more than so many of the %d workers have work",
                 self.trainer.round_tiles,
@@ -257,7 +260,7 @@ def train_word2vec(
     epochs: int = 5,
     min_count: int = 5,
     sample: float = 1e-3,
-    alpha: float = 0.025,
+    alpha: float | None = None,
     min_alpha: float = 1e-4,
     cbow_mean: bool = True,
     ns_exponent: float = 0.75,
@@ -281,8 +284,8 @@ def train_word2vec(
 ) -> WordVectors:
     """Train word vectors with negative sampling: **skip-gram by default**, CBOW with ``sg=False``.
 
-    (gensim's and word2vec.c's default is CBOW.) Names and defaults of the other parameters are gensim's, their meaning
-    is word2vec.c's.
+    (gensim's and word2vec.c's default is CBOW.) Names and defaults of the other parameters are gensim's, but for the
+    `alpha` of CBOW; their meaning is word2vec.c's.
 
     Parameters
     ----------
@@ -307,7 +310,8 @@ def train_word2vec(
         Subsampling threshold for frequent words, as a fraction of all words; 0 keeps every word. A word of frequency f
         is kept with probability ``(sqrt(f / sample) + 1) * sample / f``.
     alpha, min_alpha : float
-        The learning rate falls linearly with the raw words processed, from `alpha` to `min_alpha`.
+        The learning rate falls linearly with the raw words processed, from `alpha` to `min_alpha`. None: 0.025, with
+        CBOW 0.05, as in word2vec.c; gensim starts CBOW at 0.025 too, which is worse in every measure.
     cbow_mean : bool
         CBOW only: average the context vectors rather than sum them.
     ns_exponent : float
@@ -339,8 +343,8 @@ def train_word2vec(
         How "tile" stores the vectors while training. The 16-bit formats halve their memory and are rounded
         stochastically; the result is float32 always.
     deterministic : bool
-        The same bits for the same seed whatever `workers` is, in the vectors and in the history's losses; for "tile"
-        only. See Notes for what it costs.
+        The same bits for the same seed whatever `workers` is, in the vectors and in the history's losses. "tile" shares
+        the work out; "window" and "pair" train with one worker. See Notes for what it costs.
     errors : {"strict", "replace", "ignore"}
         What to do about invalid UTF-8 in files.
     memory_budget : int, optional
@@ -406,7 +410,9 @@ def train_word2vec(
     because workers wait for each other. Gradients are of vectors up to 512 words of text old; word similarity and
     analogies after 5 epochs were the same. The more often one word occurs (small vocabularies, ``sample=0``), and the
     higher `alpha`, `window` and `negative`, the fewer tiles make a round, down to one; more workers than tiles do not
-    help, and a warning is logged when there are. Other instruction sets and library versions give other bits.
+    help, and a warning is logged when there are. "window" and "pair" update rows with every window or pair, which
+    leaves nothing to share out: they train as with ``workers=1``, with a warning when more were asked for. Other
+    instruction sets and library versions give other bits.
 
     Training with `init` is a new training with its own learning rates, from `alpha` to `min_alpha`, and its own
     history. Counts are added up (none in `init` count as 0) and order the result; negatives are drawn by them, so that

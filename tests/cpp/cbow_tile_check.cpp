@@ -13,7 +13,7 @@ struct Shape {
   std::uint32_t negatives;
   std::uint32_t dim;
 };
-constexpr Shape kShapes[] = {{5, 16, 100}, {1, 32, 7}, {20, 48, 300}, {8, 144, 33}};
+constexpr Shape kShapes[] = {{5, 16, 100}, {1, 32, 7}, {20, 48, 300}, {8, 144, 33}, {20, 16, 1024}};
 
 struct Case {
   Case(Random& random, const Shape& tile_shape, RowFormat row_format)
@@ -56,7 +56,7 @@ struct Case {
     }
   }
 
-  void run(const KernelTable& table, float rate, LossSum& loss, float* workspace) {
+  void run(const KernelTable& table, float rate, LossSum& loss, float* workspace, void* const* sum_rows = nullptr) {
     std::vector<void*> context_rows, center_rows, negative_rows;
     for (const std::size_t word : contexts) context_rows.push_back(input.row(word));
     for (std::size_t j = 0; j < kTilePositions; ++j) {
@@ -77,6 +77,7 @@ struct Case {
                      .center_scales = output_scales.data(),
                      .negative_scales = output_scales.data() + kTilePositions,
                      .prefetch_rows = context_rows.data(),
+                     .sum_rows = sum_rows,
                      .rounding_seed = 5,
                      .prefetch_count = static_cast<std::uint32_t>(context_rows.size()),
                      .negative_count = shape.negatives,
@@ -167,11 +168,75 @@ void add_center(const Case& c, std::size_t j, float rate, double operand, Step& 
   }
 }
 
+// The sums of a tile, stored: nothing else changes; added to float32 rows in order they give the bits of the step in
+// place, and in float64 what the step must do in whatever format.
+void check_stored(const KernelTable& table, Report& report, bool bfloat16, const Shape& shape, RowFormat format) {
+  const Random start(shape.window * 1000 + shape.dim + 1);
+  const auto fresh = [&] {
+    Random random = start;
+    return Case(random, shape, format);
+  };
+  Case c = fresh(), untouched = fresh(), in_place = fresh();
+  Step wanted{unchanged(c.input, shape.dim), unchanged(c.output, shape.dim)};
+  for (std::size_t j = 0; j < kTilePositions; ++j) {
+    if (c.begin[j] < c.end[j]) add_center(c, j, 0.05F, bfloat16 ? 0x1p-8 : 0.0, wanted);
+  }
+  const std::size_t slots = c.contexts.size() + c.words.size();
+  AlignedBuffer<float> sums(slots * c.depth + kGuard);
+  std::fill(sums.data() + slots * c.depth, sums.data() + slots * c.depth + kGuard, kGuardValue);
+  std::vector<void*> sum_rows;
+  for (std::size_t slot = 0; slot < slots; ++slot) sum_rows.push_back(sums.data() + slot * c.depth);
+  AlignedBuffer<float> workspace(cbow_workspace_floats(shape.negatives, c.depth));
+  LossSum loss = empty_loss(), loss_in_place = empty_loss();
+  c.run(table, 0.05F, loss, workspace.data(), sum_rows.data());
+  in_place.run(table, 0.05F, loss_in_place, workspace.data());
+  drain(loss);
+  drain(loss_in_place);
+  const std::string where = "cbow_tile, stored" + text("window", shape.window) + text("dim", shape.dim) +
+                            text("format", static_cast<std::size_t>(format));
+  report.expect(loss.total == loss_in_place.total, where + ": another loss");
+  report.expect(c.input.same_bytes(untouched.input) && c.output.same_bytes(untouched.output),
+                where + ": a row has changed");
+  Wanted input(shape.dim), output(shape.dim);
+  const auto add_slot = [&](std::size_t slot, std::size_t word, Wanted& matrix, Matrix& rows) {
+    for (std::size_t i = 0; i < shape.dim; ++i) {
+      const float sum = sums[slot * c.depth + i];
+      matrix.moved[word * shape.dim + i] += static_cast<double>(sum);
+      if (format == RowFormat::kFloat32) static_cast<float*>(rows.row(word))[i] += sum;
+    }
+  };
+  std::size_t slot = 0;
+  for (std::size_t i = 0; i < c.contexts.size(); ++i, ++slot) {
+    if (c.centers_of[i] != 0) add_slot(slot, c.contexts[i], input, untouched.input);
+  }
+  for (std::size_t k = 0; k < shape.negatives; ++k, ++slot) {
+    add_slot(slot, c.words[kTilePositions + k], output, untouched.output);
+  }
+  for (std::size_t j = 0; j < kTilePositions; ++j, ++slot) {
+    if (c.begin[j] < c.end[j]) add_slot(slot, c.words[j], output, untouched.output);
+  }
+  for (std::size_t at = 0; at < kWords * shape.dim; ++at) {
+    const std::size_t word = at / shape.dim, i = at % shape.dim;
+    report.expect_near(c.input.get(word, i) + input.moved[at], wanted.input.value[at], wanted.input.bound[at] + 1e-9,
+                       where + " input" + text("word", word));
+    report.expect_near(c.output.get(word, i) + output.moved[at], wanted.output.value[at],
+                       wanted.output.bound[at] + 1e-9, where + " output" + text("word", word));
+  }
+  if (format == RowFormat::kFloat32) {
+    report.expect(untouched.input.same_bytes(in_place.input) && untouched.output.same_bytes(in_place.output),
+                  where + ": the sums added in order are not the step in place");
+  }
+  for (std::size_t i = 0; i < kGuard; ++i) {
+    report.expect(sums[slots * c.depth + i] == kGuardValue, where + ": wrote behind the sums");
+  }
+}
+
 }  // namespace
 
 void check_cbow_tiles(const KernelTable& table, Report& report, bool bfloat16) {
   for (const Shape& shape : kShapes) {
     for (const RowFormat format : {RowFormat::kFloat32, RowFormat::kBfloat16, RowFormat::kFloat16}) {
+      check_stored(table, report, bfloat16, shape, format);
       Random random(shape.window * 1000 + shape.dim);
       const std::size_t depth = (shape.dim + kRowPadding - 1) / kRowPadding * kRowPadding;
       const std::size_t floats = cbow_workspace_floats(shape.negatives, depth);

@@ -14,7 +14,8 @@ struct Shape {
   std::uint32_t negatives;
   std::uint32_t dim;
 };
-constexpr Shape kShapes[] = {{5, 32, 100}, {1, 16, 7}, {5, 48, 16}, {7, 144, 129}, {20, 32, 300}, {9, 64, 45}};
+constexpr Shape kShapes[] = {{5, 32, 100},  {1, 16, 7},  {5, 48, 16},    {7, 144, 129},
+                             {20, 32, 300}, {9, 64, 45}, {20, 112, 1024}};
 
 // A tile over random words, and what it must do in float64.
 struct Case {
