@@ -138,7 +138,7 @@ CASES: dict[str, dict[str, Any]] = {
         "vector_size": 16,
         "sg": False,
         "sample": 0.0,
-        "alpha": 0.25,
+        "alpha": 0.2,
         "negative_sharing": "tile",
     },
     "CBOW, tile, sum, wide fixed windows": {

@@ -17,13 +17,13 @@ using support::stream_key;
 namespace {
 
 constexpr std::int64_t kThresholdLookahead = 32;  // tokens; the table of a large vocabulary lies beyond L2
-
 }  // namespace
 
 std::uint32_t tile_negative_count(const TrainConfig& config) noexcept {
   const bool cbow = config.architecture == Architecture::kCbow;
   const std::uint64_t windows = cbow ? 1 : config.shrink_windows ? config.window + 1 : 2 * config.window;
-  const std::uint64_t draws = tile_round_up(config.negative * windows, kTileRows);
+  const std::uint64_t least = cbow ? 2 * kTileRows : kTileRows;
+  const std::uint64_t draws = std::max(tile_round_up(config.negative * windows, kTileRows), least);
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(draws, 256));
 }
 

@@ -15,7 +15,7 @@
 namespace fastembed::train {
 
 /// Negatives of a tile: at least as many as the pairs of one position (CBOW: one center) draw with `"pair"`, so that
-/// what an input row sees is as varied; a multiple of kTileRows, at most 256.
+/// what an input row sees is as varied; a multiple of kTileRows, at most 256. CBOW: 32 or more.
 std::uint32_t tile_negative_count(const TrainConfig& config) noexcept;
 
 /// Slots of a TileSums for one tile: inputs, centers, negatives (CBOW: contexts, negatives, centers).

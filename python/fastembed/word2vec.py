@@ -333,12 +333,12 @@ def train_word2vec(
     negative_sharing : {"tile", "window", "pair"}
         Who shares negatives, and how much text is one batch step. "tile": the 64 positions of a tile of text share
         fresh negatives, about as many as a position draws with "pair" (skip-gram ``negative * (window + 1)``, CBOW
-        `negative`, rounded up to a multiple of 16), weighted so that each pair expects `negative` of them; all pairs
-        of the tile are one step. The step of a word that dominates its tile is held back (see Notes). "window": the
-        context words of one center share its negatives, picked from a pool of 256 words that is drawn afresh every 512
-        words of text; a window is one step. "pair": fresh negatives and a step of its own for every pair (CBOW: for
-        every center), word2vec.c's algorithm. Expected gradients are the same and the quality of the three measures
-        equal; their speed is several-fold apart.
+        `negative`, rounded up to a multiple of 16, at least 32), weighted so that each pair expects `negative` of them;
+        all pairs of the tile are one step. The step of a word that dominates its tile is held back (see Notes).
+        "window": the context words of one center share its negatives, picked from a pool of 256 words that is drawn
+        afresh every 512 words of text; a window is one step. "pair": fresh negatives and a step of its own for every
+        pair (CBOW: for every center), word2vec.c's algorithm. Expected gradients are the same and the quality of the
+        three measures equal; their speed is several-fold apart.
     precision : {"float32", "bfloat16", "float16"}
         How "tile" stores the vectors while training. The 16-bit formats halve their memory and are rounded
         stochastically; the result is float32 always.

@@ -80,7 +80,7 @@ class TileReference(Reference):
     def negative_count(self) -> int:
         windows = 1 if not self.sg else self.window + 1 if self.shrink_windows else 2 * self.window
         draws = self.negative * windows
-        return min((draws + 15) // 16 * 16, 256)
+        return min(max((draws + 15) // 16 * 16, 16 if self.sg else 32), 256)
 
     def begin(self, epoch: int, start: int) -> tuple[list[int], float]:
         """Negatives and learning rate of the tile whose first raw position is `start`."""
