@@ -15,13 +15,13 @@ namespace fastembed::search {
 /// time is long enough ago.
 class Ticker {
  public:
-  explicit Ticker(const Request& request) : request_(request), last_(Clock::now()) {}
+  explicit Ticker(const Request& request) : request_(request) {}
   void operator()();
 
  private:
   using Clock = std::chrono::steady_clock;
   const Request& request_;
-  Clock::time_point last_;
+  Clock::time_point last_{};  // the first call always ticks; a short search makes none
 };
 
 /// The first query with NaN or infinity, -1 if none or if nobody asked.

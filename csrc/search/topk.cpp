@@ -168,7 +168,10 @@ class TopBatches {
     }
     Lists lists;
     Ticker tick(request_);
-    for (std::size_t batch = 0; batch < batches && !is_bad(); ++batch, tick()) search_batch(request_, batch, lists);
+    for (std::size_t batch = 0; batch < batches && !is_bad(); ++batch) {
+      if (batch > 0) tick();
+      search_batch(request_, batch, lists);
+    }
     return bad_row_.load();
   }
 
