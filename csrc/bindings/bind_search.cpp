@@ -86,7 +86,7 @@ struct Arguments {
 
   Arguments(const Rows& queries, const Rows& index, std::string_view metric, const OptionalNorms& norms,
             const OptionalMask& mask, const OptionalOrder& order, std::int64_t self_first, bool check_finite,
-            int workers, const IndexCodes* codes, bool accelerate) {
+            int workers, const py::object& codes, bool accelerate) {
     request.queries = matrix_of(queries, "queries");
     request.index = matrix_of(index, "index");
     same_depth(request.queries, request.index);
@@ -100,8 +100,8 @@ struct Arguments {
     if (order) request.order = of_length(*order, rows, "order");
     if (mask) set_mask(*mask);
     request.accelerate = accelerate;
-    if (codes == nullptr) return;
-    const search::Codes& given = codes->codes();
+    if (codes.is_none()) return;
+    const search::Codes& given = codes.cast<const IndexCodes&>().codes();
     if (given.space->depth() != request.index.depth || given.space->metric() != request.metric || given.rows > rows) {
       throw std::invalid_argument("codes are not those of index");
     }
@@ -131,7 +131,7 @@ std::tuple<std::int64_t, std::int64_t> search_topk(const Rows& queries, const Ro
                                                    const OptionalNorms& norms, const OptionalMask& mask,
                                                    const OptionalOrder& order, std::optional<double> threshold,
                                                    std::int64_t self_first, bool check_finite, int workers,
-                                                   const IndexCodes* codes, bool accelerate) {
+                                                   const py::object& codes, bool accelerate) {
   Arguments arguments(queries, index, metric, norms, mask, order, self_first, check_finite, workers, codes, accelerate);
   arguments.request.has_threshold = threshold.has_value();
   arguments.request.threshold = static_cast<float>(threshold.value_or(0.0));
@@ -148,7 +148,7 @@ std::tuple<std::int64_t, std::int64_t> search_topk(const Rows& queries, const Ro
 
 py::tuple search_range(const Rows& queries, const Rows& index, std::string_view metric, double threshold,
                        const OptionalNorms& norms, const OptionalMask& mask, const OptionalOrder& order,
-                       std::int64_t self_first, bool check_finite, int workers, const IndexCodes* codes,
+                       std::int64_t self_first, bool check_finite, int workers, const py::object& codes,
                        bool accelerate) {
   Arguments arguments(queries, index, metric, norms, mask, order, self_first, check_finite, workers, codes, accelerate);
   arguments.request.has_threshold = true;
@@ -165,7 +165,7 @@ py::tuple search_range(const Rows& queries, const Rows& index, std::string_view 
 
 py::tuple search_count(const Rows& queries, const Rows& index, std::string_view metric, double threshold,
                        const OptionalNorms& norms, const OptionalMask& mask, const OptionalOrder& order,
-                       std::int64_t self_first, bool check_finite, int workers, const IndexCodes* codes,
+                       std::int64_t self_first, bool check_finite, int workers, const py::object& codes,
                        bool accelerate) {
   Arguments arguments(queries, index, metric, norms, mask, order, self_first, check_finite, workers, codes, accelerate);
   arguments.request.has_threshold = true;
