@@ -104,7 +104,7 @@ def scaled(scale: float) -> Callable[[np.random.Generator, int, int], np.ndarray
     return lambda rng, n_rows, dim: (rng.standard_normal((n_rows, dim)) * scale).astype(np.float32)
 
 
-#: By name, functions of (rng, n_rows, dim).
+#: By name, functions of (rng, n_rows, dim). Hard for sums of float32:
 HARD: dict[str, Callable[[np.random.Generator, int, int], np.ndarray]] = {
     "near ties": near_ties,
     "duplicates": duplicates,
@@ -118,6 +118,9 @@ HARD: dict[str, Callable[[np.random.Generator, int, int], np.ndarray]] = {
     "heavy tails": heavy_tails,
     "small integers": lambda rng, n_rows, dim: rng.integers(-2, 3, (n_rows, dim)).astype(np.float32),
     "normal": scaled(1.0),
+}
+#: The same and what is hard for codes.
+HARD_TO_CODE = HARD | {
     "clusters, 1e-4": clusters(1e-4),
     "clusters, 1e-6": clusters(1e-6),
     "loud column": loud_column,
@@ -130,7 +133,7 @@ HARD: dict[str, Callable[[np.random.Generator, int, int], np.ndarray]] = {
 def hard(kind: str, n_queries: int, n_rows: int, dim: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Queries and index of one kind: some queries are rows of the index."""
     rng = np.random.default_rng(seed)
-    rows = HARD[kind](rng, n_queries + n_rows, dim)
+    rows = HARD_TO_CODE[kind](rng, n_queries + n_rows, dim)
     queries, index = rows[:n_queries].copy(), rows[n_queries:].copy()
     queries[::3] = index[rng.integers(0, n_rows, len(queries[::3]))]
     return queries, index

@@ -13,7 +13,7 @@ import pytest
 import fastembed
 from fastembed import Index, _core
 from reference import search as reference
-from search_cases import HARD, METRICS, assert_same, hard, normal
+from search_cases import HARD_TO_CODE, METRICS, assert_same, hard, normal
 
 # Queries, rows, columns: sizes off every block.
 SIZES = [(1, 8, 1), (2, 17, 3), (3, 65, 33), (5, 257, 100), (17, 500, 64), (40, 1203, 48)]
@@ -27,7 +27,7 @@ def solved(kind: str, metric: str, size: tuple[int, int, int]) -> tuple[np.ndarr
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("kind", sorted(HARD))
+@pytest.mark.parametrize("kind", sorted(HARD_TO_CODE))
 def test_coded_index_is_the_definition(kind: str, metric: str, every_isa: str) -> None:
     for size in SIZES:
         queries, vectors, scores, rows = solved(kind, metric, size)
@@ -39,7 +39,7 @@ def test_coded_index_is_the_definition(kind: str, metric: str, every_isa: str) -
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("kind", sorted(HARD))
+@pytest.mark.parametrize("kind", sorted(HARD_TO_CODE))
 def test_range_search_over_codes_is_the_definition(kind: str, metric: str, every_isa: str) -> None:
     queries, vectors, scores, rows = solved(kind, metric, SIZES[-2])
     finite = scores[np.isfinite(scores)]

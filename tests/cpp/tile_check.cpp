@@ -14,8 +14,8 @@ struct Shape {
   std::uint32_t negatives;
   std::uint32_t dim;
 };
-constexpr Shape kShapes[] = {{5, 32, 100},  {1, 16, 7},  {5, 48, 16},    {7, 144, 129},
-                             {20, 32, 300}, {9, 64, 45}, {20, 112, 1024}};
+constexpr Shape kShapes[] = {{5, 32, 100},  {1, 16, 7},  {5, 48, 16},   {7, 144, 129},
+                             {20, 32, 300}, {9, 64, 45}, {20, 48, 1024}};
 
 // A tile over random words, and what it must do in float64.
 struct Case {
@@ -316,6 +316,7 @@ void check_expectation(const KernelTable& table, Report& report, bool bfloat16, 
 void check_tiles(const KernelTable& table, Report& report, bool bfloat16) {
   for (const Shape& shape : kShapes) {
     for (const RowFormat format : {RowFormat::kFloat32, RowFormat::kBfloat16, RowFormat::kFloat16}) {
+      if (shape.dim > 300 && format != RowFormat::kFloat32) continue;  // rows of other formats differ in no loop
       check_tile(table, report, bfloat16, shape, format);
       check_stored(table, report, bfloat16, shape, format);
     }
