@@ -38,8 +38,7 @@ struct BlockScan::Room {
   std::unique_ptr<CodedBlocks::Room> coded;
 };
 
-BlockScan::BlockScan(const KernelTable& kernels, const Request& request, const Bounds& bounds, QueryBatch& batch,
-                     std::size_t k)
+BlockScan::BlockScan(const KernelTable& kernels, const Request& request, const Bounds& bounds, QueryBatch& batch)
     : kernels_(kernels),
       request_(request),
       bounds_(bounds),
@@ -47,7 +46,7 @@ BlockScan::BlockScan(const KernelTable& kernels, const Request& request, const B
       filters_(request.query_masks != nullptr || request.self_first >= 0) {
   // A single query reads a block once: the longer it is, the longer the processor's prefetchers stay on their track.
   const bool on_the_way = codes_on_the_way(request) && batch.width() == kPanelQueries;
-  if (request.codes != nullptr || on_the_way) coded_ = std::make_unique<CodedBlocks>(kernels, request, batch, k);
+  if (request.codes != nullptr || on_the_way) coded_ = std::make_unique<CodedBlocks>(kernels, request, batch);
   const std::size_t block_bytes = batch.size() == 1 ? kLongBlockBytes : kBlockBytes;
   const std::size_t bytes_a_row = coded_ ? coded_->stride() : request.index.depth * sizeof(float);
   const std::size_t fitting = block_bytes / (bytes_a_row + 1);

@@ -20,9 +20,7 @@ namespace fastembed::search {
 /// Blocks of rows, handed out to workers.
 class BlockScan {
  public:
-  /// `k` says how many results a query may have, if that is known: it decides what is fastest, not what is found.
-  BlockScan(const KernelTable& kernels, const Request& request, const Bounds& bounds, QueryBatch& batch,
-            std::size_t k = 0);
+  BlockScan(const KernelTable& kernels, const Request& request, const Bounds& bounds, QueryBatch& batch);
 
   [[nodiscard]] std::size_t blocks() const noexcept { return blocks_; }
   /// Takes blocks until there are none left.

@@ -6,8 +6,7 @@
 namespace fastembed::search {
 namespace {
 
-// Where making codes on the way is less than what they save: some 30 operations an element, against one for every 16
-// queries saved.
+// Where making codes on the way takes less than they save: 0.55 ns an element, against kSavedElement a query (Zen 4).
 constexpr std::size_t kLeastQueries = 64, kLeastRows = 8192;
 // Nanoseconds, of one worker: what a candidate costs (its bounds, its place in a list and, mostly, its definition), and
 // what a multiply-add of float32 takes longer than one of codes.
@@ -20,8 +19,8 @@ bool codes_on_the_way(const Request& request) noexcept {
          request.index.rows >= kLeastRows && request.index.depth <= kMostCodeDepth;
 }
 
-CodedBlocks::CodedBlocks(const KernelTable& kernels, const Request& request, const QueryBatch& batch, std::size_t k)
-    : kernels_(kernels), request_(request), batch_(batch), k_(static_cast<double>(k)) {
+CodedBlocks::CodedBlocks(const KernelTable& kernels, const Request& request, const QueryBatch& batch)
+    : kernels_(kernels), request_(request), batch_(batch) {
   if (request.codes != nullptr) {
     space_ = request.codes->space;
     rows_ = request.codes->rows;

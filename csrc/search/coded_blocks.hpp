@@ -23,7 +23,7 @@ namespace fastembed::search {
 class CodedBlocks {
  public:
   /// Of the index's codes, or, where it has none, of codes made on the way.
-  CodedBlocks(const KernelTable& kernels, const Request& request, const QueryBatch& batch, std::size_t k);
+  CodedBlocks(const KernelTable& kernels, const Request& request, const QueryBatch& batch);
 
   /// A run of whole groups of rows.
   struct Run {
@@ -64,7 +64,6 @@ class CodedBlocks {
   const CodeSpace* space_ = nullptr;
   std::unique_ptr<QueryCodes> queries_;
   std::size_t rows_ = 0;
-  double k_;
   std::atomic<bool> given_up_{false};
 };
 

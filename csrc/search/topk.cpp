@@ -27,7 +27,7 @@ class TopSearch {
         bounds_(bounds),
         batch_(kernels, request, bounds, first, count),
         scorer_(kernels, request, batch_),
-        scan_(kernels, request, bounds, batch_, k),
+        scan_(kernels, request, bounds, batch_),
         k_(k),
         most_queries_(most_queries),
         lists_(lists) {}
