@@ -13,12 +13,10 @@ import pytest
 import fastembed
 import native
 from fastembed import _core
+from tiers import SEARCH_ISAS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-#: How the names of kernels begin that no search calls.
-TRAINING = ("sgns", "cbow", "add_rows", "sigmoid", "drain", "token")
 
 # A sanitizer slows calls down by an unpredictable factor, so that only the count of examples is limited there.
 hypothesis.settings.register_profile("sanitizer", deadline=None, max_examples=25)
@@ -44,22 +42,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(skip)
 
 
-def _search_isas() -> list[str]:
-    """The instruction sets whose kernels for search differ; under a sanitizer the widest and the next generation back.
-
-    (The checks of single kernels run on all of them everywhere.)
-    """
-    before, distinct = fastembed.isa.active(), {}
-    for name in fastembed.isa.available():
-        _core.select_isa(name)
-        served = fastembed.isa.active_kernels().items()
-        distinct.setdefault(tuple(tier for kernel, tier in served if not kernel.startswith(TRAINING)), name)
-    _core.select_isa(before)
-    names = list(distinct.values())
-    return [name for name in names if name in (names[0], "avx2", "neon")] if _core.sanitizers else names
-
-
-@pytest.fixture(params=_search_isas())
+@pytest.fixture(params=SEARCH_ISAS)
 def every_isa(request: pytest.FixtureRequest) -> Iterator[str]:
     """Run a test of search on each instruction set of this machine that searches in its own way."""
     before = fastembed.isa.active()

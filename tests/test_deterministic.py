@@ -22,6 +22,7 @@ import fastembed._storage as storage
 from fastembed import Callback, TrainingState, WordVectors, _core
 from reference.tile import TileReference
 from test_training_reference import CASES, small_real_text
+from tiers import TRAINING_ISAS
 
 WORKERS = (2, 3, 4, 7)
 EVERY_CHUNK = 1e-9  # minutes
@@ -94,7 +95,7 @@ UNSHARED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("isa", fastembed.isa.available())
+@pytest.mark.parametrize("isa", TRAINING_ISAS)
 @pytest.mark.parametrize("case", OPTIONS)
 def test_any_number_of_workers_gives_the_same_bits(case: str, isa: str) -> None:
     before = fastembed.isa.active()
