@@ -81,7 +81,7 @@ struct ByteProduct {
     step.corrections[0] = static_cast<std::int32_t>(0U - static_cast<std::uint32_t>(kCodeZero) * sum);
   }
 
-  // kTogether rows side by side; from memory the processor's prefetchers know a single stream best.
+  // Row after row: from memory the processor's prefetchers know a single stream best.
   static void scan_rows(const std::uint8_t* rows, std::size_t row_stride, std::size_t count, std::size_t depth,
                         const void* panel, std::int32_t correction, std::int32_t* products) noexcept {
     const auto* const high = static_cast<const std::int8_t*>(panel);

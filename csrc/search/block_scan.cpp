@@ -234,27 +234,28 @@ void BlockScan::scan_singles(const Block& block, Room& room, Collector& collecto
   }
 }
 
+// By the index's codes, by codes made on the way, or in float32. Rows of an index with codes are finite, and those that
+// its codes say nothing of are candidates, so that it needs no look at norms.
+void BlockScan::scan_block(const Block& block, std::size_t next, Room& room, Collector& collector) {
+  const bool on_the_way = coded_ && coded_->on_the_way();
+  if (!on_the_way && scan_coded(block, next, room, collector)) return;
+  if (batch_.width() == 1) return scan_singles(block, room, collector);
+  if (request_.norms == nullptr) {
+    kernels_.squared_norms_f32(block.rows, block.stride, block.count, request_.index.depth, room.norms.data());
+  }
+  find_norms(block, room, collector);
+  if (on_the_way && scan_coded(block, next, room, collector)) return;
+  scan_panels(block, next, room, collector);
+}
+
 void BlockScan::work(Collector& collector, const support::StopFlag& stop) {
-  const std::size_t depth = request_.index.depth;
-  Room room(block_rows_, depth, batch_.width(), request_.mask != nullptr);
-  const bool single = batch_.width() == 1;
+  Room room(block_rows_, request_.index.depth, batch_.width(), request_.mask != nullptr);
   std::size_t current = next_block_.fetch_add(1, std::memory_order_relaxed);
   while (current < blocks_ && !stop.load(std::memory_order_relaxed)) {
     const std::size_t next = next_block_.fetch_add(1, std::memory_order_relaxed);
     Block block;
     if (load_block(current, room, block)) {
-      const bool has_codes = coded_ && !coded_->on_the_way();
-      if (has_codes && scan_coded(block, next, room, collector)) {
-        // Rows of an index are finite, and those that codes say nothing of are candidates.
-      } else if (single) {
-        scan_singles(block, room, collector);
-      } else {
-        if (request_.norms == nullptr) {
-          kernels_.squared_norms_f32(block.rows, block.stride, block.count, depth, room.norms.data());
-        }
-        find_norms(block, room, collector);
-        if (has_codes || !scan_coded(block, next, room, collector)) scan_panels(block, next, room, collector);
-      }
+      scan_block(block, next, room, collector);
     }
     current = next;
   }

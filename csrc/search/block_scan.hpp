@@ -49,6 +49,7 @@ class BlockScan {
   void find_norms(const Block& block, Room& room, Collector& collector);
   void judge_norm(const Block& block, std::size_t r, Room& room, Collector& collector);
   void add_candidate(const Block& block, std::size_t r, std::size_t query, float product, Room& room) const;
+  void scan_block(const Block& block, std::size_t next, Room& room, Collector& collector);
   bool scan_coded(const Block& block, std::size_t next, Room& room, Collector& collector);
   void scan_panels(const Block& block, std::size_t next, Room& room, Collector& collector);
   void scan_singles(const Block& block, Room& room, Collector& collector);

@@ -5,10 +5,10 @@
 
 namespace fastembed::search {
 
-float kth_lower(Bounded* entries, std::size_t count, std::size_t k) {
-  std::nth_element(entries, entries + (k - 1), entries + count,
-                   [](const Bounded& a, const Bounded& b) { return a.lower > b.lower; });
-  return entries[k - 1].lower;
+void list_lowers(std::span<const Bounded> entries, std::vector<float>& room) {
+  room.resize(entries.size() + kRowPadding);
+  for (std::size_t i = 0; i < entries.size(); ++i) room[i] = entries[i].lower;
+  std::fill_n(room.begin() + static_cast<std::ptrdiff_t>(entries.size()), kRowPadding, -INFINITY);
 }
 
 TopCandidates::TopCandidates(const KernelTable& kernels, const Request& request, const Bounds& bounds, std::size_t k,
@@ -18,7 +18,6 @@ TopCandidates::TopCandidates(const KernelTable& kernels, const Request& request,
       request_(request),
       k_(k),
       capacity_(capacity_for(k, request.index.rows)),
-      lowers_(capacity_ + kRowPadding),
       lists_(support::AlignedBuffer<Bounded>::uninitialised(queries * capacity_)) {}
 
 void TopCandidates::begin(QueryBatch& batch, const Scorer& scorer, SharedKeys& shared, int worker) {
@@ -65,8 +64,7 @@ void TopCandidates::raise(std::size_t query, float key) {
 void TopCandidates::tighten(std::size_t query) {
   Bounded* const list = lists_.data() + query * capacity_;
   const std::size_t count = counts_[query];
-  for (std::size_t i = 0; i < count; ++i) lowers_[i] = list[i].lower;
-  std::fill_n(lowers_.begin() + static_cast<std::ptrdiff_t>(count), kRowPadding, -INFINITY);
+  list_lowers({list, count}, lowers_);
   float key = kernels_.kth_greatest_f32(lowers_.data(), count, k_);
   if (shared_->workers() > 1) {
     const std::size_t share = (k_ + shared_->workers() - 1) / shared_->workers();

@@ -49,8 +49,8 @@ struct Bounded {
   std::int64_t row;
 };
 
-/// The k-th greatest lower bound of a list of at least k entries, which it reorders.
-float kth_lower(Bounded* entries, std::size_t count, std::size_t k);
+/// Lower bounds of entries, as kth_greatest_f32 takes them, into `room`.
+void list_lowers(std::span<const Bounded> entries, std::vector<float>& room);
 
 /// For every worker and query of a batch a key that a worker's share of the k rows (k / workers, rounded up) is known
 /// to reach: the least of them is reached by k rows together.

@@ -71,10 +71,9 @@ void QueryCodes::find_terms(std::size_t query, const Request& request, Terms& te
   const QueryScale& scale = batch_.scale(query);
   const float* const q = request.queries.row(batch_.first() + query);
   const float* const mean = space_.mean();
-  double product = 0, square = 0, mean_square = 0;
+  double product = 0, square = 0;
   for (std::size_t i = 0; i < space_.depth(); ++i) {
     product += static_cast<double>(q[i]) * mean[i];
-    mean_square += static_cast<double>(mean[i]) * mean[i];
     const double centered = static_cast<double>(q[i]) - mean[i];
     square += centered * centered;
   }
@@ -85,7 +84,7 @@ void QueryCodes::find_terms(std::size_t query, const Request& request, Terms& te
     return;
   }
   terms.center = product * scale.scale;
-  terms.slack = norm * (absolute_ + std::sqrt(mean_square) * (static_cast<double>(space_.depth()) + 64.0) * 0x1p-51);
+  terms.slack = norm * (absolute_ + space_.mean_norm() * (static_cast<double>(space_.depth()) + 64.0) * 0x1p-51);
   terms.over = metric_ == Metric::kDot ? scale.unscale : 1.0 / norm;
 }
 

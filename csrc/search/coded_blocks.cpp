@@ -16,7 +16,8 @@ constexpr double kHitCost = 80.0, kHitCostElement = 0.25, kSavedElement = 0.012;
 
 bool codes_on_the_way(const Request& request) noexcept {
   return request.codes == nullptr && request.accelerate && request.queries.rows >= kLeastQueries &&
-         request.index.rows >= kLeastRows && request.index.depth <= kMostCodeDepth;
+         request.index.rows >= kLeastRows && request.index.depth >= kLeastCodeDepth &&
+         request.index.depth <= kMostCodeDepth;
 }
 
 CodedBlocks::CodedBlocks(const KernelTable& kernels, const Request& request, const QueryBatch& batch)

@@ -52,6 +52,9 @@ CodeSpace::CodeSpace(Metric metric, std::size_t depth, const float* mean)
   const float size = static_cast<float>(1.0 / std::sqrt(static_cast<double>(window_)));
   for (std::size_t i = 0; i < windows * window_; ++i) signs_.push_back((mixed(i) & 1) != 0 ? -size : size);
   // A window: the factor, its product, and a sum for every level.
+  double square = 0;
+  for (const float element : mean_) square += static_cast<double>(element) * element;
+  mean_norm_ = std::sqrt(square);
   const double roundings = static_cast<double>(windows) * (std::log2(static_cast<double>(window_)) + 2.0);
   turn_error_ = roundings * 0x1p-24 * 1.001;
 }
@@ -74,6 +77,10 @@ void code_rows(const KernelTable& kernels, const CodeSpace& space, const Matrix&
       if (has_codable_norm(norm)) factors[j] = is_cosine ? (norm == 0.0F ? 0.0F : 1.0F / norm) : 1.0F;
     }
     kernels.pack_panel_f32(rows.row(first + r), rows.stride, n, rows.depth, factors, kCodeRows, columns);
+    for (std::size_t j = 0; j < n; ++j) {
+      if (has_codable_norm(norms[r + j])) continue;
+      for (std::size_t i = 0; i < rows.depth; ++i) columns[i * kCodeRows + j] = 0.0F;  // 0 times infinity is NaN
+    }
     space.turn(kernels, columns, true);
     const CodesOut to = out.from(r, stride);
     float scales[2], lengths[2], errors[2], squares[kCodeRows];

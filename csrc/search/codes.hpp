@@ -13,6 +13,8 @@
 
 namespace fastembed::search {
 
+/// Rows that are shorter are scanned as fast in float32.
+constexpr std::size_t kLeastCodeDepth = 32;
 /// The greatest dim that products of codes in int32 allow.
 constexpr std::size_t kMostCodeDepth = 65536;
 
@@ -30,6 +32,7 @@ class CodeSpace {
     return (depth_ + kCodePadding - 1) / kCodePadding * kCodePadding;
   }
   [[nodiscard]] const float* mean() const noexcept { return mean_.data(); }
+  [[nodiscard]] double mean_norm() const noexcept { return mean_norm_; }
   /// Of vectors beside each other (CodeColumns), with or without taking the center off.
   void turn(const KernelTable& kernels, float* columns, bool centered) const noexcept;
 
@@ -40,6 +43,7 @@ class CodeSpace {
   Metric metric_;
   std::size_t depth_, window_;
   std::vector<float> mean_, signs_;
+  double mean_norm_;
   double turn_error_;
 };
 

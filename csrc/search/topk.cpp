@@ -90,7 +90,11 @@ void TopSearch::finish(std::size_t query, std::vector<Bounded>& room, std::vecto
     room.insert(room.end(), list->entries(query), list->entries(query) + list->count(query));
   }
   float least = -INFINITY;
-  if (room.size() > k_) least = kth_lower(room.data(), room.size(), k_);
+  if (room.size() > k_) {
+    std::vector<float> lowers;
+    list_lowers(room, lowers);
+    least = kernels_.kth_greatest_f32(lowers.data(), room.size(), k_);
+  }
   for (const Bounded& entry : room) {
     if (entry.upper < least) continue;
     found.push_back(entry.lower == entry.upper ? Exact{entry.lower, request_.rank(entry.row), entry.row}
