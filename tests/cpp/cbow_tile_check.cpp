@@ -182,13 +182,10 @@ void check_stored(const KernelTable& table, Report& report, bool bfloat16, const
     if (c.begin[j] < c.end[j]) add_center(c, j, 0.05F, bfloat16 ? 0x1p-8 : 0.0, wanted);
   }
   const std::size_t slots = c.contexts.size() + c.words.size();
-  AlignedBuffer<float> sums(slots * c.depth + kGuard);
-  std::fill(sums.data() + slots * c.depth, sums.data() + slots * c.depth + kGuard, kGuardValue);
-  std::vector<void*> sum_rows;
-  for (std::size_t slot = 0; slot < slots; ++slot) sum_rows.push_back(sums.data() + slot * c.depth);
+  const SlotSums sums(slots, c.depth);
   AlignedBuffer<float> workspace(cbow_workspace_floats(shape.negatives, c.depth));
   LossSum loss = empty_loss(), loss_in_place = empty_loss();
-  c.run(table, 0.05F, loss, workspace.data(), sum_rows.data());
+  c.run(table, 0.05F, loss, workspace.data(), sums.rows());
   in_place.run(table, 0.05F, loss_in_place, workspace.data());
   drain(loss);
   drain(loss_in_place);
@@ -198,12 +195,8 @@ void check_stored(const KernelTable& table, Report& report, bool bfloat16, const
   report.expect(c.input.same_bytes(untouched.input) && c.output.same_bytes(untouched.output),
                 where + ": a row has changed");
   Wanted input(shape.dim), output(shape.dim);
-  const auto add_slot = [&](std::size_t slot, std::size_t word, Wanted& matrix, Matrix& rows) {
-    for (std::size_t i = 0; i < shape.dim; ++i) {
-      const float sum = sums[slot * c.depth + i];
-      matrix.moved[word * shape.dim + i] += static_cast<double>(sum);
-      if (format == RowFormat::kFloat32) static_cast<float*>(rows.row(word))[i] += sum;
-    }
+  const auto add_slot = [&](std::size_t slot, std::size_t word, Wanted& moves, Matrix& rows) {
+    sums.add(slot, word, shape.dim, format, moves, rows);
   };
   std::size_t slot = 0;
   for (std::size_t i = 0; i < c.contexts.size(); ++i, ++slot) {
@@ -215,20 +208,13 @@ void check_stored(const KernelTable& table, Report& report, bool bfloat16, const
   for (std::size_t j = 0; j < kTilePositions; ++j, ++slot) {
     if (c.begin[j] < c.end[j]) add_slot(slot, c.words[j], output, untouched.output);
   }
-  for (std::size_t at = 0; at < kWords * shape.dim; ++at) {
-    const std::size_t word = at / shape.dim, i = at % shape.dim;
-    report.expect_near(c.input.get(word, i) + input.moved[at], wanted.input.value[at], wanted.input.bound[at] + 1e-9,
-                       where + " input" + text("word", word));
-    report.expect_near(c.output.get(word, i) + output.moved[at], wanted.output.value[at],
-                       wanted.output.bound[at] + 1e-9, where + " output" + text("word", word));
-  }
+  expect_moved(c.input, input, wanted.input, shape.dim, report, where + " input");
+  expect_moved(c.output, output, wanted.output, shape.dim, report, where + " output");
   if (format == RowFormat::kFloat32) {
     report.expect(untouched.input.same_bytes(in_place.input) && untouched.output.same_bytes(in_place.output),
                   where + ": the sums added in order are not the step in place");
   }
-  for (std::size_t i = 0; i < kGuard; ++i) {
-    report.expect(sums[slots * c.depth + i] == kGuardValue, where + ": wrote behind the sums");
-  }
+  report.expect(sums.guard_is_whole(), where + ": wrote behind the sums");
 }
 
 }  // namespace

@@ -196,13 +196,10 @@ void check_stored(const KernelTable& table, Report& report, bool bfloat16, const
   const float rate = 0.025F;
   const Step wanted = expected(c, rate, bfloat16 ? 0x1p-8 : 0.0);
   const std::size_t slots = kTilePositions + c.words.size();
-  AlignedBuffer<float> sums(slots * c.depth + kGuard);
-  std::fill(sums.data() + slots * c.depth, sums.data() + slots * c.depth + kGuard, kGuardValue);
-  std::vector<void*> sum_rows;
-  for (std::size_t slot = 0; slot < slots; ++slot) sum_rows.push_back(sums.data() + slot * c.depth);
+  const SlotSums sums(slots, c.depth);
   AlignedBuffer<float> workspace(tile_workspace_floats(shape.window, shape.negatives, c.depth));
   LossSum loss = empty_loss(), loss_in_place = empty_loss();
-  c.run(table, rate, loss, workspace.data(), 1, sum_rows.data());
+  c.run(table, rate, loss, workspace.data(), 1, sums.rows());
   in_place.run(table, rate, loss_in_place, workspace.data(), 1);
   drain(loss);
   drain(loss_in_place);
@@ -216,28 +213,15 @@ void check_stored(const KernelTable& table, Report& report, bool bfloat16, const
     const bool is_input = slot < kTilePositions;
     const std::size_t word = is_input ? c.inputs[slot] : c.words[slot - kTilePositions];
     if (!is_input && slot - kTilePositions < c.centers && c.contexts[slot - kTilePositions] == 0) continue;
-    for (std::size_t i = 0; i < shape.dim; ++i) {
-      const float sum = sums[slot * c.depth + i];
-      (is_input ? input : output).moved[word * shape.dim + i] += static_cast<double>(sum);
-      if (format != RowFormat::kFloat32) continue;
-      auto* const row = static_cast<float*>((is_input ? untouched.input : untouched.output).row(word));
-      row[i] += sum;
-    }
+    sums.add(slot, word, shape.dim, format, is_input ? input : output, is_input ? untouched.input : untouched.output);
   }
-  for (std::size_t at = 0; at < kWords * shape.dim; ++at) {
-    const std::size_t word = at / shape.dim, i = at % shape.dim;
-    report.expect_near(c.input.get(word, i) + input.moved[at], wanted.input.value[at], wanted.input.bound[at] + 1e-9,
-                       where + " input" + text("word", word));
-    report.expect_near(c.output.get(word, i) + output.moved[at], wanted.output.value[at],
-                       wanted.output.bound[at] + 1e-9, where + " output" + text("word", word));
-  }
+  expect_moved(c.input, input, wanted.input, shape.dim, report, where + " input");
+  expect_moved(c.output, output, wanted.output, shape.dim, report, where + " output");
   if (format == RowFormat::kFloat32) {
     report.expect(untouched.input.same_bytes(in_place.input) && untouched.output.same_bytes(in_place.output),
                   where + ": the sums added in order are not the step in place");
   }
-  for (std::size_t i = 0; i < kGuard; ++i) {
-    report.expect(sums[slots * c.depth + i] == kGuardValue, where + ": wrote behind the sums");
-  }
+  report.expect(sums.guard_is_whole(), where + ": wrote behind the sums");
 }
 
 // Rows of every format, each of them several times in the list.

@@ -132,6 +132,42 @@ inline Wanted unchanged(const Matrix& matrix, std::size_t dim) {
   return wanted;
 }
 
+/// Where a tile stores its sums in place of updating rows: a row a slot.
+class SlotSums {
+ public:
+  SlotSums(std::size_t slots, std::size_t depth) : depth_(depth), end_(slots * depth), values_(end_ + kGuard) {
+    std::fill(values_.data() + end_, values_.data() + end_ + kGuard, kGuardValue);
+    for (std::size_t slot = 0; slot < slots; ++slot) rows_.push_back(values_.data() + slot * depth);
+  }
+  [[nodiscard]] void* const* rows() const { return rows_.data(); }
+  /// Adds a slot to what moves a word, in float64, and to the row itself, if that is float32.
+  void add(std::size_t slot, std::size_t word, std::size_t dim, RowFormat format, Wanted& moves, Matrix& matrix) const {
+    for (std::size_t i = 0; i < dim; ++i) {
+      const float sum = values_[slot * depth_ + i];
+      moves.moved[word * dim + i] += static_cast<double>(sum);
+      if (format == RowFormat::kFloat32) static_cast<float*>(matrix.row(word))[i] += sum;
+    }
+  }
+  [[nodiscard]] bool guard_is_whole() const {
+    const float* const guard = values_.data() + end_;
+    return std::all_of(guard, guard + kGuard, [](float value) { return value == kGuardValue; });
+  }
+
+ private:
+  std::size_t depth_, end_;
+  AlignedBuffer<float> values_;
+  std::vector<void*> rows_;
+};
+
+/// That the rows as they were and what moves them are what is wanted.
+inline void expect_moved(const Matrix& before, const Wanted& moves, const Wanted& wanted, std::size_t dim,
+                         Report& report, const std::string& where) {
+  for (std::size_t at = 0; at < kWords * dim; ++at) {
+    report.expect_near(before.get(at / dim, at % dim) + moves.moved[at], wanted.value[at], wanted.bound[at] + 1e-9,
+                       where + text("word", at / dim));
+  }
+}
+
 /// Random scales, most of them 1.
 inline std::vector<float> random_scales(Random& random, std::size_t count) {
   std::vector<float> scales(count, 1.0F);
