@@ -325,3 +325,13 @@ def test_results_that_cannot_be_merged() -> None:
         fastembed.merge_topk([found, names])
     with pytest.raises(ValueError, match="k must be at least 0"):
         fastembed.merge_topk([found], -1)
+
+
+def test_a_set_of_rows_or_ids_is_a_filter() -> None:
+    queries, vectors = normal(3, 8, seed=3), normal(40, 8, seed=4)
+    wanted = fastembed.topk(queries, vectors, 3, filter=[3, 5, 30])
+    assert_same(fastembed.topk(queries, vectors, 3, filter={30, 3, 5}), wanted)
+    assert_same(fastembed.Index(vectors).search(queries, 3, filter=frozenset([30, 3, 5])), wanted)
+    names = [f"row {row}" for row in range(40)]
+    named = fastembed.Index(vectors, ids=names).search(queries, 3, filter={"row 3", "row 5", "row 30"})
+    assert named.ids.tolist() == [[names[row] for row in rows] for rows in wanted.ids.tolist()]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
-import functools
 import platform
 
 import numpy as np
@@ -15,16 +14,9 @@ from hypothesis import strategies as st
 
 import fastembed
 from reference import search as reference
-from search_cases import HARD, METRICS, assert_same, hard, normal
+from search_cases import HARD, METRICS, assert_same, hard, normal, solved
 
 SIZES = [(1, 1, 1), (2, 2, 3), (3, 15, 15), (5, 17, 16), (4, 63, 17), (7, 65, 33), (9, 129, 100), (17, 257, 64)]
-
-
-@functools.cache
-def solved(kind: str, metric: str, size: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Queries, index, and scores and rows of all of it in order."""
-    queries, index = hard(kind, *size, seed=sum(size))
-    return queries, index, *reference.topk(queries, index, len(index), metric)
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import pickle
 from pathlib import Path
@@ -13,17 +12,10 @@ import pytest
 import fastembed
 from fastembed import Index, _core
 from reference import search as reference
-from search_cases import HARD_TO_CODE, METRICS, assert_same, hard, normal
+from search_cases import HARD_TO_CODE, METRICS, assert_same, hard, normal, solved
 
 # Queries, rows, columns: sizes off every block.
 SIZES = [(1, 8, 1), (2, 17, 3), (3, 65, 33), (5, 257, 100), (17, 500, 64), (40, 1203, 48)]
-
-
-@functools.cache
-def solved(kind: str, metric: str, size: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Queries, index, and scores and rows of all of it in order."""
-    queries, index = hard(kind, *size, seed=sum(size))
-    return queries, index, *reference.topk(queries, index, len(index), metric)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -162,6 +154,8 @@ def test_plan_and_modes() -> None:
     assert Index(vectors[:100]).plan().scan == "float32"
     assert Index(vectors[:100], accelerate="int8").plan() == ("int8", 8, 16, 96, 96 * 64 + 4 * 4 * 64)
     assert Index(vectors[:7], accelerate="int8").plan().scan == "float32"
+    assert Index(vectors[:, :31]).plan(10, 256).scan == "float32"
+    assert isinstance(Index(vectors).plan(), fastembed.Plan)
     growing = Index(vectors[:8000])
     assert growing.plan().coded_rows == 0
     growing.add(vectors[8000:8200])

@@ -27,7 +27,7 @@ from fastembed._config import set_num_threads, show_config  # noqa: E402
 from fastembed._core import __version__  # noqa: E402
 from fastembed._groups import Deduplication, communities, deduplicate  # noqa: E402
 from fastembed._similarity import normalize, paired_similarity, similarity  # noqa: E402
-from fastembed.index import Index  # noqa: E402
+from fastembed.index import Index, Plan  # noqa: E402
 from fastembed.phrases import Phrases, learn_phrases  # noqa: E402
 from fastembed.search import RangeHits, TopK, merge_topk, range_search, self_topk, topk  # noqa: E402
 from fastembed.vectors import WordVectors  # noqa: E402
@@ -38,6 +38,7 @@ __all__ = [
     "Deduplication",
     "Index",
     "Phrases",
+    "Plan",
     "RangeHits",
     "TopK",
     "TrainingInterrupted",

@@ -22,7 +22,7 @@ __all__ = ["as_bool_mask", "as_filter", "rows_mask", "rows_or_mask"]
 
 def as_filter(given: Any) -> npt.NDArray[Any]:
     """Return `given` as an array: of bool if it is a mask, else of ids in one dimension."""
-    array = np.asarray(given)
+    array = np.asarray(list(given) if isinstance(given, (set, frozenset)) else given)
     if array.dtype != np.bool_:
         if array.ndim != 1:
             raise ValueError(f"a filter of ids must have one dimension, got {array.ndim}-D shape {array.shape}")

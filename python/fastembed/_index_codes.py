@@ -33,7 +33,7 @@ GROUP = 8  # rows that share a scale
 CODE_SLACK = 64  # bytes behind the last code that a search may read
 _PADDING = 4
 #: From here on "auto" makes codes: below, all vectors stay in the processor's caches, or are so short that float32 is
-#: as fast.
+#: as fast. The limits of codes made on the way are the same (csrc/search/coded_blocks.cpp).
 _AUTO_ROWS, _AUTO_DIM = 8192, 32
 _MOST_DIM = 65536
 _GROWTH = 1.5

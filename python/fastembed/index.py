@@ -153,7 +153,9 @@ class Index:
 
         Parameters
         ----------
-        k, n_queries : int
+        k : int, default 10
+            Checked only: no plan depends on it so far.
+        n_queries : int, default 1
 
         Returns
         -------

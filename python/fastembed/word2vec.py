@@ -250,6 +250,18 @@ class _Training:
         self._write_checkpoint()
 
 
+def _announce(options: _Options, encoded: EncodedCorpus) -> None:
+    _log.info(
+        "training %s (%s) on %d words of %d kinds with %d workers on %s",
+        "skip-gram" if options.sg else "CBOW (asked for by sg=False)",
+        f"negatives by {options.negative_sharing}",
+        len(encoded.ids),
+        len(encoded.words),
+        options.workers,
+        _core.active_isa(),
+    )
+
+
 def train_word2vec(
     corpus: Any,
     *,
@@ -309,9 +321,10 @@ def train_word2vec(
     sample : float
         Subsampling threshold for frequent words, as a fraction of all words; 0 keeps every word. A word of frequency f
         is kept with probability ``(sqrt(f / sample) + 1) * sample / f``.
-    alpha, min_alpha : float
-        The learning rate falls linearly with the raw words processed, from `alpha` to `min_alpha`. None: 0.025, with
-        CBOW 0.05, as in word2vec.c; gensim starts CBOW at 0.025 too, which is worse in every measure.
+    alpha : float, optional
+        The first learning rate. None: 0.025, with CBOW 0.05, as in word2vec.c; gensim starts CBOW at 0.025 too.
+    min_alpha : float
+        The learning rate falls linearly with the raw words processed, from `alpha` to this.
     cbow_mean : bool
         CBOW only: average the context vectors rather than sum them.
     ns_exponent : float
@@ -461,15 +474,7 @@ def train_word2vec(
     )
     if opened is not None:
         opened.bind(encoded, initial, options.vector_size)
-    _log.info(
-        "training %s (%s) on %d words of %d kinds with %d workers on %s",
-        "skip-gram" if options.sg else "CBOW (asked for by sg=False)",
-        f"negatives by {options.negative_sharing}",
-        len(encoded.ids),
-        len(encoded.words),
-        options.workers,
-        _core.active_isa(),
-    )
+    _announce(options, encoded)
     config = {**options.config(), "min_count": min_count, "max_final_vocab": max_final_vocab}
     training = _Training(encoded, options, config, initial, opened)
     del initial, init, given  # vectors read from a file are not needed any more
