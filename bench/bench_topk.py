@@ -116,6 +116,11 @@ class Bench:
         self.leaders: dict[tuple[int, int], list[str]] = {}
         self.threads: dict[tuple[str, int, int], int] = {}
 
+    def search(self, queries: np.ndarray, k: int, workers: int) -> fastembed.TopK:
+        if self.args.plain:
+            return fastembed.topk(queries, self.vectors, k, metric=self.metric, workers=workers)
+        return self.index.search(queries, k, workers=workers)
+
     def check(self, scores: np.ndarray, ids: np.ndarray, k: int) -> None:
         for place, query in enumerate(CHECKED[len(ids) > CHECKED]):
             assert np.array_equal(ids[query], self.truth[1][place, :k]), f"wrong ids for query {query}"
@@ -173,9 +178,9 @@ class Bench:
         def run(rival: Rival) -> float:
             return timed(lambda: found.__setitem__(rival.name, rival.search(asked, k)))
 
-        self.check(*self.index.search(queries, k, workers=workers), k)
+        self.check(*self.search(queries, k, workers), k)
         own, seconds, ratios = paired(
-            lambda: timed(lambda: self.index.search(queries, k, workers=workers)),
+            lambda: timed(lambda: self.search(queries, k, workers)),
             {rival.name: (partial(prepare, rival), partial(run, rival)) for rival in rivals},
             self.args.repeats,
             NEAR_THE_BEST,
@@ -294,6 +299,7 @@ def main() -> None:
     parser.add_argument("--k", type=int, nargs="+", default=None, help="at most 100")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--metric", choices=["dot", "cosine", "l2"], default="dot")
+    parser.add_argument("--plain", action="store_true", help="our topk on the array in place of an Index")
     parser.add_argument("--accelerate", choices=["auto", "none", "int8"], default="auto", help="of our index")
     parser.add_argument("--rivals", nargs="+", default=[], help="only these")
     parser.add_argument("--repeats", type=int, default=3)

@@ -44,26 +44,24 @@ def unpacked_corpus(lines: int | None = None, half: int = 0) -> Path:
     return plain
 
 
-def fma_peak(isa: str) -> float:
-    """Single-precision FLOP/s of one core in registers: the best of seven short runs."""
-    rounds = 4_000_000
+def _peak(kernel: Callable[[str, int], float], isa: str) -> float:
+    """Operations a second of a kernel that works in registers alone: the best of seven short runs."""
     rates = []
     for _ in range(7):
         started = time.perf_counter()
-        flops = _core.kernel_fma_peak_f32(isa, rounds)
-        rates.append(flops / (time.perf_counter() - started))
+        operations = kernel(isa, 4_000_000)
+        rates.append(operations / (time.perf_counter() - started))
     return max(rates)
+
+
+def fma_peak(isa: str) -> float:
+    """Single-precision FLOP/s of one core."""
+    return _peak(_core.kernel_fma_peak_f32, isa)
 
 
 def code_peak(isa: str) -> float:
-    """Operations a second of products of 8-bit codes, one core, in registers: the best of seven short runs."""
-    rounds = 4_000_000
-    rates = []
-    for _ in range(7):
-        started = time.perf_counter()
-        operations = _core.kernel_code_peak(isa, rounds)
-        rates.append(operations / (time.perf_counter() - started))
-    return max(rates)
+    """Operations a second of products of 8-bit codes, one core."""
+    return _peak(_core.kernel_code_peak, isa)
 
 
 def machine() -> str:
