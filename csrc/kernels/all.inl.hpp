@@ -45,6 +45,7 @@ consteval KernelTable make_table() {
       .code_query_limit = &code_query_limit<PairProduct>,
       .pack_code_panel = &pack_code_panel<PairProduct>,
       .scan_codes = &scan_codes<PairProduct>,
+      .greatest_codes = &greatest_codes<PairProduct>,
       .scan_code_rows = &scan_code_rows<PairProduct>,
       .code_peak = &code_peak<PairProduct>,
       .drain_loss = &drain_loss,

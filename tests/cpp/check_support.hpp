@@ -79,6 +79,7 @@ void check_add_rows(const KernelTable& table, Report& report);
 void check_search(const KernelTable& table, Report& report);
 /// Kernels over codes (codes_check.cpp).
 void check_codes(const KernelTable& table, Report& report);
+void check_code_products(const KernelTable& table, Report& report);
 
 /// text_check.cpp.
 void check_token_edges(const KernelTable& table, Report& report);
