@@ -8,6 +8,11 @@
 namespace fastembed {
 namespace {
 
+// Sixteen codes; what lies behind the last is read too.
+[[gnu::always_inline]] inline int8x16_t load_codes(const std::uint8_t* from) noexcept {
+  return vreinterpretq_s8_u8(veorq_u8(vld1q_u8(from), vdupq_n_u8(kCodeZero)));
+}
+
 struct SignedByteProduct {
   static constexpr std::int32_t kQueryLimit = 127;
   static constexpr std::size_t kRows = 8;
@@ -20,11 +25,6 @@ struct SignedByteProduct {
   }
   static void pack(const CodePanel& step) noexcept { pack_fours(step, 0); }
   static void pack_single(const CodePanel& step) noexcept { pack_digits(step, 0); }
-
-  // Sixteen codes; what lies behind the last is read too.
-  [[gnu::always_inline]] static int8x16_t load_codes(const std::uint8_t* from) noexcept {
-    return vreinterpretq_s8_u8(veorq_u8(vld1q_u8(from), vdupq_n_u8(kCodeZero)));
-  }
 
   // Fours of the depth, which are the lanes of `codes` from the first on.
   template <std::size_t kStrip, std::size_t kColumns, int kFours>
