@@ -25,6 +25,8 @@ struct Vec {
   static Reg div(Reg a, Reg b) noexcept { return _mm256_div_ps(a, b); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return _mm256_fmadd_ps(a, b, c); }
   static Reg max(Reg a, Reg b) noexcept { return _mm256_max_ps(a, b); }
+  // What was loaded stays in a register: a compiler may load it again for each of its uses.
+  [[gnu::always_inline]] static void keep(Reg& x) noexcept { __asm__("" : "+x"(x)); }
   // x with its lowest three bits those of `low`.
   static Reg with_low_bits(Reg x, Reg low) noexcept {
     const __m256 mask = _mm256_castsi256_ps(_mm256_set1_epi32(7));

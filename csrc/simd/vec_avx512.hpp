@@ -25,6 +25,8 @@ struct Vec {
   static Reg div(Reg a, Reg b) noexcept { return _mm512_div_ps(a, b); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return _mm512_fmadd_ps(a, b, c); }
   static Reg max(Reg a, Reg b) noexcept { return _mm512_max_ps(a, b); }
+  // What was loaded stays in a register: a compiler may load it again for each of its uses.
+  [[gnu::always_inline]] static void keep(Reg& x) noexcept { __asm__("" : "+v"(x)); }
   // x with its lowest three bits those of `low`.
   static Reg with_low_bits(Reg x, Reg low) noexcept {
     const __m512i bits =

@@ -25,6 +25,8 @@ struct Vec {
   static Reg div(Reg a, Reg b) noexcept { return vdivq_f32(a, b); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return vfmaq_f32(c, a, b); }
   static Reg max(Reg a, Reg b) noexcept { return vmaxq_f32(a, b); }
+  // What was loaded stays in a register: a compiler may load it again for each of its uses.
+  [[gnu::always_inline]] static void keep(Reg& x) noexcept { __asm__("" : "+w"(x)); }
   // x with its lowest three bits those of `low`.
   static Reg with_low_bits(Reg x, Reg low) noexcept {
     return vreinterpretq_f32_u32(vbslq_u32(vdupq_n_u32(7), vreinterpretq_u32_f32(low), vreinterpretq_u32_f32(x)));

@@ -24,6 +24,8 @@ struct Vec {
   static Reg div(Reg a, Reg b) noexcept { return a / b; }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return a * b + c; }
   static Reg max(Reg a, Reg b) noexcept { return a > b ? a : b; }
+  // What was loaded stays in a register: a compiler may load it again for each of its uses.
+  [[gnu::always_inline]] static void keep(Reg&) noexcept {}
   // x with its lowest three bits those of `low`.
   static Reg with_low_bits(Reg x, Reg low) noexcept {
     const auto bits = __builtin_bit_cast(std::uint32_t, x) & ~7U;
