@@ -17,6 +17,7 @@
 #include "kernels/sgns_window.inl.hpp"
 #include "kernels/sigmoid.inl.hpp"
 #include "kernels/whitespace.inl.hpp"
+#include "kernels/widen_rows.inl.hpp"
 
 namespace fastembed {
 namespace {
@@ -40,6 +41,7 @@ consteval KernelTable make_table() {
       .exact_dot_and_square_f32 = &exact_dot_and_square_f32,
       .exact_squared_distance_f32 = &exact_squared_distance_f32,
       .kth_greatest_f32 = &kth_greatest_f32,
+      .widen_rows = &widen_rows,
       .turn_columns_f32 = &turn_columns_f32,
       .code_rows_u8 = &code_rows_u8,
       .code_query_limit = &code_query_limit<PairProduct>,

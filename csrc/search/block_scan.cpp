@@ -4,11 +4,13 @@
 #include <cmath>
 
 #include "search/score.hpp"
+#include "search/stored_rows.hpp"
 
 namespace fastembed::search {
 namespace {
 
 constexpr std::size_t kBlockBytes = std::size_t{96} << 10;  // stays in L2 beside a panel
+constexpr std::size_t kPieceBytes = std::size_t{24} << 10;  // widened for single queries: stays in L1
 constexpr std::size_t kCachedBytes = std::size_t{2} << 20;
 constexpr std::size_t kLongBlockBytes = std::size_t{768} << 10;
 constexpr std::size_t kMostRows = 384, kMostLongRows = 3072;
@@ -33,7 +35,7 @@ struct BlockScan::Room {
   std::vector<float> norms, factors, offsets, products, thresholds;
   std::vector<PanelHit> hits;
   std::vector<Candidate> candidates;
-  support::AlignedBuffer<float> gathered;
+  support::AlignedBuffer<float> gathered, widened;
   std::vector<std::int64_t> numbers;
   std::unique_ptr<CodedBlocks::Room> coded;
 };
@@ -53,17 +55,20 @@ BlockScan::BlockScan(const KernelTable& kernels, const Request& request, const B
   const std::size_t shared = request.index.rows / (static_cast<std::size_t>(request.workers) * 4) + 1;
   block_rows_ = std::clamp(std::min(fitting, shared), kRowMultiple, batch.size() == 1 ? kMostLongRows : kMostRows) /
                 kRowMultiple * kRowMultiple;
-  from_memory_ = request.index.rows * request.index.stride * sizeof(float) > kCachedBytes;
+  const std::size_t piece_bytes = batch.width() == 1 ? kPieceBytes : kBlockBytes;
+  piece_rows_ = std::clamp(piece_bytes / (request.index.depth * sizeof(float)), kRowMultiple, block_rows_) /
+                kRowMultiple * kRowMultiple;
+  from_memory_ = request.index.is_float32() && request.index.rows * request.index.stride > kCachedBytes;
   blocks_ = (request.index.rows + block_rows_ - 1) / block_rows_;
 }
 
 // False when the mask admits no row of the block.
 bool BlockScan::load_block(std::size_t number, Room& room, Block& block) const {
-  const Matrix& index = request_.index;
+  const StoredRows& index = request_.index;
   block.first = begin_of(number);
   block.count = std::min(block_rows_, index.rows - block.first);
-  block.rows = index.row(block.first);
-  block.stride = index.stride;
+  block.rows = index.is_float32() ? index.row(block.first) : nullptr;
+  block.stride = index.stride / sizeof(float);
   block.numbers = nullptr;
   if (request_.mask == nullptr) return true;
   const std::uint8_t* const mask = request_.mask + block.first;
@@ -81,7 +86,7 @@ bool BlockScan::load_block(std::size_t number, Room& room, Block& block) const {
   for (std::size_t r = 0; r < block.count; ++r) {
     if (mask[r] == 0) continue;
     room.numbers[count] = static_cast<std::int64_t>(block.first + r);
-    std::copy_n(block.rows + r * index.stride, index.depth, room.gathered.data() + count * index.depth);
+    copy_rows(kernels_, index, block.first + r, 1, room.gathered.data() + count * index.depth);
     ++count;
   }
   block.rows = room.gathered.data();
@@ -148,14 +153,17 @@ void BlockScan::find_norms(const Block& block, Room& room, Collector& collector)
 bool BlockScan::scan_coded(const Block& block, std::size_t next, Room& room, Collector& collector) {
   if (!coded_ || block.numbers != nullptr || !coded_->takes(block.first, block.count)) return false;
   if (!room.coded) room.coded = coded_->make_room(block_rows_);
-  CodedBlocks::Run run{block.first, block.count, block.mask, nullptr, nullptr, 0};
-  if (coded_->on_the_way()) run.norms = room.norms.data();
+  CodedBlocks::Run run{block.first, block.count, block.mask, nullptr, {}, nullptr, 0};
+  if (coded_->on_the_way()) {
+    run.norms = room.norms.data();
+    run.rows = {block.rows, block.count, request_.index.depth, block.stride};
+  }
   if (next < blocks_) {
     const std::size_t first = begin_of(next), last = std::min(request_.index.rows, first + block_rows_);
     const bool own = coded_->on_the_way();
-    run.ahead = own ? reinterpret_cast<const char*>(request_.index.row(first))
+    run.ahead = own ? reinterpret_cast<const char*>(request_.index.address(first))
                     : reinterpret_cast<const char*>(coded_->codes_of(first));
-    run.ahead_bytes = own ? ((last - first - 1) * request_.index.stride + request_.index.depth) * sizeof(float)
+    run.ahead_bytes = own ? (last - first - 1) * request_.index.stride + request_.index.row_bytes()
                           : (last - first) * coded_->stride();
     if (!own && !coded_->takes(first, last - first)) run.ahead_bytes = 0;
   }
@@ -170,8 +178,8 @@ void BlockScan::scan_panels(const Block& block, std::size_t next, Room& room, Co
   const char* ahead = nullptr;
   if (next < blocks_) {
     const std::size_t first = begin_of(next), last = std::min(request_.index.rows, first + block_rows_);
-    ahead = reinterpret_cast<const char*>(request_.index.row(first));
-    lines = ((last - first - 1) * request_.index.stride + request_.index.depth) * sizeof(float) / 64;
+    ahead = reinterpret_cast<const char*>(request_.index.address(first));
+    lines = ((last - first - 1) * request_.index.stride + request_.index.row_bytes()) / 64;
   }
   for (std::size_t p = 0; p < panels; ++p) {
     for (std::size_t j = 0; j < width; ++j) room.thresholds[j] = batch_.threshold(p * width + j);
@@ -237,14 +245,36 @@ void BlockScan::scan_singles(const Block& block, Room& room, Collector& collecto
 // By the index's codes, by codes made on the way, or in float32. Rows of an index with codes are finite, and those that
 // its codes say nothing of are candidates, so that it needs no look at norms.
 void BlockScan::scan_block(const Block& block, std::size_t next, Room& room, Collector& collector) {
-  const bool on_the_way = coded_ && coded_->on_the_way();
-  if (!on_the_way && scan_coded(block, next, room, collector)) return;
+  const bool has_codes = coded_ && !coded_->on_the_way();
+  if (has_codes && scan_coded(block, next, room, collector)) return;
+  if (block.rows == nullptr) return scan_narrow(block, next, room, collector);
+  scan_float32(block, next, room, collector);
+}
+
+void BlockScan::scan_narrow(const Block& block, std::size_t next, Room& room, Collector& collector) {
+  const StoredRows& index = request_.index;
+  if (room.widened.size() == 0) {
+    room.widened = support::AlignedBuffer<float>::uninitialised(piece_rows_ * index.depth);
+  }
+  for (std::size_t begin = 0; begin < block.count; begin += piece_rows_) {
+    Block piece = block;
+    piece.first = block.first + begin;
+    piece.count = std::min(piece_rows_, block.count - begin);
+    if (block.mask != nullptr) piece.mask = block.mask + begin;
+    copy_rows(kernels_, index, piece.first, piece.count, room.widened.data());
+    piece.rows = room.widened.data();
+    piece.stride = index.depth;
+    scan_float32(piece, begin + piece.count == block.count ? next : blocks_, room, collector);
+  }
+}
+
+void BlockScan::scan_float32(const Block& block, std::size_t next, Room& room, Collector& collector) {
   if (batch_.width() == 1) return scan_singles(block, room, collector);
   if (request_.norms == nullptr) {
     kernels_.squared_norms_f32(block.rows, block.stride, block.count, request_.index.depth, room.norms.data());
   }
   find_norms(block, room, collector);
-  if (on_the_way && scan_coded(block, next, room, collector)) return;
+  if (coded_ && coded_->on_the_way() && scan_coded(block, next, room, collector)) return;
   scan_panels(block, next, room, collector);
 }
 

@@ -156,6 +156,20 @@ class PhraseStream:
     def __init__(self, *, book: PhraseBook, workers: int, chunk_bytes: int = 262144) -> None: ...
     def feed(self, block: bytes, last: bool) -> bytes: ...
 
+class StoredRows:
+    def __init__(self, storage: str, elements: NDArray[Any], scales: NDArray[np.float32] | None = None) -> None: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: slice | NDArray[np.int64]) -> StoredRows: ...
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    @property
+    def size(self) -> int: ...
+
+def narrow_rows(
+    x: NDArray[np.float32], storage: str, elements: NDArray[Any], scales: NDArray[np.float32] | None, workers: int = 1
+) -> int: ...
+def widen_rows(rows: StoredRows, workers: int = 1) -> NDArray[np.float32]: ...
+
 class IndexCodes:
     def __init__(
         self,
@@ -171,9 +185,9 @@ class IndexCodes:
 
 def code_buffer(bytes: int) -> NDArray[np.uint8]: ...
 def code_query_bits(n_queries: int, dim: int) -> int: ...
-def sample_mean(vectors: NDArray[np.float32], metric: str) -> NDArray[np.float32]: ...
+def sample_mean(vectors: NDArray[np.float32] | StoredRows, metric: str) -> NDArray[np.float32]: ...
 def code_rows(
-    vectors: NDArray[np.float32],
+    vectors: NDArray[np.float32] | StoredRows,
     norms: NDArray[np.float32],
     metric: str,
     mean: NDArray[np.float32],
@@ -187,7 +201,7 @@ def code_rows(
 ) -> None: ...
 def search_topk(
     queries: NDArray[np.float32],
-    index: NDArray[np.float32],
+    index: NDArray[np.float32] | StoredRows,
     metric: str,
     scores_out: NDArray[np.float32],
     rows_out: NDArray[np.int64],
@@ -203,7 +217,7 @@ def search_topk(
 ) -> tuple[int, int]: ...
 def search_range(
     queries: NDArray[np.float32],
-    index: NDArray[np.float32],
+    index: NDArray[np.float32] | StoredRows,
     metric: str,
     threshold: float,
     *,
@@ -218,7 +232,7 @@ def search_range(
 ) -> tuple[int, int, NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]: ...
 def search_count(
     queries: NDArray[np.float32],
-    index: NDArray[np.float32],
+    index: NDArray[np.float32] | StoredRows,
     metric: str,
     threshold: float,
     *,
@@ -237,5 +251,5 @@ def similarity(
 def paired_similarity(
     a: NDArray[np.float32], b: NDArray[np.float32], metric: str, out: NDArray[np.float32], workers: int = 1
 ) -> None: ...
-def row_norms(x: NDArray[np.float32], workers: int = 1) -> NDArray[np.float32]: ...
+def row_norms(x: NDArray[np.float32] | StoredRows, workers: int = 1) -> NDArray[np.float32]: ...
 def normalize_rows(x: NDArray[np.float32], out: NDArray[np.float32], workers: int = 1) -> None: ...

@@ -80,6 +80,9 @@ void check_search(const KernelTable& table, Report& report);
 /// Kernels over codes (codes_check.cpp).
 void check_codes(const KernelTable& table, Report& report);
 
+/// stored_rows_check.cpp.
+void check_stored_rows(const KernelTable& table, Report& report);
+
 /// text_check.cpp.
 void check_token_edges(const KernelTable& table, Report& report);
 
