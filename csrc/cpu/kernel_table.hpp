@@ -359,15 +359,12 @@ struct CodeScan {
 /// belongs to the row.
 enum class Storage : std::uint32_t { kFloat32, kFloat16, kBfloat16, kInt8 };
 
-/// Rows to float32: row r, from rows + r * row_stride bytes, to out + r * out_stride floats. Every element is converted
-/// exactly, and for kInt8 multiplied by scales[r], one rounding: the same bits on every tier. Elements are finite;
-/// `storage` is not kFloat32. Of a row only `depth` elements are read and written.
-struct WidenRows {
+/// Narrow rows, each `row_stride` bytes behind the one before: `storage` is not kFloat32, elements are finite. They
+/// stand for what they are converted to, exactly, and for kInt8 that times the row's scale, one rounding.
+struct NarrowRows {
   const void* rows;
   std::size_t row_stride;
   const float* scales;  // null but for kInt8
-  float* out;
-  std::size_t out_stride;
   std::size_t count;
   std::uint32_t depth;
   Storage storage;
@@ -432,8 +429,10 @@ struct TokenEdges {
   /* The k-th greatest of `count` values, 1 <= k <= count, none of them NaN; behind them -infinity, up to a multiple   \
      of kRowPadding. */                                                                                                \
   X(kth_greatest_f32, float, (const float* values, std::size_t count, std::size_t k))                                  \
-  /* See WidenRows. */                                                                                                 \
-  X(widen_rows, void, (const WidenRows& step))                                                                         \
+  /* What the rows stand for, row r to out + r * out_stride floats: the same bits on every tier. */                    \
+  X(widen_rows, void, (const NarrowRows& rows, float* out, std::size_t out_stride))                                    \
+  /* products[r] = <row_r, query> of what the rows stand for; the bound of PanelScan. */                               \
+  X(scan_narrow_rows, void, (const NarrowRows& rows, const float* query, float* products))                             \
   /* See CodeColumns. */                                                                                               \
   X(turn_columns_f32, void, (const CodeColumns& step))                                                                 \
   /* See CodeRows. */                                                                                                  \
@@ -444,6 +443,11 @@ struct TokenEdges {
   X(pack_code_panel, void, (const CodePanel& step))                                                                    \
   /* See CodeScan; returns the number of hits. */                                                                      \
   X(scan_codes, std::uint32_t, (const CodeScan& scan))                                                                 \
+  /* Lower bounds from the greatest products: with g a group of the rows and the terms of CodeScan (keys and hits are  \
+     not read), greatest[g * width + j] <= (max over r of (D - row_terms[r] * units[j]) - slopes[j] * lengths[g]       \
+     - weights[j] * errors[g]) / scales[g], less by at most 2^-17 of the sum of the sizes of what is added there;      \
+     -infinity where scales[g] is 0. depth is at least 1. */                                                           \
+  X(greatest_codes, void, (const CodeScan& scan, float* greatest))                                                     \
   /* products[r] = D of `count` rows and the query of a panel of width 1, modulo 2^32. */                              \
   X(scan_code_rows, void,                                                                                              \
     (const std::uint8_t* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const void* panel,        \

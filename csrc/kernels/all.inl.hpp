@@ -8,6 +8,7 @@
 #include "kernels/dot.inl.hpp"
 #include "kernels/exact_score.inl.hpp"
 #include "kernels/kth_greatest.inl.hpp"
+#include "kernels/narrow_rows.inl.hpp"
 #include "kernels/peak.inl.hpp"
 #include "kernels/scan_codes.inl.hpp"
 #include "kernels/scan_panel.inl.hpp"
@@ -17,7 +18,6 @@
 #include "kernels/sgns_window.inl.hpp"
 #include "kernels/sigmoid.inl.hpp"
 #include "kernels/whitespace.inl.hpp"
-#include "kernels/widen_rows.inl.hpp"
 
 namespace fastembed {
 namespace {
@@ -42,11 +42,13 @@ consteval KernelTable make_table() {
       .exact_squared_distance_f32 = &exact_squared_distance_f32,
       .kth_greatest_f32 = &kth_greatest_f32,
       .widen_rows = &widen_rows,
+      .scan_narrow_rows = &scan_narrow_rows,
       .turn_columns_f32 = &turn_columns_f32,
       .code_rows_u8 = &code_rows_u8,
       .code_query_limit = &code_query_limit<PairProduct>,
       .pack_code_panel = &pack_code_panel<PairProduct>,
       .scan_codes = &scan_codes<PairProduct>,
+      .greatest_codes = &greatest_codes<PairProduct>,
       .scan_code_rows = &scan_code_rows<PairProduct>,
       .code_peak = &code_peak<PairProduct>,
       .drain_loss = &drain_loss,

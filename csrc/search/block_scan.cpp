@@ -4,17 +4,17 @@
 #include <cmath>
 
 #include "search/score.hpp"
+#include "search/seeds.hpp"
 #include "search/stored_rows.hpp"
 
 namespace fastembed::search {
 namespace {
 
 constexpr std::size_t kBlockBytes = std::size_t{96} << 10;  // stays in L2 beside a panel
-constexpr std::size_t kPieceBytes = std::size_t{24} << 10;  // widened for single queries: stays in L1
 constexpr std::size_t kCachedBytes = std::size_t{2} << 20;
 constexpr std::size_t kLongBlockBytes = std::size_t{768} << 10;
 constexpr std::size_t kMostRows = 384, kMostLongRows = 3072;
-constexpr std::size_t kRowMultiple = 24;
+constexpr std::size_t kRowMultiple = 24, kCodedMultiple = 32;          // whole strips of the kernels
 constexpr float kLeastSquare = 0x1p-100F, kGreatestSquare = 0x1p116F;  // that float32 sums can be relied on for
 
 }  // namespace
@@ -31,6 +31,13 @@ struct BlockScan::Room {
       numbers.resize(rows);
     }
     thresholds.resize(width);
+  }
+  // Where rows are widened, a piece at a time.
+  float* narrow_room(const BlockScan& scan) {
+    if (widened.size() == 0) {
+      widened = support::AlignedBuffer<float>::uninitialised(scan.piece_rows_ * scan.request_.index.depth);
+    }
+    return widened.data();
   }
   std::vector<float> norms, factors, offsets, products, thresholds;
   std::vector<PanelHit> hits;
@@ -53,12 +60,12 @@ BlockScan::BlockScan(const KernelTable& kernels, const Request& request, const B
   const std::size_t bytes_a_row = coded_ ? coded_->stride() : request.index.depth * sizeof(float);
   const std::size_t fitting = block_bytes / (bytes_a_row + 1);
   const std::size_t shared = request.index.rows / (static_cast<std::size_t>(request.workers) * 4) + 1;
-  block_rows_ = std::clamp(std::min(fitting, shared), kRowMultiple, batch.size() == 1 ? kMostLongRows : kMostRows) /
-                kRowMultiple * kRowMultiple;
-  const std::size_t piece_bytes = batch.width() == 1 ? kPieceBytes : kBlockBytes;
-  piece_rows_ = std::clamp(piece_bytes / (request.index.depth * sizeof(float)), kRowMultiple, block_rows_) /
-                kRowMultiple * kRowMultiple;
-  from_memory_ = request.index.is_float32() && request.index.rows * request.index.stride > kCachedBytes;
+  const std::size_t multiple = coded_ ? kCodedMultiple : kRowMultiple;
+  block_rows_ = std::clamp(std::min(fitting, shared), multiple, batch.size() == 1 ? kMostLongRows : kMostRows) /
+                multiple * multiple;
+  piece_rows_ =
+      std::clamp(kBlockBytes / (request.index.depth * sizeof(float)), multiple, block_rows_) / multiple * multiple;
+  from_memory_ = request.index.rows * request.index.stride > kCachedBytes;
   blocks_ = (request.index.rows + block_rows_ - 1) / block_rows_;
 }
 
@@ -98,7 +105,10 @@ bool BlockScan::load_block(std::size_t number, Room& room, Block& block) const {
 
 // A norm that float32 sums could not give, or that the scan cannot judge: looks again in float64.
 void BlockScan::judge_norm(const Block& block, std::size_t r, Room& room, Collector& collector) {
-  const double exact = exact_norm(kernels_, block.rows + r * block.stride, request_.index.depth);
+  const bool in_place = block.rows != nullptr;
+  const Matrix at = in_place ? Matrix{block.rows + r * block.stride, 1, request_.index.depth, block.stride}
+                             : as_float32(kernels_, request_.index, block.first + r, 1, room.narrow_room(*this));
+  const double exact = exact_norm(kernels_, at.data, at.depth);
   room.norms[r] = static_cast<float>(exact);
   if (bounds_.can_scan(room.norms[r])) return;
   const std::int64_t row = block.number(r);
@@ -220,8 +230,13 @@ void BlockScan::scan_singles(const Block& block, Room& room, Collector& collecto
   float* const squares = request_.norms == nullptr ? room.norms.data() : nullptr;
   for (std::size_t query = 0; query < batch_.size(); ++query) {
     const bool is_first = query == 0;
-    kernels_.scan_rows_f32(block.rows, block.stride, block.count, depth, batch_.panel(query), is_first && from_memory_,
-                           products, is_first ? squares : nullptr);
+    if (block.rows == nullptr) {
+      kernels_.scan_narrow_rows(narrow_rows_at(request_.index, block.first, block.count), batch_.panel(query),
+                                products);
+    } else {
+      kernels_.scan_rows_f32(block.rows, block.stride, block.count, depth, batch_.panel(query),
+                             is_first && from_memory_, products, is_first ? squares : nullptr);
+    }
     if (is_first) find_norms(block, room, collector);
     for (std::size_t first = 0; first < block.count; first += kGroup) {
       const std::size_t last = std::min(block.count, first + kGroup);
@@ -251,18 +266,18 @@ void BlockScan::scan_block(const Block& block, std::size_t next, Room& room, Col
   scan_float32(block, next, room, collector);
 }
 
+// Single queries are bound by memory, so that rows are widened in registers; for panels it pays to do so once.
 void BlockScan::scan_narrow(const Block& block, std::size_t next, Room& room, Collector& collector) {
+  if (batch_.width() == 1 && request_.norms != nullptr) return scan_singles(block, room, collector);
   const StoredRows& index = request_.index;
-  if (room.widened.size() == 0) {
-    room.widened = support::AlignedBuffer<float>::uninitialised(piece_rows_ * index.depth);
-  }
+  float* const widened = room.narrow_room(*this);
   for (std::size_t begin = 0; begin < block.count; begin += piece_rows_) {
     Block piece = block;
     piece.first = block.first + begin;
     piece.count = std::min(piece_rows_, block.count - begin);
     if (block.mask != nullptr) piece.mask = block.mask + begin;
-    copy_rows(kernels_, index, piece.first, piece.count, room.widened.data());
-    piece.rows = room.widened.data();
+    copy_rows(kernels_, index, piece.first, piece.count, widened);
+    piece.rows = widened;
     piece.stride = index.depth;
     scan_float32(piece, begin + piece.count == block.count ? next : blocks_, room, collector);
   }
@@ -276,6 +291,11 @@ void BlockScan::scan_float32(const Block& block, std::size_t next, Room& room, C
   find_norms(block, room, collector);
   if (coded_ && coded_->on_the_way() && scan_coded(block, next, room, collector)) return;
   scan_panels(block, next, room, collector);
+}
+
+std::vector<float> BlockScan::seed_keys(std::size_t k, int workers) const {
+  if (!coded_ || coded_->queries() == nullptr) return {};
+  return search::seed_keys(kernels_, request_, batch_, *coded_->queries(), k, workers);
 }
 
 void BlockScan::work(Collector& collector, const support::StopFlag& stop) {

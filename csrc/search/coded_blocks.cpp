@@ -8,9 +8,8 @@ namespace {
 
 // Where making codes on the way takes less than they save: 0.55 ns an element, against kSavedElement a query (Zen 4).
 constexpr std::size_t kLeastQueries = 64, kLeastRows = 8192;
-// Nanoseconds, of one worker: what a candidate costs (its bounds, its place in a list and, mostly, its definition), and
-// what a multiply-add of float32 takes longer than one of codes.
-constexpr double kHitCost = 80.0, kHitCostElement = 0.25, kSavedElement = 0.012;
+// Nanoseconds, of one worker, that a multiply-add of float32 takes longer than one of codes.
+constexpr double kSavedElement = 0.012;
 
 }  // namespace
 
@@ -177,7 +176,7 @@ void CodedBlocks::reconsider(Room& room) {
     // Random order: as many in every doubling. Where the rate does not fall, it will stay.
     const double later =
         rate > 0.75 * room.rate ? room.hits * (rows - met) / (met / 2) : room.hits * std::log2(rows / met);
-    if (later * (kHitCost + depth * kHitCostElement) > queries * (rows - met) * depth * kSavedElement) given_up_ = true;
+    if (later * hit_cost(space_->depth()) > queries * (rows - met) * depth * kSavedElement) given_up_ = true;
   }
   room.rate = rate;
   room.hits = 0;

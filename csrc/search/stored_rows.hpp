@@ -12,6 +12,16 @@
 
 namespace fastembed::search {
 
+/// Rows first .. first + count - 1 of an index that are not float32, as the kernels take them.
+inline NarrowRows narrow_rows_at(const StoredRows& rows, std::size_t first, std::size_t count) noexcept {
+  return {rows.address(first),
+          rows.stride,
+          rows.scales == nullptr ? nullptr : rows.scales + first,
+          count,
+          static_cast<std::uint32_t>(rows.depth),
+          rows.storage};
+}
+
 /// Writes rows first .. first + count - 1 as float32, one after the other.
 inline void copy_rows(const KernelTable& kernels, const StoredRows& rows, std::size_t first, std::size_t count,
                       float* out) noexcept {
@@ -19,8 +29,7 @@ inline void copy_rows(const KernelTable& kernels, const StoredRows& rows, std::s
     for (std::size_t r = 0; r < count; ++r) std::copy_n(rows.row(first + r), rows.depth, out + r * rows.depth);
     return;
   }
-  kernels.widen_rows({rows.address(first), rows.stride, rows.scales == nullptr ? nullptr : rows.scales + first, out,
-                      rows.depth, count, static_cast<std::uint32_t>(rows.depth), rows.storage});
+  kernels.widen_rows(narrow_rows_at(rows, first, count), out, rows.depth);
 }
 
 /// Rows first .. first + count - 1 as float32: where they lie, or copied into `room`, which has room for them.

@@ -79,6 +79,7 @@ void check_add_rows(const KernelTable& table, Report& report);
 void check_search(const KernelTable& table, Report& report);
 /// Kernels over codes (codes_check.cpp).
 void check_codes(const KernelTable& table, Report& report);
+void check_code_products(const KernelTable& table, Report& report);
 
 /// stored_rows_check.cpp.
 void check_stored_rows(const KernelTable& table, Report& report);

@@ -64,39 +64,88 @@ struct CodeCase {
   std::vector<std::int32_t> corrections;
 };
 
-void check_scan(const KernelTable& table, const CodeCase& data, bool has_terms, Report& report) {
-  Random random(3);
-  const std::size_t groups = data.rows / kCodeGroup;
-  std::vector<float> scales(groups), lengths(groups), errors(groups), terms(data.rows);
-  std::vector<float> keys(data.width), slopes(data.width), weights(data.width), units(data.width);
-  for (auto* values : {&scales, &lengths, &errors, &terms, &slopes, &weights, &units}) {
-    for (float& value : *values) value = 1.0F + random.signed_unit() / 2;
+// What thresholds are made of, at random; nothing is known of the last group.
+struct ScanTerms {
+  ScanTerms(const KernelTable& table, const CodeCase& data)
+      : groups(data.rows / kCodeGroup),
+        scales(groups),
+        lengths(groups),
+        errors(groups),
+        terms(data.rows),
+        keys(data.width),
+        slopes(data.width),
+        weights(data.width),
+        units(data.width) {
+    Random random(3);
+    for (auto* values : {&scales, &lengths, &errors, &terms, &slopes, &weights, &units}) {
+      for (float& value : *values) value = 1.0F + random.signed_unit() / 2;
+    }
+    const double size = 40.0 * std::sqrt(static_cast<double>(data.depth)) * table.code_query_limit();
+    for (float& key : keys) key = static_cast<float>(size * random.signed_unit());
+    keys[0] = -1e38F;
+    keys[1] = std::numeric_limits<float>::infinity();
+    scales[groups - 1] = 0;
+    errors[groups - 1] = std::numeric_limits<float>::infinity();
   }
-  const double size = 40.0 * std::sqrt(static_cast<double>(data.depth)) * table.code_query_limit();
-  for (float& key : keys) key = static_cast<float>(size * random.signed_unit());
-  keys[0] = -1e38F;
-  keys[1] = std::numeric_limits<float>::infinity();
-  scales[groups - 1] = 0;  // a group that nothing is known of
-  errors[groups - 1] = std::numeric_limits<float>::infinity();
+  [[nodiscard]] CodeScan scan(const CodeCase& data, bool has_terms, CodeHit* hits) const {
+    return {data.codes.data(),
+            data.depth,
+            data.panel.data(),
+            data.corrections.data(),
+            scales.data(),
+            lengths.data(),
+            errors.data(),
+            has_terms ? terms.data() : nullptr,
+            keys.data(),
+            slopes.data(),
+            weights.data(),
+            units.data(),
+            hits,
+            reinterpret_cast<const char*>(data.codes.data()),
+            2,
+            static_cast<std::uint32_t>(data.rows),
+            static_cast<std::uint32_t>(data.depth),
+            data.width};
+  }
+  [[nodiscard]] double slack(std::size_t g, std::size_t j) const {
+    return double{slopes[j]} * lengths[g] + double{weights[j]} * errors[g];
+  }
+
+  std::size_t groups;
+  std::vector<float> scales, lengths, errors, terms, keys, slopes, weights, units;
+};
+
+void check_greatest(const KernelTable& table, const CodeCase& data, bool has_terms, Report& report) {
+  const ScanTerms terms(table, data);
+  std::vector<float> greatest(terms.groups * data.width + 1, 77.0F);
+  table.greatest_codes(terms.scan(data, has_terms, nullptr), greatest.data());
+  const std::string where = data.name("greatest_codes") + text("terms", has_terms ? 1 : 0);
+  report.expect(greatest.back() == 77.0F, where + ": wrote behind the last");
+  for (std::size_t g = 0; g < terms.groups; ++g) {
+    for (std::size_t j = 0; j < data.width; ++j) {
+      const float got = greatest[g * data.width + j];
+      if (g == terms.groups - 1) {
+        report.expect(got == -std::numeric_limits<float>::infinity(), where + ": a group without bounds");
+        continue;
+      }
+      double most = -1e300, size = 0;
+      for (std::size_t r = g * kCodeGroup; r < (g + 1) * kCodeGroup; ++r) {
+        const auto product = static_cast<double>(data.products[r * data.width + j]);
+        const double term = has_terms ? double{terms.terms[r]} * terms.units[j] : 0.0;
+        most = std::max(most, product - term);
+        size = std::max(size, std::fabs(product) + term);
+      }
+      const double wanted = (most - terms.slack(g, j)) / terms.scales[g];
+      const double room = 0x1p-17 * (size + terms.slack(g, j)) / terms.scales[g];
+      report.expect(got <= wanted && got >= wanted - room, where + text("group", g) + text("query", j));
+    }
+  }
+}
+
+void check_scan(const KernelTable& table, const CodeCase& data, bool has_terms, Report& report) {
+  const ScanTerms terms(table, data);
   std::vector<CodeHit> hits(data.rows * data.width + 1, CodeHit{77, 77, 0});
-  const CodeScan scan{data.codes.data(),
-                      data.depth,
-                      data.panel.data(),
-                      data.corrections.data(),
-                      scales.data(),
-                      lengths.data(),
-                      errors.data(),
-                      has_terms ? terms.data() : nullptr,
-                      keys.data(),
-                      slopes.data(),
-                      weights.data(),
-                      units.data(),
-                      hits.data(),
-                      reinterpret_cast<const char*>(data.codes.data()),
-                      2,
-                      static_cast<std::uint32_t>(data.rows),
-                      static_cast<std::uint32_t>(data.depth),
-                      data.width};
+  const CodeScan scan = terms.scan(data, has_terms, hits.data());
   const std::size_t found = table.scan_codes(scan);
   const std::string where = data.name("scan_codes") + text("terms", has_terms ? 1 : 0);
   report.expect(found <= data.rows * data.width && hits.back().row == 77, where + ": wrote behind the hits");
@@ -108,12 +157,12 @@ void check_scan(const KernelTable& table, const CodeCase& data, bool has_terms, 
   }
   for (std::size_t at = 0; at < seen.size(); ++at) {
     const std::size_t r = at / data.width, j = at % data.width, g = r / kCodeGroup;
-    if (g == groups - 1) {
+    if (g == terms.groups - 1) {
       report.expect(seen[at] == (j == 1 ? 0 : 1), where + ": a group without bounds");
       continue;
     }
-    double wanted = double{keys[j]} * scales[g] - (double{slopes[j]} * lengths[g] + double{weights[j]} * errors[g]);
-    if (has_terms) wanted += double{terms[r]} * units[j];
+    double wanted = double{terms.keys[j]} * terms.scales[g] - terms.slack(g, j);
+    if (has_terms) wanted += double{terms.terms[r]} * terms.units[j];
     const auto product = static_cast<double>(data.products[at]);
     if (product >= wanted)
       report.expect(seen[at] == 1 || product < wanted + 4e-7 * std::fabs(wanted), where + ": a hit missed");
@@ -132,6 +181,20 @@ void check_singles(const KernelTable& table, Report& report) {
       report.expect(products[r] == data.products[r], data.name("scan_code_rows") + text("row", r));
     }
     report.expect(products.back() == 77, data.name("scan_code_rows") + ": wrote behind the rows");
+  }
+}
+
+// Products that add nothing; the returned count tells how many a step does.
+void check_code_peak(const KernelTable& table, Report& report) {
+  for (const std::size_t rounds : {1, 2, 7, 100}) {
+    std::int32_t codes[32];
+    std::fill(std::begin(codes), std::begin(codes) + 16, 5);
+    std::fill(std::begin(codes) + 16, std::end(codes), 0x10000);
+    const double products = table.code_peak(rounds, codes) / (24.0 * static_cast<double>(rounds));
+    constexpr double kKnown[] = {1 * 2, 4 * 2, 8 * 2, 16 * 2, 16 * 4, 16 * 16 * 64};
+    report.expect(std::find(std::begin(kKnown), std::end(kKnown), products) != std::end(kKnown),
+                  "code_peak: wrong count of operations");
+    report.expect(codes[0] == 5, "code_peak");
   }
 }
 
@@ -236,19 +299,26 @@ void check_kth(const KernelTable& table, Report& report) {
 
 }  // namespace
 
-void check_codes(const KernelTable& table, Report& report) {
+void check_code_products(const KernelTable& table, Report& report) {
   for (const std::size_t depth : kCodeDepths) {
-    for (const std::size_t rows : {8UL, 24UL, 40UL}) {
+    for (const std::size_t rows : {8UL, 24UL, 40UL, 64UL, 104UL}) {
       for (const std::uint32_t width : kPanelWidths) {
         const std::int32_t most =
             std::min(table.code_query_limit(), static_cast<std::int32_t>(INT32_MAX / (255 * depth)));
         const CodeCase data(table, rows, depth, width, most, depth + rows);
         check_scan(table, data, false, report);
         check_scan(table, data, true, report);
+        check_greatest(table, data, false, report);
+        check_greatest(table, data, true, report);
       }
     }
   }
   check_singles(table, report);
+  check_code_peak(table, report);
+}
+
+void check_codes(const KernelTable& table, Report& report) {
+  check_code_products(table, report);
   for (const std::size_t depth : {1UL, 2UL, 3UL, 7UL, 8UL, 16UL, 17UL, 31UL, 32UL, 64UL, 100UL, 128UL, 300UL}) {
     check_coding(table, depth, report);
   }

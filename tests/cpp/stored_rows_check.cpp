@@ -1,4 +1,5 @@
-// Checks of widen_rows: every 16-bit pattern that is finite, and every int8 times scales of all sizes, to the last bit.
+// Checks of widen_rows and scan_narrow_rows: every 16-bit pattern that is finite, and every int8 times scales of all
+// sizes, to the last bit.
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -32,8 +33,8 @@ void check_patterns(const KernelTable& table, Report& report) {
       if (((bits >> (15 - exponent_bits)) & all) != all) patterns.push_back(static_cast<std::uint16_t>(bits));
     }
     std::vector<float> out(patterns.size());
-    table.widen_rows(
-        {patterns.data(), 0, nullptr, out.data(), 0, 1, static_cast<std::uint32_t>(patterns.size()), storage});
+    table.widen_rows({patterns.data(), 0, nullptr, 1, static_cast<std::uint32_t>(patterns.size()), storage}, out.data(),
+                     0);
     for (std::size_t i = 0; i < patterns.size(); ++i) {
       const auto wanted = static_cast<float>(value_of(patterns[i], exponent_bits));
       report.expect(same_bits(out[i], wanted), "widen_rows" + text("16-bit pattern", patterns[i]));
@@ -43,10 +44,40 @@ void check_patterns(const KernelTable& table, Report& report) {
   for (int code = -128; code < 128; ++code) codes.push_back(static_cast<std::int8_t>(code));
   std::vector<float> out(codes.size());
   for (const float scale : {0.0F, 0x1p-149F, 0x1.8p-130F, 1.0F / 3.0F, 0.1F, 1.0F, 3e30F, 2e36F}) {
-    table.widen_rows({codes.data(), 0, &scale, out.data(), 0, 1, 256, Storage::kInt8});
+    table.widen_rows({codes.data(), 0, &scale, 1, 256, Storage::kInt8}, out.data(), 0);
     for (std::size_t i = 0; i < codes.size(); ++i) {
       report.expect(same_bits(out[i], static_cast<float>(codes[i]) * scale), "widen_rows" + text("int8", i));
     }
+  }
+}
+
+// Products with a query, of `rows` and of their first row alone; `widened` is what they stand for.
+void check_products(const KernelTable& table, const NarrowRows& rows, const float* widened, std::size_t stride,
+                    Report& report) {
+  const std::size_t depth = rows.depth;
+  std::vector<float> query(depth);
+  Random random(22);
+  random.fill(query.data(), depth, 2.0F);
+  for (const std::size_t count : {rows.count, std::size_t{1}}) {
+    NarrowRows some = rows;
+    some.count = count;
+    std::vector<float> products(count + 1, kGuardValue);
+    table.scan_narrow_rows(some, query.data(), products.data());
+    const std::string where = "scan_narrow_rows" + text("depth", depth) + text("count", count);
+    for (std::size_t r = 0; r < count; ++r) {
+      double sum = 0, row_square = 0, query_square = 0;
+      for (std::size_t i = 0; i < depth; ++i) {
+        const double x = widened[r * stride + i], q = query[i];
+        sum += x * q;
+        row_square += x * x;
+        query_square += q * q;
+      }
+      const double terms = static_cast<double>(depth) * kUnit;
+      const double bound =
+          terms / (1 - terms) * std::sqrt(row_square * query_square) + static_cast<double>(depth) * 0x1p-149;
+      report.expect_near(products[r], sum, bound, where);
+    }
+    report.expect(products[count] == kGuardValue, where + ": wrote behind the rows");
   }
 }
 
@@ -57,7 +88,7 @@ void check_layouts(const KernelTable& table, Storage storage, Report& report) {
   Random random(21);
   for (const std::size_t depth : kLengths) {
     for (const std::size_t shift : {0, 1, 3}) {
-      constexpr std::size_t kRows = 5;
+      constexpr std::size_t kRows = 11;
       const std::size_t stride = depth + shift, out_stride = depth + 2;
       std::vector<unsigned char> elements(((kRows - 1) * stride + depth + shift) * bytes);
       for (auto& element : elements)
@@ -66,8 +97,14 @@ void check_layouts(const KernelTable& table, Storage storage, Report& report) {
       std::vector<float> scales(kRows);
       random.fill(scales.data(), kRows, 2.0F);
       std::vector<float> out(kRows * out_stride, kGuardValue);
-      table.widen_rows({first, stride * bytes, storage == Storage::kInt8 ? scales.data() : nullptr, out.data(),
-                        out_stride, kRows, static_cast<std::uint32_t>(depth), storage});
+      const NarrowRows rows{first,
+                            stride * bytes,
+                            storage == Storage::kInt8 ? scales.data() : nullptr,
+                            kRows,
+                            static_cast<std::uint32_t>(depth),
+                            storage};
+      table.widen_rows(rows, out.data(), out_stride);
+      check_products(table, rows, out.data(), out_stride, report);
       const std::string where = "widen_rows" + text("storage", static_cast<std::size_t>(storage)) +
                                 text("depth", depth) + text("shift", shift);
       for (std::size_t r = 0; r < kRows; ++r) {
