@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "search/score.hpp"
-#include "search/seeds.hpp"
 #include "search/stored_rows.hpp"
 
 namespace fastembed::search {
@@ -293,9 +292,11 @@ void BlockScan::scan_float32(const Block& block, std::size_t next, Room& room, C
   scan_panels(block, next, room, collector);
 }
 
-std::vector<float> BlockScan::seed_keys(std::size_t k, int workers) const {
+Seeds BlockScan::find_seeds(std::size_t k, int workers) {
   if (!coded_ || coded_->queries() == nullptr) return {};
-  return search::seed_keys(kernels_, request_, batch_, *coded_->queries(), k, workers);
+  Seeds seeds = search::find_seeds(kernels_, request_, batch_, *coded_->queries(), k, workers);
+  coded_->expect_seeded(seeds.sampled);
+  return seeds;
 }
 
 void BlockScan::work(Collector& collector, const support::StopFlag& stop) {
