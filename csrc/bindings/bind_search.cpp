@@ -15,6 +15,7 @@
 #include "search/similarity.hpp"
 #include "search/topk.hpp"
 #include "support/aligned_buffer.hpp"
+#include "support/page_advice.hpp"
 
 namespace fastembed::bindings {
 namespace {
@@ -217,6 +218,10 @@ void paired_similarity(const Rows& a, const Rows& b, std::string_view metric, Co
   search::paired_similarity(wanted);
 }
 
+void advise_random_reads(const AnyArray& mapped) {
+  support::advise(mapped.data(), static_cast<std::size_t>(mapped.nbytes()), support::ReadOrder::kRandom);
+}
+
 ContiguousArray<float> row_norms(const py::object& x, int workers) {
   const search::StoredRows rows = index_rows(x, "x");
   ContiguousArray<float> norms(static_cast<py::ssize_t>(rows.rows));
@@ -323,6 +328,7 @@ void bind_search(py::module_& m) {
         py::arg("out").noconvert(), py::arg("workers") = 1);
   m.def("paired_similarity", &paired_similarity, py::arg("a").noconvert(), py::arg("b").noconvert(), py::arg("metric"),
         py::arg("out").noconvert(), py::arg("workers") = 1);
+  m.def("advise_random_reads", &advise_random_reads, py::arg("mapped").noconvert());
   m.def("row_norms", &row_norms, py::arg("x"), py::arg("workers") = 1);
   m.def("normalize_rows", &normalize_rows, py::arg("x").noconvert(), py::arg("out").noconvert(),
         py::arg("workers") = 1);

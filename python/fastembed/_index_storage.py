@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastembed import _core
 from fastembed._engine import METRICS
 from fastembed._index_codes import ACCELERATE, CODE_SLACK, GROUP, CodedRows, Coder, code_blocks, stride_of
 from fastembed._index_elements import STORAGES, Stored, dtype_of, storage_of
@@ -155,6 +156,8 @@ def load_index(path: str | os.PathLike[str], mmap: bool, verify: bool) -> tuple[
         check_distinct("ids", ids)
         state = make(Stored(np.asarray(vectors), scales), norms, ids)
         state.coded = _load_coded(directory, files, metric, count, dim, mmap, verify)
+        if mmap and state.coded is not None:
+            _core.advise_random_reads(state.elements)  # the codes are read in order, of these a few rows here and there
         return state, metadata["next_id"], Coder(metric, mode)
 
     return load_whole(path, _KIND, load)
