@@ -355,6 +355,21 @@ struct CodeScan {
   std::uint32_t width;
 };
 
+/// What the elements of an index's rows are. kBfloat16 is the upper half of a float32, kInt8 a multiple of a scale that
+/// belongs to the row.
+enum class Storage : std::uint32_t { kFloat32, kFloat16, kBfloat16, kInt8 };
+
+/// Narrow rows, each `row_stride` bytes behind the one before: `storage` is not kFloat32, elements are finite. They
+/// stand for what they are converted to, exactly, and for kInt8 that times the row's scale, one rounding.
+struct NarrowRows {
+  const void* rows;
+  std::size_t row_stride;
+  const float* scales;  // null but for kInt8
+  std::size_t count;
+  std::uint32_t depth;
+  Storage storage;
+};
+
 /// Where a text changes between white space and token; filled by token_edges_u8 over consecutive pieces of a text.
 /// Even entries of `edges` are starts of tokens, odd ones their ends (exclusive). The top bit of an end is set when a
 /// newline follows it before the next token starts. `leading_newline` is set when there is a newline before the first
@@ -414,6 +429,10 @@ struct TokenEdges {
   /* The k-th greatest of `count` values, 1 <= k <= count, none of them NaN; behind them -infinity, up to a multiple   \
      of kRowPadding. */                                                                                                \
   X(kth_greatest_f32, float, (const float* values, std::size_t count, std::size_t k))                                  \
+  /* What the rows stand for, row r to out + r * out_stride floats: the same bits on every tier. */                    \
+  X(widen_rows, void, (const NarrowRows& rows, float* out, std::size_t out_stride))                                    \
+  /* products[r] = <row_r, query> of what the rows stand for; the bound of PanelScan. */                               \
+  X(scan_narrow_rows, void, (const NarrowRows& rows, const float* query, float* products))                             \
   /* See CodeColumns. */                                                                                               \
   X(turn_columns_f32, void, (const CodeColumns& step))                                                                 \
   /* See CodeRows. */                                                                                                  \

@@ -80,6 +80,9 @@ struct Vec {
   static Reg load_f16(const std::uint16_t* from) noexcept {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
   }
+  static Reg load_i8(const std::int8_t* from) noexcept {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+  }
   // Adds a random part of a step and cuts off: a step is 13 bits, below 2^-14 it is 2^-24. At most 65504.
   static void store_f16(std::uint16_t* to, Reg a, Bits random) noexcept {
     const Reg sign = _mm256_and_ps(a, _mm256_set1_ps(-0.0F));

@@ -70,6 +70,9 @@ struct Vec {
   static Reg load_f16(const std::uint16_t* from) noexcept {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
   }
+  static Reg load_i8(const std::int8_t* from) noexcept {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+  }
   // Adds a random part of a step and cuts off: a step is 13 bits, below 2^-14 it is 2^-24. At most 65504.
   static void store_f16(std::uint16_t* to, Reg a, Bits random) noexcept {
     const __m512i sign = _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(INT32_MIN));

@@ -70,6 +70,7 @@ struct Vec {
                                            : __builtin_bit_cast(float, (magnitude << 13) + (112U << 23));
     return __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, value) | sign);
   }
+  static Reg load_i8(const std::int8_t* from) noexcept { return static_cast<float>(*from); }
   // At most 65504, the largest float16.
   static void store_f16(std::uint16_t* to, Reg a, Bits random) noexcept {
     const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, a);

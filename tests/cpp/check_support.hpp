@@ -81,6 +81,9 @@ void check_search(const KernelTable& table, Report& report);
 void check_codes(const KernelTable& table, Report& report);
 void check_code_products(const KernelTable& table, Report& report);
 
+/// stored_rows_check.cpp.
+void check_stored_rows(const KernelTable& table, Report& report);
+
 /// text_check.cpp.
 void check_token_edges(const KernelTable& table, Report& report);
 
