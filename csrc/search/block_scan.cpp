@@ -39,6 +39,8 @@ struct BlockScan::Room {
     return widened.data();
   }
   std::vector<float> norms, factors, offsets, products, thresholds;
+  std::vector<float> estimates;
+  bool raised = false;
   std::vector<PanelHit> hits;
   std::vector<Candidate> candidates;
   support::AlignedBuffer<float> gathered, widened;
@@ -221,6 +223,29 @@ void BlockScan::add_candidate(const Block& block, std::size_t r, std::size_t que
   room.candidates.push_back({query, row, bounds_.key_bounds(product, room.norms[r], batch_.scale(query)), false});
 }
 
+// The first threshold of a query that has its products with a block's rows: of some of these, the least key that the k
+// may have that look best. It spares the k ln(rows / k) candidates that a threshold lets through that rises from nothing.
+void BlockScan::raise_at_once(const Block& block, std::size_t query, std::size_t k, Room& room) {
+  constexpr std::size_t kSampled = 16, kMostWanted = 64;
+  const std::size_t count = std::min(block.count, kSampled * k);
+  if (filters_ || k > kMostWanted || count < 2 * k) return;
+  const float* const products = room.products.data();
+  room.estimates.resize(count + kRowPadding);
+  for (std::size_t r = 0; r < count; ++r) {
+    const float estimate = (products[r] - room.offsets[r]) / room.factors[r];
+    room.estimates[r] = estimate < INFINITY ? estimate : -INFINITY;  // nor a row that is not admitted: NaN
+  }
+  std::fill_n(room.estimates.begin() + static_cast<std::ptrdiff_t>(count), kRowPadding, -INFINITY);
+  const float least = kernels_.kth_greatest_f32(room.estimates.data(), count, k);
+  if (least == -INFINITY) return;
+  float key = INFINITY;
+  for (std::size_t r = 0; r < count; ++r) {
+    if (room.estimates[r] < least) continue;
+    key = std::min(key, bounds_.key_bounds(products[r], room.norms[r], batch_.scale(query)).lower);
+  }
+  batch_.raise_threshold(query, bounds_.threshold(key, batch_.scale(query)));
+}
+
 // A few queries, each by itself: a panel would leave most of its lanes empty.
 void BlockScan::scan_singles(const Block& block, Room& room, Collector& collector) {
   constexpr std::size_t kGroup = 16;
@@ -237,6 +262,7 @@ void BlockScan::scan_singles(const Block& block, Room& room, Collector& collecto
                              is_first && from_memory_, products, is_first ? squares : nullptr);
     }
     if (is_first) find_norms(block, room, collector);
+    if (!room.raised && collector.wanted() != 0) raise_at_once(block, query, collector.wanted(), room);
     for (std::size_t first = 0; first < block.count; first += kGroup) {
       const std::size_t last = std::min(block.count, first + kGroup);
       const float threshold = batch_.threshold(query);
@@ -254,6 +280,7 @@ void BlockScan::scan_singles(const Block& block, Room& room, Collector& collecto
       if (!room.candidates.empty()) collector.take(room.candidates);
     }
   }
+  room.raised = true;
 }
 
 // By the index's codes, by codes made on the way, or in float32. Rows of an index with codes are finite, and those that

@@ -59,6 +59,7 @@ class BlockScan {
   bool scan_coded(const Block& block, std::size_t next, Room& room, Collector& collector);
   void scan_panels(const Block& block, std::size_t next, Room& room, Collector& collector);
   void scan_singles(const Block& block, Room& room, Collector& collector);
+  void raise_at_once(const Block& block, std::size_t query, std::size_t k, Room& room);
 
   const KernelTable& kernels_;
   const Request& request_;

@@ -93,6 +93,7 @@ class TopCandidates final : public Collector {
   static std::size_t capacity_for(std::size_t k, std::size_t rows) noexcept;
 
   void take(std::span<const Candidate> candidates) override;
+  [[nodiscard]] std::size_t wanted() const noexcept override { return k_; }
   [[nodiscard]] const Bounded* entries(std::size_t query) const noexcept { return lists_.data() + query * capacity_; }
   [[nodiscard]] std::size_t count(std::size_t query) const noexcept { return counts_[query]; }
 

@@ -26,6 +26,8 @@ class Collector {
   Collector& operator=(const Collector&) = delete;
   virtual ~Collector() = default;
   virtual void take(std::span<const Candidate> candidates) = 0;
+  /// How many of the best rows are enough; 0: all that reach the threshold.
+  [[nodiscard]] virtual std::size_t wanted() const noexcept { return 0; }
   /// Rows that the scan cannot judge, to be met by the definition.
   std::vector<std::int64_t> unscanned;
 };
