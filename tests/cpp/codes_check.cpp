@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "check_support.hpp"
+#include "code_scan_check.hpp"
 #include "support/aligned_buffer.hpp"
 
 namespace fastembed::check {
@@ -65,60 +66,19 @@ struct CodeCase {
 };
 
 void check_scan(const KernelTable& table, const CodeCase& data, bool has_terms, Report& report) {
-  Random random(3);
-  const std::size_t groups = data.rows / kCodeGroup;
-  std::vector<float> scales(groups), lengths(groups), errors(groups), terms(data.rows);
-  std::vector<float> keys(data.width), slopes(data.width), weights(data.width), units(data.width);
-  for (auto* values : {&scales, &lengths, &errors, &terms, &slopes, &weights, &units}) {
-    for (float& value : *values) value = 1.0F + random.signed_unit() / 2;
-  }
-  const double size = 40.0 * std::sqrt(static_cast<double>(data.depth)) * table.code_query_limit();
-  for (float& key : keys) key = static_cast<float>(size * random.signed_unit());
-  keys[0] = -1e38F;
-  keys[1] = std::numeric_limits<float>::infinity();
-  scales[groups - 1] = 0;  // a group that nothing is known of
-  errors[groups - 1] = std::numeric_limits<float>::infinity();
-  std::vector<CodeHit> hits(data.rows * data.width + 1, CodeHit{77, 77, 0});
-  const CodeScan scan{data.codes.data(),
+  const ScanCase scan{data.name("scan_codes"),
+                      data.codes.data(),
                       data.depth,
                       data.panel.data(),
                       data.corrections.data(),
-                      scales.data(),
-                      lengths.data(),
-                      errors.data(),
-                      has_terms ? terms.data() : nullptr,
-                      keys.data(),
-                      slopes.data(),
-                      weights.data(),
-                      units.data(),
-                      hits.data(),
-                      reinterpret_cast<const char*>(data.codes.data()),
-                      2,
-                      static_cast<std::uint32_t>(data.rows),
-                      static_cast<std::uint32_t>(data.depth),
-                      data.width};
-  const std::size_t found = table.scan_codes(scan);
-  const std::string where = data.name("scan_codes") + text("terms", has_terms ? 1 : 0);
-  report.expect(found <= data.rows * data.width && hits.back().row == 77, where + ": wrote behind the hits");
-  std::vector<int> seen(data.rows * data.width, 0);
-  for (std::size_t h = 0; h < std::min(found, hits.size()); ++h) {
-    const std::size_t at = hits[h].row * data.width + hits[h].query;
-    report.expect(at < seen.size() && ++seen[at] == 1, where + ": a hit twice or out of range");
-    if (at < seen.size()) report.expect(hits[h].product == data.products[at], where + ": a wrong product");
-  }
-  for (std::size_t at = 0; at < seen.size(); ++at) {
-    const std::size_t r = at / data.width, j = at % data.width, g = r / kCodeGroup;
-    if (g == groups - 1) {
-      report.expect(seen[at] == (j == 1 ? 0 : 1), where + ": a group without bounds");
-      continue;
-    }
-    double wanted = double{keys[j]} * scales[g] - (double{slopes[j]} * lengths[g] + double{weights[j]} * errors[g]);
-    if (has_terms) wanted += double{terms[r]} * units[j];
-    const auto product = static_cast<double>(data.products[at]);
-    if (product >= wanted)
-      report.expect(seen[at] == 1 || product < wanted + 4e-7 * std::fabs(wanted), where + ": a hit missed");
-    if (product < wanted - 2 - 4e-7 * std::fabs(wanted)) report.expect(seen[at] == 0, where + ": a hit made up");
-  }
+                      data.rows,
+                      data.depth,
+                      data.width,
+                      {data.products.begin(), data.products.end()},
+                      std::vector<double>(data.products.size()),
+                      40.0 * std::sqrt(static_cast<double>(data.depth)) * table.code_query_limit(),
+                      2};
+  check_code_scan(table.scan_codes, scan, [](const CodeHit& hit) { return static_cast<double>(hit.product); }, has_terms, report);
 }
 
 void check_singles(const KernelTable& table, Report& report) {

@@ -435,6 +435,11 @@ void check_that_all_are_checked(Report& report) {
                                          "pack_code_panel",
                                          "scan_codes",
                                          "scan_code_rows",
+                                         "code_rows_bf16",
+                                         "bf16_query_bits",
+                                         "pack_bf16_panel",
+                                         "scan_bf16_codes",
+                                         "scan_bf16_rows",
                                          "code_peak"};
 #define FASTEMBED_IS_CHECKED(kernel, result, parameters) \
   report.expect(std::find(checked.begin(), checked.end(), #kernel) != checked.end(), #kernel " has no check");
@@ -464,6 +469,7 @@ int main() {
     check_add_rows(table, report);
     check_search(table, report);
     check_codes(table, report);
+    check_bf16_codes(table, report);
     const bool bfloat16 = name == "avx512bf16" || name == "amx";
     check_tiles(table, report, bfloat16);
     check_cbow_tiles(table, report, bfloat16);
