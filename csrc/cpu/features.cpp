@@ -70,6 +70,7 @@ FeatureMask detect() noexcept {
   const bool tiles = bit(edx, 24) && (xcr0 & kTileState) == kTileState && request_tile_state();
   add(tiles, kFeature_amx_tile);
   add(tiles && bit(edx, 22), kFeature_amx_bf16);
+  add(tiles && bit(edx, 25), kFeature_amx_int8);
   if (eax >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0) add(zmm && bit(eax, 5), kFeature_avx512bf16);
   return mask;
 }
@@ -107,6 +108,7 @@ constexpr std::array kNames{
     std::pair{kFeature_avx512bf16, "avx512bf16"},
     std::pair{kFeature_amx_tile, "amx_tile"},
     std::pair{kFeature_amx_bf16, "amx_bf16"},
+    std::pair{kFeature_amx_int8, "amx_int8"},
     std::pair{kFeature_avx512vnni, "avx512vnni"},
     std::pair{kFeature_neon, "neon"},
 };

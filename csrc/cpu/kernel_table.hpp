@@ -441,6 +441,11 @@ struct TokenEdges {
   X(pack_code_panel, void, (const CodePanel& step))                                                                    \
   /* See CodeScan; returns the number of hits. */                                                                      \
   X(scan_codes, std::uint32_t, (const CodeScan& scan))                                                                 \
+  /* Lower bounds from the greatest products: with g a group of the rows and the terms of CodeScan (keys and hits are  \
+     not read), greatest[g * width + j] <= (max over r of (D - row_terms[r] * units[j]) - slopes[j] * lengths[g]       \
+     - weights[j] * errors[g]) / scales[g], less by at most 2^-17 of the sum of the sizes of what is added there;      \
+     -infinity where scales[g] is 0. depth is at least 1. */                                                           \
+  X(greatest_codes, void, (const CodeScan& scan, float* greatest))                                                     \
   /* products[r] = D of `count` rows and the query of a panel of width 1, modulo 2^32. */                              \
   X(scan_code_rows, void,                                                                                              \
     (const std::uint8_t* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const void* panel,        \
@@ -453,6 +458,8 @@ struct TokenEdges {
   X(pack_bf16_panel, void, (const Bf16Panel& step))                                                                    \
   /* See CodeScan; returns the number of hits. */                                                                      \
   X(scan_bf16_codes, std::uint32_t, (const CodeScan& scan))                                                            \
+  /* The same as greatest_codes. */                                                                                    \
+  X(greatest_bf16_codes, void, (const CodeScan& scan, float* greatest))                                                \
   /* products[r] = D of CodeScan of `count` rows, a multiple of kCodeGroup, and the query of a panel of width 1. */    \
   X(scan_bf16_rows, void,                                                                                              \
     (const std::uint8_t* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const void* panel,        \

@@ -1,8 +1,10 @@
-// The amx tier: the tile's products on AMX matrix tiles; everything else is the avx512 tier's.
+// The amx tier: the products of the training tile and of the search's codes on AMX matrix tiles; everything else is
+// what the tiers below give.
 #include "simd/vec_avx512.hpp"
 //
 #include "simd/matrix_tiles_amx.hpp"
 //
+#include "kernels/amx_codes.inl.hpp"
 #include "kernels/amx_tile.inl.hpp"
 
 namespace fastembed {
@@ -12,6 +14,13 @@ consteval KernelTable make_override() {
   KernelTable table{};
   table.sgns_tile = &amx_sgns_tile;
   table.cbow_tile = &amx_cbow_tile;
+  table.pack_code_panel = &pack_code_panel<MatrixByteProduct>;
+  table.scan_codes = &amx_scan_codes<MatrixByteProduct>;
+  table.greatest_codes = &amx_greatest_codes<MatrixByteProduct>;
+  table.code_peak = &amx_code_peak;
+  table.pack_bf16_panel = &pack_bf16_panel<MatrixBf16Product>;
+  table.scan_bf16_codes = &amx_scan_codes<MatrixBf16Product>;
+  table.greatest_bf16_codes = &amx_greatest_codes<MatrixBf16Product>;
   return table;
 }
 

@@ -17,6 +17,7 @@ consteval KernelTable make_override() {
   table.bf16_query_bits = &bf16_query_bits<Bf16Pairs>;
   table.pack_bf16_panel = &pack_bf16_panel<Bf16Pairs>;
   table.scan_bf16_codes = &scan_codes<Bf16Pairs>;
+  table.greatest_bf16_codes = &greatest_codes<Bf16Pairs>;
   return table;
 }
 

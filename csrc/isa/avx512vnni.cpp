@@ -11,6 +11,7 @@ consteval KernelTable make_override() {
   table.code_query_limit = &code_query_limit<ByteProduct>;
   table.pack_code_panel = &pack_code_panel<ByteProduct>;
   table.scan_codes = &scan_codes<ByteProduct>;
+  table.greatest_codes = &greatest_codes<ByteProduct>;
   table.scan_code_rows = &scan_code_rows<ByteProduct>;
   table.code_peak = &code_peak<ByteProduct>;
   return table;

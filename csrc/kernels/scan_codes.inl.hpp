@@ -103,16 +103,22 @@ struct FloatSums {
     __builtin_memcpy(to, lanes, sizeof(lanes));
   }
   static Reg max(Reg a, Reg b) noexcept { return Vec::max(a, b); }
+  static Vec::Reg to_float(Reg a) noexcept { return a; }
   static std::uint32_t at_least(Reg a, Reg b) noexcept { return Vec::at_least(a, b); }
   static Reg floor_within(Vec::Reg x, float) noexcept { return x; }
 };
 
+// How far products of one group of rows with a register of queries may be off.
+[[gnu::always_inline]] inline Vec::Reg code_slack(const CodeScan& scan, std::size_t group, std::size_t query) noexcept {
+  return Vec::fma(Vec::load(scan.slopes + query), Vec::broadcast(scan.lengths[group]),
+                  Vec::mul(Vec::load(scan.weights + query), Vec::broadcast(scan.errors[group])));
+}
+
 // Thresholds of one group of rows for a register of queries, before they are rounded down.
 [[gnu::always_inline]] inline Vec::Reg code_thresholds(const CodeScan& scan, std::size_t group,
                                                        std::size_t query) noexcept {
-  const Vec::Reg slack = Vec::fma(Vec::load(scan.slopes + query), Vec::broadcast(scan.lengths[group]),
-                                  Vec::mul(Vec::load(scan.weights + query), Vec::broadcast(scan.errors[group])));
-  return Vec::sub(Vec::mul(Vec::load(scan.keys + query), Vec::broadcast(scan.scales[group])), slack);
+  return Vec::sub(Vec::mul(Vec::load(scan.keys + query), Vec::broadcast(scan.scales[group])),
+                  code_slack(scan, group, query));
 }
 
 template <class Lanes>
@@ -162,17 +168,84 @@ template <std::size_t kStrip, std::size_t kColumns, class Lanes = CodeLanes>
   return hits;
 }
 
-template <class Product, std::size_t kColumns>
-[[gnu::always_inline]] inline CodeHit* scan_code_columns(const CodeScan& scan, std::size_t first_query,
-                                                         std::size_t strips, Prefetch& prefetch,
-                                                         CodeHit* hits) noexcept {
-  constexpr std::size_t kStrip = Product::kRows;
-  using Lanes = typename Product::Lanes;
-  static_assert(kCodeGroup % kStrip == 0);
+// What takes the products of scan_codes.
+struct KeptHits {
+  CodeHit* hits;
+
+  template <std::size_t kStrip, std::size_t kColumns, class Lanes = CodeLanes>
+  [[gnu::always_inline]] void take(const typename Lanes::Reg (&sums)[kStrip * kColumns], const CodeScan& scan,
+                                   std::size_t row, std::size_t query) noexcept {
+    hits = keep_code_hits<kStrip, kColumns, Lanes>(sums, scan, row, query, hits);
+  }
+};
+
+// What takes those of greatest_codes.
+struct KeptGreatest {
+  float* greatest;
+
+  // Lowered by more than its roundings are.
+  [[gnu::always_inline]] static Vec::Reg lowered(Vec::Reg x) noexcept {
+    return Vec::sub(x, Vec::mul(Vec::max(x, Vec::sub(Vec::zero(), x)), Vec::broadcast(0x1p-20F)));
+  }
+  // The greatest product of a strip, less the term of its row.
+  template <std::size_t kStrip, std::size_t kColumns, class Lanes = CodeLanes>
+  [[gnu::always_inline]] static Vec::Reg greatest_of(const typename Lanes::Reg (&sums)[kStrip * kColumns],
+                                                     const CodeScan& scan, std::size_t row, std::size_t query,
+                                                     std::size_t column) noexcept {
+    if (scan.row_terms == nullptr) {
+      typename Lanes::Reg most = sums[column];
+#pragma GCC unroll 8
+      for (std::size_t r = 1; r < kStrip; ++r) most = Lanes::max(most, sums[r * kColumns + column]);
+      return lowered(Lanes::to_float(most));
+    }
+    const Vec::Reg unit = Vec::mul(Vec::load(scan.units + query), Vec::broadcast(1.0F + 0x1p-20F));
+    Vec::Reg most = Vec::broadcast(-__builtin_inff());
+#pragma GCC unroll 8
+    for (std::size_t r = 0; r < kStrip; ++r) {
+      const Vec::Reg term = Vec::mul(Vec::broadcast(scan.row_terms[row + r]), unit);
+      const Vec::Reg product = lowered(Lanes::to_float(sums[r * kColumns + column]));
+      most = Vec::max(most, lowered(Vec::sub(product, term)));
+    }
+    return most;
+  }
+  template <std::size_t kStrip, std::size_t kColumns, class Lanes = CodeLanes>
+  [[gnu::always_inline]] void take(const typename Lanes::Reg (&sums)[kStrip * kColumns], const CodeScan& scan,
+                                   std::size_t row, std::size_t first_query) noexcept {
+    const std::size_t group = row / kCodeGroup;
+    const float scale = scan.scales[group];
+#pragma GCC unroll 2
+    for (std::size_t c = 0; c < kColumns; ++c) {
+      const std::size_t query = first_query + c * static_cast<std::size_t>(Vec::kLanes);
+      Vec::Reg most = Vec::broadcast(-__builtin_inff());
+      if (scale > 0.0F) {
+        const Vec::Reg slack = Vec::mul(code_slack(scan, group, query), Vec::broadcast(1.0F + 0x1p-20F));
+        most = Vec::sub(greatest_of<kStrip, kColumns, Lanes>(sums, scan, row, query, c), slack);
+        most = lowered(Vec::mul(most, Vec::broadcast(1.0F / scale)));
+      }
+      float* const to = greatest + group * scan.width + query;
+      if (row % kCodeGroup != 0) most = Vec::max(most, Vec::load(to));  // a group of several strips
+      Vec::store(to, most);
+    }
+  }
+};
+
+// What is left to prefetch, over so many strips.
+template <class Product>
+[[gnu::always_inline]] inline void spread_prefetch(const CodeScan& scan, std::size_t strips,
+                                                   Prefetch& prefetch) noexcept {
   const std::size_t lines = (static_cast<std::size_t>(prefetch.end - prefetch.next) / 64 + strips - 1) / strips;
   const std::size_t turns = (scan.depth + Product::kPrefetchDepth - 1) / Product::kPrefetchDepth;
   prefetch.lines_a_turn = (lines + turns - 1) / turns;
-  for (std::size_t row = 0; row < scan.row_count; row += kStrip) {
+}
+
+// Rows from first_row on against kColumns registers of queries.
+template <class Product, std::size_t kColumns, class Kept>
+[[gnu::always_inline]] inline void scan_code_strips(const CodeScan& scan, std::size_t first_row,
+                                                    std::size_t first_query, Prefetch& prefetch, Kept& kept) noexcept {
+  using Lanes = typename Product::Lanes;
+  constexpr std::size_t kStrip = Product::kRows;
+  static_assert(kCodeGroup % kStrip == 0);
+  for (std::size_t row = first_row; row < scan.row_count; row += kStrip) {
     typename Lanes::Reg sums[kStrip * kColumns];
 #pragma GCC unroll 32
     for (std::size_t i = 0; i < kStrip * kColumns; ++i) {
@@ -180,26 +253,39 @@ template <class Product, std::size_t kColumns>
     }
     Product::template multiply<kStrip, kColumns>(sums, scan.rows + row * scan.row_stride, scan.row_stride, scan.panel,
                                                  first_query, scan.width, scan.depth, prefetch);
-    hits = keep_code_hits<kStrip, kColumns, Lanes>(sums, scan, row, first_query, hits);
+    kept.template take<kStrip, kColumns, Lanes>(sums, scan, row, first_query);
   }
-  return hits;
+}
+
+template <class Product, class Kept>
+[[gnu::always_inline]] inline void scan_all_codes(const CodeScan& scan, Kept& kept) noexcept {
+  constexpr std::size_t kWide = kScanColumns * Vec::kLanes;
+  Prefetch prefetch{scan.prefetch, scan.prefetch + std::size_t{64} * scan.prefetch_lines, 0};
+  const std::size_t strips = scan.row_count / Product::kRows;
+  if (strips == 0) return;
+  std::size_t query = 0;
+  for (; query + kWide <= scan.width; query += kWide) {
+    spread_prefetch<Product>(scan, strips * (scan.width / kWide), prefetch);
+    scan_code_strips<Product, kScanColumns>(scan, 0, query, prefetch, kept);
+  }
+  for (; query < scan.width; query += Vec::kLanes) {
+    spread_prefetch<Product>(scan, strips, prefetch);
+    scan_code_strips<Product, 1>(scan, 0, query, prefetch, kept);
+  }
 }
 
 template <class Product>
 std::uint32_t scan_codes(const CodeScan& scan) noexcept {
-  constexpr std::size_t kWide = kScanColumns * Vec::kLanes;
-  CodeHit* hits = scan.hits;
-  Prefetch prefetch{scan.prefetch, scan.prefetch + std::size_t{64} * scan.prefetch_lines, 0};
-  const std::size_t strips = scan.row_count / Product::kRows;
-  if (strips == 0 || scan.depth == 0) return 0;
-  std::size_t query = 0;
-  for (; query + kWide <= scan.width; query += kWide) {
-    hits = scan_code_columns<Product, kScanColumns>(scan, query, strips * (scan.width / kWide), prefetch, hits);
-  }
-  for (; query < scan.width; query += Vec::kLanes) {
-    hits = scan_code_columns<Product, 1>(scan, query, strips, prefetch, hits);
-  }
-  return static_cast<std::uint32_t>(hits - scan.hits);
+  if (scan.depth == 0) return 0;
+  KeptHits kept{scan.hits};
+  scan_all_codes<Product>(scan, kept);
+  return static_cast<std::uint32_t>(kept.hits - scan.hits);
+}
+
+template <class Product>
+void greatest_codes(const CodeScan& scan, float* greatest) noexcept {
+  KeptGreatest kept{greatest};
+  scan_all_codes<Product>(scan, kept);
 }
 
 template <class Product>

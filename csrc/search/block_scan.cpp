@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "search/score.hpp"
+#include "search/seeds.hpp"
 
 namespace fastembed::search {
 namespace {
@@ -12,7 +13,7 @@ constexpr std::size_t kBlockBytes = std::size_t{96} << 10;  // stays in L2 besid
 constexpr std::size_t kCachedBytes = std::size_t{2} << 20;
 constexpr std::size_t kLongBlockBytes = std::size_t{768} << 10;
 constexpr std::size_t kMostRows = 384, kMostLongRows = 3072;
-constexpr std::size_t kRowMultiple = 24;
+constexpr std::size_t kRowMultiple = 24, kCodedMultiple = 32;  // whole strips of the kernels
 constexpr float kLeastSquare = 0x1p-100F, kGreatestSquare = 0x1p116F;  // that float32 sums can be relied on for
 
 }  // namespace
@@ -51,8 +52,9 @@ BlockScan::BlockScan(const KernelTable& kernels, const Request& request, const B
   const std::size_t bytes_a_row = coded_ ? coded_->stride() : request.index.depth * sizeof(float);
   const std::size_t fitting = block_bytes / (bytes_a_row + 1);
   const std::size_t shared = request.index.rows / (static_cast<std::size_t>(request.workers) * 4) + 1;
-  block_rows_ = std::clamp(std::min(fitting, shared), kRowMultiple, batch.size() == 1 ? kMostLongRows : kMostRows) /
-                kRowMultiple * kRowMultiple;
+  const std::size_t multiple = coded_ ? kCodedMultiple : kRowMultiple;
+  block_rows_ = std::clamp(std::min(fitting, shared), multiple, batch.size() == 1 ? kMostLongRows : kMostRows) /
+                multiple * multiple;
   from_memory_ = request.index.rows * request.index.stride * sizeof(float) > kCachedBytes;
   blocks_ = (request.index.rows + block_rows_ - 1) / block_rows_;
 }
@@ -246,6 +248,11 @@ void BlockScan::scan_block(const Block& block, std::size_t next, Room& room, Col
   find_norms(block, room, collector);
   if (on_the_way && scan_coded(block, next, room, collector)) return;
   scan_panels(block, next, room, collector);
+}
+
+std::vector<float> BlockScan::seed_keys(std::size_t k, int workers) const {
+  if (!coded_ || coded_->queries() == nullptr) return {};
+  return search::seed_keys(kernels_, request_, batch_, *coded_->queries(), k, workers);
 }
 
 void BlockScan::work(Collector& collector, const support::StopFlag& stop) {

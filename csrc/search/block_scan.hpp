@@ -23,6 +23,8 @@ class BlockScan {
   BlockScan(const KernelTable& kernels, const Request& request, const Bounds& bounds, QueryBatch& batch);
 
   [[nodiscard]] std::size_t blocks() const noexcept { return blocks_; }
+  /// See seeds.hpp.
+  [[nodiscard]] std::vector<float> seed_keys(std::size_t k, int workers) const;
   /// Takes blocks until there are none left.
   void work(Collector& collector, const support::StopFlag& stop);
   /// The first row with NaN or infinity that was met, -1 if none.

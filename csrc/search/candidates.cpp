@@ -20,13 +20,15 @@ TopCandidates::TopCandidates(const KernelTable& kernels, const Request& request,
       capacity_(capacity_for(k, request.index.rows)),
       lists_(support::AlignedBuffer<Bounded>::uninitialised(queries * capacity_)) {}
 
-void TopCandidates::begin(QueryBatch& batch, const Scorer& scorer, SharedKeys& shared, int worker) {
+void TopCandidates::begin(QueryBatch& batch, const Scorer& scorer, SharedKeys& shared, int worker,
+                          const std::vector<float>& seeds) {
   batch_ = &batch;
   scorer_ = &scorer;
   shared_ = &shared;
   worker_ = static_cast<std::size_t>(worker);
   counts_.assign(batch.size(), 0);
-  least_keys_.assign(batch.size(), -INFINITY);
+  least_keys_ = seeds;
+  least_keys_.resize(batch.size(), -INFINITY);
   unscanned.clear();
 }
 
@@ -56,6 +58,7 @@ void TopCandidates::take(std::span<const Candidate> candidates) {
 }
 
 void TopCandidates::raise(std::size_t query, float key) {
+  if (!(key > least_keys_[query])) return;
   least_keys_[query] = key;
   batch_->raise_threshold(query, bounds_.threshold(key, batch_->scale(query)));
 }
@@ -70,6 +73,7 @@ void TopCandidates::tighten(std::size_t query) {
     const std::size_t share = (k_ + shared_->workers() - 1) / shared_->workers();
     key = std::max(key, shared_->publish(worker_, query, kernels_.kth_greatest_f32(lowers_.data(), count, share)));
   }
+  key = std::max(key, least_keys_[query]);
   std::size_t kept = 0;
   for (std::size_t i = 0; i < count; ++i) {  // without a branch: about half of them go, in no order
     list[kept] = list[i];

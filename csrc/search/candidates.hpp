@@ -82,8 +82,9 @@ class TopCandidates final : public Collector {
   TopCandidates(const KernelTable& kernels, const Request& request, const Bounds& bounds, std::size_t k,
                 std::size_t queries);
 
-  /// Starts with a batch, nothing found yet, as one of `shared.workers()`.
-  void begin(QueryBatch& batch, const Scorer& scorer, SharedKeys& shared, int worker);
+  /// Starts with a batch, nothing found yet, as one of `shared.workers()`. `seeds`, unless empty: a key for each query
+  /// that k rows are known to reach.
+  void begin(QueryBatch& batch, const Scorer& scorer, SharedKeys& shared, int worker, const std::vector<float>& seeds);
 
   /// Entries that the lists of `k` best need room for.
   static std::size_t capacity_for(std::size_t k, std::size_t rows) noexcept;
@@ -109,7 +110,7 @@ class TopCandidates final : public Collector {
   std::vector<float> lowers_;  // of the list that is being tightened
   support::AlignedBuffer<Bounded> lists_;
   std::vector<std::uint32_t> counts_;
-  std::vector<float> least_keys_;  // k rows of the list are known to have it, or -infinity
+  std::vector<float> least_keys_;  // k rows are known to reach it, or -infinity
 };
 
 }  // namespace fastembed::search

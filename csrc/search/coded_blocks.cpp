@@ -9,9 +9,8 @@ namespace {
 
 // Where making codes on the way takes less than they save: 0.55 ns an element, against kSavedElement a query (Zen 4).
 constexpr std::size_t kLeastQueries = 64, kLeastRows = 8192;
-// Nanoseconds, of one worker: what a candidate costs (its bounds, its place in a list and, mostly, its definition), and
-// what a multiply-add of float32 takes longer than one of codes of 8 bits, or of bfloat16.
-constexpr double kHitCost = 80.0, kHitCostElement = 0.25, kSavedElement = 0.012, kSavedBf16Element = 0.008;
+// Nanoseconds, of one worker, that a multiply-add of float32 takes longer than one of codes of 8 bits, or of bfloat16.
+constexpr double kSavedElement = 0.012, kSavedBf16Element = 0.008;
 
 }  // namespace
 
@@ -192,7 +191,7 @@ void CodedBlocks::reconsider(Room& room) {
     const double later =
         rate > 0.75 * room.rate ? room.hits * (rows - met) / (met / 2) : room.hits * std::log2(rows / met);
     const double saved = queries * (rows - met) * depth * (is_int8() ? kSavedElement : kSavedBf16Element);
-    if (later * (kHitCost + depth * kHitCostElement) > saved) given_up_ = true;
+    if (later * hit_cost(space_->depth()) > saved) given_up_ = true;
   }
   room.rate = rate;
   room.hits = 0;

@@ -20,6 +20,9 @@ namespace fastembed::search {
 /// Whether a search without an index's codes is to code rows on the way.
 [[nodiscard]] bool codes_on_the_way(const Request& request) noexcept;
 
+/// Nanoseconds, of one worker, that a candidate costs: its bounds, its place in a list and, mostly, its definition.
+[[nodiscard]] constexpr double hit_cost(std::size_t depth) noexcept { return 80.0 + 0.25 * static_cast<double>(depth); }
+
 class CodedBlocks {
  public:
   /// Of the index's codes, or, where it has none, of codes made on the way.
@@ -48,6 +51,8 @@ class CodedBlocks {
   [[nodiscard]] const std::uint8_t* codes_of(std::size_t row) const noexcept {
     return on_the_way() ? nullptr : request_.codes->at.codes + row * stride();
   }
+  /// The batch's queries; null where they cannot be met by codes.
+  [[nodiscard]] const QueryCodes* queries() const noexcept { return queries_->usable() ? queries_.get() : nullptr; }
   void scan(const Run& run, Room& room, Collector& collector);
 
  private:

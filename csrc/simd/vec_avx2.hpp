@@ -165,6 +165,7 @@ struct CodeLanes {
     return ~static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(below))) & 0xffU;
   }
   static void store(std::int32_t* to, Reg a) noexcept { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), a); }
+  static Vec::Reg to_float(Reg a) noexcept { return _mm256_cvtepi32_ps(a); }
   // floor(x) brought to -limit .. limit, NaN to limit.
   static Reg floor_within(Vec::Reg x, float limit) noexcept {
     const Vec::Reg most = Vec::broadcast(limit);

@@ -167,6 +167,7 @@ struct CodeLanes {
   static Reg max(Reg a, Reg b) noexcept { return _mm512_max_epi32(a, b); }
   static std::uint32_t at_least(Reg a, Reg b) noexcept { return _mm512_cmpge_epi32_mask(a, b); }
   static void store(std::int32_t* to, Reg a) noexcept { _mm512_storeu_si512(to, a); }
+  static Vec::Reg to_float(Reg a) noexcept { return _mm512_cvtepi32_ps(a); }
   // floor(x) brought to -limit .. limit, NaN to limit.
   static Reg floor_within(Vec::Reg x, float limit) noexcept {
     const Vec::Reg most = Vec::broadcast(limit);

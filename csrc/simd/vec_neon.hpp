@@ -139,6 +139,7 @@ struct CodeLanes {
     return vaddvq_u32(vandq_u32(vcgeq_s32(a, b), vld1q_u32(bits)));
   }
   static void store(std::int32_t* to, Reg a) noexcept { vst1q_s32(to, a); }
+  static Vec::Reg to_float(Reg a) noexcept { return vcvtq_f32_s32(a); }
   // floor(x) brought to -limit .. limit, NaN to limit.
   static Reg floor_within(Vec::Reg x, float limit) noexcept {
     const Vec::Reg most = Vec::broadcast(limit);

@@ -115,6 +115,7 @@ struct CodeLanes {
   static Reg max(Reg a, Reg b) noexcept { return a > b ? a : b; }
   static std::uint32_t at_least(Reg a, Reg b) noexcept { return a >= b ? 1U : 0U; }
   static void store(std::int32_t* to, Reg a) noexcept { *to = a; }
+  static Vec::Reg to_float(Reg a) noexcept { return static_cast<float>(a); }
   // floor(x) brought to -limit .. limit, NaN to limit.
   static Reg floor_within(float x, float limit) noexcept {
     const float below = x < limit ? x : limit, within = below > -limit ? below : -limit;

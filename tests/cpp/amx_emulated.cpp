@@ -19,11 +19,21 @@ struct MatrixUnit {
   }
   template <int kTile>
   static void load(const float* from, std::size_t stride) noexcept {
-    for (int r = 0; r < 16; ++r) __builtin_memcpy(tiles[kTile][r], from + static_cast<std::size_t>(r) * stride, 64);
+    load_bytes<kTile>(from, stride * sizeof(float));
   }
   template <int kTile>
   static void store(float* to, std::size_t stride) noexcept {
-    for (int r = 0; r < 16; ++r) __builtin_memcpy(to + static_cast<std::size_t>(r) * stride, tiles[kTile][r], 64);
+    store_bytes<kTile>(to, stride * sizeof(float));
+  }
+  template <int kTile>
+  static void load_bytes(const void* from, std::size_t stride) noexcept {
+    const auto* const bytes = static_cast<const char*>(from);
+    for (std::size_t r = 0; r < 16; ++r) __builtin_memcpy(tiles[kTile][r], bytes + r * stride, 64);
+  }
+  template <int kTile>
+  static void store_bytes(void* to, std::size_t stride) noexcept {
+    auto* const bytes = static_cast<char*>(to);
+    for (std::size_t r = 0; r < 16; ++r) __builtin_memcpy(bytes + r * stride, tiles[kTile][r], 64);
   }
   // Intel's description of TDPBF16PS, but for denormals.
   template <int kSum, int kLeft, int kRight>
@@ -43,10 +53,26 @@ struct MatrixUnit {
       }
     }
   }
+  // Intel's description of TDPBUSD.
+  template <int kSum, int kLeft, int kRight>
+  static void multiply_add_bytes() noexcept {
+    for (int r = 0; r < 16; ++r) {
+      for (int c = 0; c < 16; ++c) {
+        for (int k = 0; k < 16; ++k) {
+          for (int byte = 0; byte < 4; ++byte) {
+            const auto a = static_cast<std::int32_t>(tiles[kLeft][r][k] >> (8 * byte) & 0xff);
+            const auto b = static_cast<std::int8_t>(tiles[kRight][k][c] >> (8 * byte) & 0xff);
+            tiles[kSum][r][c] += static_cast<std::uint32_t>(a * b);
+          }
+        }
+      }
+    }
+  }
 };
 
 }  // namespace
 
+#include "kernels/amx_codes.inl.hpp"
 #include "kernels/amx_tile.inl.hpp"
 
 namespace fastembed {
@@ -55,6 +81,16 @@ extern constinit const KernelTable kTable_amx_emulated = [] {
   KernelTable table{};
   table.sgns_tile = &amx_sgns_tile;
   table.cbow_tile = &amx_cbow_tile;
+  table.code_query_limit = &code_query_limit<MatrixByteProduct>;
+  table.pack_code_panel = &pack_code_panel<MatrixByteProduct>;
+  table.scan_codes = &amx_scan_codes<MatrixByteProduct>;
+  table.greatest_codes = &amx_greatest_codes<MatrixByteProduct>;
+  table.scan_code_rows = &scan_code_rows<MatrixByteProduct>;
+  table.code_peak = &amx_code_peak;
+  table.bf16_query_bits = &bf16_query_bits<MatrixBf16Product>;
+  table.pack_bf16_panel = &pack_bf16_panel<MatrixBf16Product>;
+  table.scan_bf16_codes = &amx_scan_codes<MatrixBf16Product>;
+  table.greatest_bf16_codes = &amx_greatest_codes<MatrixBf16Product>;
   return table;
 }();
 

@@ -87,7 +87,7 @@ struct Bf16Case {
 
 void check_scans(const KernelTable& table, Elements elements, Report& report) {
   for (const std::size_t depth : kEvenDepths) {
-    for (const std::size_t rows : {8UL, 24UL, 40UL}) {
+    for (const std::size_t rows : {8UL, 24UL, 64UL, 104UL}) {
       for (const std::uint32_t width : kPanelWidths) {
         const Bf16Case data(table, rows, depth, width, elements);
         const ScanCase scan{data.name("scan_bf16_codes"),
@@ -103,8 +103,10 @@ void check_scans(const KernelTable& table, Elements elements, Report& report) {
                             2 * std::sqrt(static_cast<double>(depth)),
                             0};
         const auto product_of = [](const CodeHit& hit) { return double{std::bit_cast<float>(hit.product)}; };
-        check_code_scan(table.scan_bf16_codes, scan, product_of, false, report);
-        check_code_scan(table.scan_bf16_codes, scan, product_of, true, report);
+        for (const bool has_terms : {false, true}) {
+          check_code_scan(table.scan_bf16_codes, scan, product_of, has_terms, report);
+          check_greatest(table.greatest_bf16_codes, scan, has_terms, report);
+        }
       }
     }
   }
@@ -182,14 +184,14 @@ void check_coding(const KernelTable& table, std::size_t depth, float size, Repor
 void check_bf16_scans(const KernelTable& table, Report& report) {
   const std::uint32_t bits = table.bf16_query_bits();
   report.expect(bits == 16 || bits == 32, "bf16_query_bits");
-  for (const Elements elements : {Elements::kWhole, Elements::kAny}) {
-    check_scans(table, elements, report);
-    check_singles(table, elements, report);
-  }
+  check_scans(table, Elements::kWhole, report);
+  check_scans(table, Elements::kAny, report);
 }
 
 void check_bf16_codes(const KernelTable& table, Report& report) {
   check_bf16_scans(table, report);
+  check_singles(table, Elements::kWhole, report);
+  check_singles(table, Elements::kAny, report);
   for (const std::size_t depth : {1UL, 2UL, 3UL, 7UL, 8UL, 16UL, 17UL, 31UL, 32UL, 64UL, 100UL, 128UL, 300UL}) {
     for (const float size : {1.0F, 1.999F, 3e10F, 1e-17F, 1e19F, 1e-19F}) check_coding(table, depth, size, report);
   }

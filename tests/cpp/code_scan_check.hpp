@@ -50,10 +50,31 @@ struct ScanTerms {
     scales.back() = 0;
     errors.back() = std::numeric_limits<float>::infinity();
   }
-  [[nodiscard]] double wanted(std::size_t r, std::size_t j) const {
-    const std::size_t g = r / kCodeGroup;
-    const double slack = double{slopes[j]} * lengths[g] + double{weights[j]} * errors[g];
-    return double{keys[j]} * scales[g] - slack + (has_terms ? double{terms[r]} * units[j] : 0.0);
+  [[nodiscard]] CodeScan scan(const ScanCase& data, CodeHit* hits) const {
+    return {data.codes,
+            data.row_stride,
+            data.panel,
+            data.corrections,
+            scales.data(),
+            lengths.data(),
+            errors.data(),
+            has_terms ? terms.data() : nullptr,
+            keys.data(),
+            slopes.data(),
+            weights.data(),
+            units.data(),
+            hits,
+            reinterpret_cast<const char*>(data.codes),
+            2,
+            static_cast<std::uint32_t>(data.rows),
+            static_cast<std::uint32_t>(data.depth),
+            data.width};
+  }
+  [[nodiscard]] double slack(std::size_t g, std::size_t j) const {
+    return double{slopes[j]} * lengths[g] + double{weights[j]} * errors[g];
+  }
+  [[nodiscard]] double term(std::size_t r, std::size_t j) const {
+    return has_terms ? double{terms[r]} * units[j] : 0.0;
   }
 
   bool has_terms;
@@ -65,24 +86,7 @@ void check_code_scan(std::uint32_t (*kernel)(const CodeScan& scan) noexcept, con
                      const ProductOf& product_of, bool has_terms, Report& report) {
   const ScanTerms terms(data, has_terms);
   std::vector<CodeHit> hits(data.rows * data.width + 1, CodeHit{77, 77, 0});
-  const CodeScan scan{data.codes,
-                      data.row_stride,
-                      data.panel,
-                      data.corrections,
-                      terms.scales.data(),
-                      terms.lengths.data(),
-                      terms.errors.data(),
-                      has_terms ? terms.terms.data() : nullptr,
-                      terms.keys.data(),
-                      terms.slopes.data(),
-                      terms.weights.data(),
-                      terms.units.data(),
-                      hits.data(),
-                      reinterpret_cast<const char*>(data.codes),
-                      2,
-                      static_cast<std::uint32_t>(data.rows),
-                      static_cast<std::uint32_t>(data.depth),
-                      data.width};
+  const CodeScan scan = terms.scan(data, hits.data());
   const std::size_t found = kernel(scan);
   const std::string where = data.name + text("terms", has_terms ? 1 : 0);
   report.expect(found <= data.rows * data.width && hits.back().row == 77, where + ": wrote behind the hits");
@@ -99,10 +103,41 @@ void check_code_scan(std::uint32_t (*kernel)(const CodeScan& scan) noexcept, con
       report.expect(seen[at] == (j == 1 ? 0 : 1), where + ": a group without bounds");
       continue;
     }
-    const double wanted = terms.wanted(r, j), product = data.products[at];
+    const std::size_t g = r / kCodeGroup;
+    const double wanted = double{terms.keys[j]} * terms.scales[g] - terms.slack(g, j) + terms.term(r, j);
+    const double product = data.products[at];
     const double doubt = 4e-7 * std::fabs(wanted) + data.errors[at];
     if (product >= wanted + doubt) report.expect(seen[at] == 1, where + ": a hit missed");
     if (product < wanted - data.rounding - doubt) report.expect(seen[at] == 0, where + ": a hit made up");
+  }
+}
+
+inline void check_greatest(void (*kernel)(const CodeScan& scan, float* greatest) noexcept, const ScanCase& data,
+                           bool has_terms, Report& report) {
+  const ScanTerms terms(data, has_terms);
+  const std::size_t groups = terms.scales.size();
+  std::vector<float> greatest(groups * data.width + 1, 77.0F);
+  kernel(terms.scan(data, nullptr), greatest.data());
+  const std::string where = data.name + ", greatest" + text("terms", has_terms ? 1 : 0);
+  report.expect(greatest.back() == 77.0F, where + ": wrote behind the last");
+  for (std::size_t g = 0; g < groups; ++g) {
+    for (std::size_t j = 0; j < data.width; ++j) {
+      const float got = greatest[g * data.width + j];
+      if (g == groups - 1) {
+        report.expect(got == -std::numeric_limits<float>::infinity(), where + ": a group without bounds");
+        continue;
+      }
+      double most = -1e300, size = 0, error = 0;
+      for (std::size_t r = g * kCodeGroup; r < (g + 1) * kCodeGroup; ++r) {
+        const std::size_t at = r * data.width + j;
+        most = std::max(most, data.products[at] - terms.term(r, j));
+        size = std::max(size, std::fabs(data.products[at]) + terms.term(r, j));
+        error = std::max(error, data.errors[at]);
+      }
+      const double wanted = (most - terms.slack(g, j)) / terms.scales[g];
+      const double room = 0x1p-17 * (size + terms.slack(g, j)) / terms.scales[g], doubt = error / terms.scales[g];
+      report.expect(got <= wanted + doubt && got >= wanted - room - doubt, where + text("group", g) + text("query", j));
+    }
   }
 }
 

@@ -65,7 +65,7 @@ struct CodeCase {
   std::vector<std::int32_t> corrections;
 };
 
-void check_scan(const KernelTable& table, const CodeCase& data, bool has_terms, Report& report) {
+void check_scans(const KernelTable& table, const CodeCase& data, bool has_terms, Report& report) {
   const ScanCase scan{data.name("scan_codes"),
                       data.codes.data(),
                       data.depth,
@@ -78,7 +78,9 @@ void check_scan(const KernelTable& table, const CodeCase& data, bool has_terms, 
                       std::vector<double>(data.products.size()),
                       40.0 * std::sqrt(static_cast<double>(data.depth)) * table.code_query_limit(),
                       2};
-  check_code_scan(table.scan_codes, scan, [](const CodeHit& hit) { return static_cast<double>(hit.product); }, has_terms, report);
+  const auto product_of = [](const CodeHit& hit) { return static_cast<double>(hit.product); };
+  check_code_scan(table.scan_codes, scan, product_of, has_terms, report);
+  check_greatest(table.greatest_codes, scan, has_terms, report);
 }
 
 void check_singles(const KernelTable& table, Report& report) {
@@ -92,6 +94,20 @@ void check_singles(const KernelTable& table, Report& report) {
       report.expect(products[r] == data.products[r], data.name("scan_code_rows") + text("row", r));
     }
     report.expect(products.back() == 77, data.name("scan_code_rows") + ": wrote behind the rows");
+  }
+}
+
+// Products that add nothing; the returned count tells how many a step does.
+void check_code_peak(const KernelTable& table, Report& report) {
+  for (const std::size_t rounds : {1, 2, 7, 100}) {
+    std::int32_t codes[32];
+    std::fill(std::begin(codes), std::begin(codes) + 16, 5);
+    std::fill(std::begin(codes) + 16, std::end(codes), 0x10000);
+    const double products = table.code_peak(rounds, codes) / (24.0 * static_cast<double>(rounds));
+    constexpr double kKnown[] = {1 * 2, 4 * 2, 8 * 2, 16 * 2, 16 * 4, 16 * 16 * 64};
+    report.expect(std::find(std::begin(kKnown), std::end(kKnown), products) != std::end(kKnown),
+                  "code_peak: wrong count of operations");
+    report.expect(codes[0] == 5, "code_peak");
   }
 }
 
@@ -196,19 +212,24 @@ void check_kth(const KernelTable& table, Report& report) {
 
 }  // namespace
 
-void check_codes(const KernelTable& table, Report& report) {
+void check_code_products(const KernelTable& table, Report& report) {
   for (const std::size_t depth : kCodeDepths) {
-    for (const std::size_t rows : {8UL, 24UL, 40UL}) {
+    for (const std::size_t rows : {8UL, 24UL, 40UL, 64UL, 104UL}) {
       for (const std::uint32_t width : kPanelWidths) {
         const std::int32_t most =
             std::min(table.code_query_limit(), static_cast<std::int32_t>(INT32_MAX / (255 * depth)));
         const CodeCase data(table, rows, depth, width, most, depth + rows);
-        check_scan(table, data, false, report);
-        check_scan(table, data, true, report);
+        check_scans(table, data, false, report);
+        check_scans(table, data, true, report);
       }
     }
   }
   check_singles(table, report);
+  check_code_peak(table, report);
+}
+
+void check_codes(const KernelTable& table, Report& report) {
+  check_code_products(table, report);
   for (const std::size_t depth : {1UL, 2UL, 3UL, 7UL, 8UL, 16UL, 17UL, 31UL, 32UL, 64UL, 100UL, 128UL, 300UL}) {
     check_coding(table, depth, report);
   }
