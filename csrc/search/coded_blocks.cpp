@@ -9,8 +9,10 @@ namespace {
 
 // Where making codes on the way takes less than they save: 0.55 ns an element, against kSavedElement a query (Zen 4).
 constexpr std::size_t kLeastQueries = 64, kLeastRows = 8192;
-// Nanoseconds, of one worker, that a multiply-add of float32 takes longer than one of codes of 8 bits, or of bfloat16.
+// Nanoseconds, of one worker, that a multiply-add of float32 takes longer than one of codes of 8 bits, or of bfloat16,
+// and that an element takes longer to come from memory, which is the limit of single queries.
 constexpr double kSavedElement = 0.012, kSavedBf16Element = 0.008;
+constexpr double kSavedReading = 0.06, kSavedBf16Reading = 0.04;
 
 }  // namespace
 
@@ -148,19 +150,19 @@ void CodedBlocks::take_singles(const Run& run, const CodesIn& at, std::size_t qu
     Product greatest = group[0];
     for (std::size_t r = 1; r < kCodeGroup; ++r) greatest = std::max(greatest, group[r]);
     const float slack = slope * at.lengths[g] + weight * at.errors[g];
-    float wanted = room.keys[0] * at.scales[g] - slack;
-    if (!room.row_terms.empty()) {
-      const float* const terms = room.row_terms.data() + g * kCodeGroup;
-      wanted += unit * *std::min_element(terms, terms + kCodeGroup);
-    }
-    // As floats integers may be rounded down; `wanted` is raised as little by its own roundings.
-    const auto reaches = [wanted](Product product) {
-      return static_cast<float>(product) * (product > 0 ? 1.0F + 0x1p-22F : 1.0F - 0x1p-22F) >= wanted;
+    const float wanted = room.keys[0] * at.scales[g] - slack;
+    const float* const terms = room.row_terms.empty() ? nullptr : room.row_terms.data() + g * kCodeGroup;
+    // As floats integers may be rounded down; what is wanted is raised as little by its own roundings.
+    const auto reaches = [](Product product, float least) {
+      return static_cast<float>(product) * (product > 0 ? 1.0F + 0x1p-22F : 1.0F - 0x1p-22F) >= least;
     };
-    if (!reaches(greatest)) continue;
+    if (!reaches(greatest, terms == nullptr ? wanted : wanted + unit * *std::min_element(terms, terms + kCodeGroup))) {
+      continue;
+    }
     room.candidates.clear();
     for (std::size_t r = 0; r < kCodeGroup; ++r) {
-      if (reaches(group[r])) add_candidate(run, at, g * kCodeGroup + r, query, group[r], room);
+      const float least = terms == nullptr ? wanted : wanted + unit * terms[r];
+      if (reaches(group[r], least)) add_candidate(run, at, g * kCodeGroup + r, query, group[r], room);
     }
     if (room.candidates.empty()) continue;
     collector.take(room.candidates);
@@ -190,8 +192,9 @@ void CodedBlocks::reconsider(Room& room) {
     // Random order: as many in every doubling. Where the rate does not fall, it will stay.
     const double later =
         rate > 0.75 * room.rate ? room.hits * (rows - met) / (met / 2) : room.hits * std::log2(rows / met);
-    const double saved = queries * (rows - met) * depth * (is_int8() ? kSavedElement : kSavedBf16Element);
-    if (later * hit_cost(space_->depth()) > saved) given_up_ = true;
+    const double saved = batch_.width() == 1 ? (is_int8() ? kSavedReading : kSavedBf16Reading)
+                                             : queries * (is_int8() ? kSavedElement : kSavedBf16Element);
+    if (later * hit_cost(space_->depth()) > (rows - met) * depth * saved) given_up_ = true;
   }
   room.rate = rate;
   room.hits = 0;
