@@ -38,6 +38,29 @@ def test_coded_index_is_the_definition(kind: str, metric: str, accelerate: str, 
 @pytest.mark.parametrize("accelerate", KINDS)
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("kind", sorted(HARD_TO_CODE))
+def test_thresholds_from_a_sample_lose_nothing(kind: str, metric: str, accelerate: str, every_isa: str) -> None:
+    queries, vectors = hard(kind, 19, 5003, 40, seed=8)  # a sample is a quarter of the rows at most
+    coded, plain = (Index(vectors, metric, accelerate=mode) for mode in (accelerate, "none"))
+    for k in (1, 10):
+        wanted = plain.search(queries, k)
+        assert_same(coded.search(queries, k, workers=1), wanted)
+        assert_same(coded.search(queries, k, workers=2), wanted)
+    assert_same((wanted.scores[:1], wanted.ids[:1]), reference.topk(queries[:1], vectors, 10, metric))
+    assert_same(coded.search(queries[:5], 3), (wanted.scores[:5, :3], wanted.ids[:5, :3]))
+
+
+@pytest.mark.parametrize("accelerate", KINDS)
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_set_in_itself_by_thresholds_from_a_sample(metric: str, accelerate: str) -> None:
+    vectors = hard("clusters, 1e-4", 1, 3000, 40, seed=2)[1]
+    found = fastembed.self_topk(Index(vectors, metric, accelerate=accelerate), 5)
+    assert_same(found, fastembed.self_topk(Index(vectors, metric, accelerate="none"), 5))
+    assert not (found.ids == np.arange(3000)[:, None]).any()
+
+
+@pytest.mark.parametrize("accelerate", KINDS)
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", sorted(HARD_TO_CODE))
 def test_range_search_over_codes_is_the_definition(kind: str, metric: str, accelerate: str, every_isa: str) -> None:
     queries, vectors, scores, rows = solved(kind, metric, SIZES[-2])
     finite = scores[np.isfinite(scores)]

@@ -94,22 +94,14 @@ FeatureMask detect() noexcept { return 0; }
 #endif
 
 constexpr std::array kNames{
-    std::pair{kFeature_popcnt, "popcnt"},
-    std::pair{kFeature_bmi1, "bmi1"},
-    std::pair{kFeature_bmi2, "bmi2"},
-    std::pair{kFeature_f16c, "f16c"},
-    std::pair{kFeature_fma, "fma"},
-    std::pair{kFeature_avx2, "avx2"},
-    std::pair{kFeature_avx512f, "avx512f"},
-    std::pair{kFeature_avx512bw, "avx512bw"},
-    std::pair{kFeature_avx512dq, "avx512dq"},
-    std::pair{kFeature_avx512vl, "avx512vl"},
-    std::pair{kFeature_avx512cd, "avx512cd"},
-    std::pair{kFeature_avx512bf16, "avx512bf16"},
-    std::pair{kFeature_amx_tile, "amx_tile"},
-    std::pair{kFeature_amx_bf16, "amx_bf16"},
-    std::pair{kFeature_amx_int8, "amx_int8"},
-    std::pair{kFeature_avx512vnni, "avx512vnni"},
+    std::pair{kFeature_popcnt, "popcnt"},     std::pair{kFeature_bmi1, "bmi1"},
+    std::pair{kFeature_bmi2, "bmi2"},         std::pair{kFeature_f16c, "f16c"},
+    std::pair{kFeature_fma, "fma"},           std::pair{kFeature_avx2, "avx2"},
+    std::pair{kFeature_avx512f, "avx512f"},   std::pair{kFeature_avx512bw, "avx512bw"},
+    std::pair{kFeature_avx512dq, "avx512dq"}, std::pair{kFeature_avx512vl, "avx512vl"},
+    std::pair{kFeature_avx512cd, "avx512cd"}, std::pair{kFeature_avx512bf16, "avx512bf16"},
+    std::pair{kFeature_amx_tile, "amx_tile"}, std::pair{kFeature_amx_bf16, "amx_bf16"},
+    std::pair{kFeature_amx_int8, "amx_int8"}, std::pair{kFeature_avx512vnni, "avx512vnni"},
     std::pair{kFeature_neon, "neon"},
 };
 

@@ -441,10 +441,10 @@ struct TokenEdges {
   X(pack_code_panel, void, (const CodePanel& step))                                                                    \
   /* See CodeScan; returns the number of hits. */                                                                      \
   X(scan_codes, std::uint32_t, (const CodeScan& scan))                                                                 \
-  /* Lower bounds from the greatest products: with g a group of the rows and the terms of CodeScan (keys and hits are  \
-     not read), greatest[g * width + j] <= (max over r of (D - row_terms[r] * units[j]) - slopes[j] * lengths[g]       \
-     - weights[j] * errors[g]) / scales[g], less by at most 2^-17 of the sum of the sizes of what is added there;      \
-     -infinity where scales[g] is 0. depth is at least 1. */                                                           \
+  /* Which row of a group is probably the best: greatest[g * width + j] is, to a relative 2^-19 of what is added, the  \
+     greatest of (D[r][j] - row_terms[r] * units[j]) / scales[g] (see CodeScan) over the rows of group g, and its      \
+     lowest three bits are the row's number in the group; -FLT_MAX where scales[g] is 0. Keys, slopes, weights and     \
+     hits are not read. depth is at least 1. */                                                                        \
   X(greatest_codes, void, (const CodeScan& scan, float* greatest))                                                     \
   /* products[r] = D of `count` rows and the query of a panel of width 1, modulo 2^32. */                              \
   X(scan_code_rows, void,                                                                                              \

@@ -183,45 +183,28 @@ struct KeptHits {
 struct KeptGreatest {
   float* greatest;
 
-  // Lowered by more than its roundings are.
-  [[gnu::always_inline]] static Vec::Reg lowered(Vec::Reg x) noexcept {
-    return Vec::sub(x, Vec::mul(Vec::max(x, Vec::sub(Vec::zero(), x)), Vec::broadcast(0x1p-20F)));
-  }
-  // The greatest product of a strip, less the term of its row.
-  template <std::size_t kStrip, std::size_t kColumns, class Lanes = CodeLanes>
-  [[gnu::always_inline]] static Vec::Reg greatest_of(const typename Lanes::Reg (&sums)[kStrip * kColumns],
-                                                     const CodeScan& scan, std::size_t row, std::size_t query,
-                                                     std::size_t column) noexcept {
-    if (scan.row_terms == nullptr) {
-      typename Lanes::Reg most = sums[column];
-#pragma GCC unroll 8
-      for (std::size_t r = 1; r < kStrip; ++r) most = Lanes::max(most, sums[r * kColumns + column]);
-      return lowered(Lanes::to_float(most));
-    }
-    const Vec::Reg unit = Vec::mul(Vec::load(scan.units + query), Vec::broadcast(1.0F + 0x1p-20F));
-    Vec::Reg most = Vec::broadcast(-__builtin_inff());
-#pragma GCC unroll 8
-    for (std::size_t r = 0; r < kStrip; ++r) {
-      const Vec::Reg term = Vec::mul(Vec::broadcast(scan.row_terms[row + r]), unit);
-      const Vec::Reg product = lowered(Lanes::to_float(sums[r * kColumns + column]));
-      most = Vec::max(most, lowered(Vec::sub(product, term)));
-    }
-    return most;
-  }
   template <std::size_t kStrip, std::size_t kColumns, class Lanes = CodeLanes>
   [[gnu::always_inline]] void take(const typename Lanes::Reg (&sums)[kStrip * kColumns], const CodeScan& scan,
                                    std::size_t row, std::size_t first_query) noexcept {
     const std::size_t group = row / kCodeGroup;
     const float scale = scan.scales[group];
+    const Vec::Reg step = Vec::broadcast(scale > 0.0F ? 1.0F / scale : 0.0F);
 #pragma GCC unroll 2
     for (std::size_t c = 0; c < kColumns; ++c) {
       const std::size_t query = first_query + c * static_cast<std::size_t>(Vec::kLanes);
-      Vec::Reg most = Vec::broadcast(-__builtin_inff());
-      if (scale > 0.0F) {
-        const Vec::Reg slack = Vec::mul(code_slack(scan, group, query), Vec::broadcast(1.0F + 0x1p-20F));
-        most = Vec::sub(greatest_of<kStrip, kColumns, Lanes>(sums, scan, row, query, c), slack);
-        most = lowered(Vec::mul(most, Vec::broadcast(1.0F / scale)));
+      const Vec::Reg unit = Vec::load(scan.units + query);
+      Vec::Reg most = Vec::broadcast(-__FLT_MAX__);
+#pragma GCC unroll 8
+      for (std::size_t r = 0; r < kStrip; ++r) {
+        Vec::Reg value = Lanes::to_float(sums[r * kColumns + c]);
+        if (scan.row_terms != nullptr) {
+          value = Vec::sub(value, Vec::mul(Vec::broadcast(scan.row_terms[row + r]), unit));
+        }
+        const auto number = static_cast<std::uint32_t>((row + r) % kCodeGroup);
+        value = Vec::mul(value, step);
+        most = Vec::max(most, Vec::with_low_bits(value, Vec::broadcast(__builtin_bit_cast(float, number))));
       }
+      if (scale == 0.0F) most = Vec::broadcast(-__FLT_MAX__);
       float* const to = greatest + group * scan.width + query;
       if (row % kCodeGroup != 0) most = Vec::max(most, Vec::load(to));  // a group of several strips
       Vec::store(to, most);

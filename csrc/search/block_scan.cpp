@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "search/score.hpp"
-#include "search/seeds.hpp"
 
 namespace fastembed::search {
 namespace {
@@ -13,7 +12,7 @@ constexpr std::size_t kBlockBytes = std::size_t{96} << 10;  // stays in L2 besid
 constexpr std::size_t kCachedBytes = std::size_t{2} << 20;
 constexpr std::size_t kLongBlockBytes = std::size_t{768} << 10;
 constexpr std::size_t kMostRows = 384, kMostLongRows = 3072;
-constexpr std::size_t kRowMultiple = 24, kCodedMultiple = 32;  // whole strips of the kernels
+constexpr std::size_t kRowMultiple = 24, kCodedMultiple = 32;          // whole strips of the kernels
 constexpr float kLeastSquare = 0x1p-100F, kGreatestSquare = 0x1p116F;  // that float32 sums can be relied on for
 
 }  // namespace
@@ -250,9 +249,11 @@ void BlockScan::scan_block(const Block& block, std::size_t next, Room& room, Col
   scan_panels(block, next, room, collector);
 }
 
-std::vector<float> BlockScan::seed_keys(std::size_t k, int workers) const {
+Seeds BlockScan::find_seeds(const Scorer& scorer, std::size_t k, int workers) {
   if (!coded_ || coded_->queries() == nullptr) return {};
-  return search::seed_keys(kernels_, request_, batch_, *coded_->queries(), k, workers);
+  Seeds seeds = search::find_seeds(kernels_, request_, batch_, *coded_->queries(), scorer, k, workers);
+  coded_->expect_seeded(seeds.sampled);
+  return seeds;
 }
 
 void BlockScan::work(Collector& collector, const support::StopFlag& stop) {

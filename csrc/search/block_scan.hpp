@@ -13,6 +13,7 @@
 #include "search/collector.hpp"
 #include "search/panels.hpp"
 #include "search/request.hpp"
+#include "search/seeds.hpp"
 #include "support/thread_pool.hpp"
 
 namespace fastembed::search {
@@ -23,8 +24,8 @@ class BlockScan {
   BlockScan(const KernelTable& kernels, const Request& request, const Bounds& bounds, QueryBatch& batch);
 
   [[nodiscard]] std::size_t blocks() const noexcept { return blocks_; }
-  /// See seeds.hpp.
-  [[nodiscard]] std::vector<float> seed_keys(std::size_t k, int workers) const;
+  /// For a search of the k best, before the first worker begins.
+  Seeds find_seeds(const Scorer& scorer, std::size_t k, int workers);
   /// Takes blocks until there are none left.
   void work(Collector& collector, const support::StopFlag& stop);
   /// The first row with NaN or infinity that was met, -1 if none.

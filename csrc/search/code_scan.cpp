@@ -176,14 +176,6 @@ void QueryCodes::find_keys(std::size_t p, float* keys) const noexcept {
   }
 }
 
-float QueryCodes::least_key(std::size_t query, float greatest) const noexcept {
-  if (greatest == -INFINITY) return -INFINITY;
-  const Terms& terms = terms_[query];
-  const double value = terms.center + greatest / terms.gain - terms.slack;
-  if (metric_ == Metric::kL2) return below(2.0 * value - (1.0 + 0x1p-19) * terms.square);
-  return below(value * terms.over);
-}
-
 KeyBounds QueryCodes::key_bounds(std::size_t query, double product, const CodesIn& at, std::size_t group,
                                  float square) const noexcept {
   const double scale = at.scales[group];

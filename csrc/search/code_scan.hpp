@@ -40,12 +40,6 @@ class QueryCodes {
   [[nodiscard]] float row_term(float square, float scale) const noexcept {
     return static_cast<float>(0.5 * (1.0 - square_error_)) * square * scale;
   }
-  /// The same, of greatest_codes: as great as it may be.
-  [[nodiscard]] float greatest_row_term(float square, float scale) const noexcept {
-    return static_cast<float>(0.5 * (1.0 + square_error_)) * square * scale;
-  }
-  /// A key that a row reaches which greatest_codes gave `greatest`.
-  [[nodiscard]] float least_key(std::size_t query, float greatest) const noexcept;
   /// Bounds on the key of a row from its product with a query; `group` is its group, `square` of l2 its square.
   [[nodiscard]] KeyBounds key_bounds(std::size_t query, double product, const CodesIn& at, std::size_t group,
                                      float square) const noexcept;

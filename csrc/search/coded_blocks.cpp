@@ -182,6 +182,19 @@ void CodedBlocks::add_candidate(const Run& run, const CodesIn& at, std::size_t r
       {query, static_cast<std::int64_t>(row), queries_->key_bounds(query, product, at, r / kCodeGroup, square), true});
 }
 
+// Candidates still to come for a worker that is to meet so many rows, when lately a row and query gave `rate` of them.
+double CodedBlocks::expected_hits(const Room& room, double rate, double rows) const {
+  const auto queries = static_cast<double>(batch_.size()), met = static_cast<double>(room.met);
+  const double sampled = static_cast<double>(sampled_) / request_.workers;
+  // Random order: as many in every doubling. A threshold from a sample stays until as many rows have been met.
+  const double same = met < 4 * sampled ? std::max(met, sampled) : 0.72 * met;  // whose rate that of a doubling is
+  const double falling =
+      rate * queries * (std::max(0.0, same - met) + same * std::log(std::max(1.0, rows / std::max(same, met))));
+  // Where the rate does not fall, it will stay.
+  const bool stays = rate > 0.75 * room.rate && met >= 4 * sampled;
+  return stays ? rate * queries * (rows - met) : falling;
+}
+
 // Every time that the rows met have doubled: what the candidates still to come will cost, against what codes save.
 void CodedBlocks::reconsider(Room& room) {
   const double queries = static_cast<double>(batch_.size()), depth = static_cast<double>(space_->depth());
@@ -189,12 +202,10 @@ void CodedBlocks::reconsider(Room& room) {
   const double rows = static_cast<double>(request_.index.rows) / request_.workers;
   const double rate = room.hits / (queries * (met - static_cast<double>(room.marked)));
   if (room.marked > 0 && rows > met) {
-    // Random order: as many in every doubling. Where the rate does not fall, it will stay.
-    const double later =
-        rate > 0.75 * room.rate ? room.hits * (rows - met) / (met / 2) : room.hits * std::log2(rows / met);
+    const double cost = expected_hits(room, rate, rows) * hit_cost(space_->depth());
     const double saved = batch_.width() == 1 ? (is_int8() ? kSavedReading : kSavedBf16Reading)
                                              : queries * (is_int8() ? kSavedElement : kSavedBf16Element);
-    if (later * hit_cost(space_->depth()) > (rows - met) * depth * saved) given_up_ = true;
+    if (cost > (rows - met) * depth * saved) given_up_ = true;
   }
   room.rate = rate;
   room.hits = 0;

@@ -53,6 +53,8 @@ class CodedBlocks {
   }
   /// The batch's queries; null where they cannot be met by codes.
   [[nodiscard]] const QueryCodes* queries() const noexcept { return queries_->usable() ? queries_.get() : nullptr; }
+  /// Says that thresholds are those of a sample of so many rows.
+  void expect_seeded(std::size_t sampled) noexcept { sampled_ = sampled; }
   void scan(const Run& run, Room& room, Collector& collector);
 
  private:
@@ -64,6 +66,7 @@ class CodedBlocks {
                     Collector& collector) const;
   void add_candidate(const Run& run, const CodesIn& at, std::size_t r, std::size_t query, double product,
                      Room& room) const;
+  [[nodiscard]] double expected_hits(const Room& room, double rate, double rows) const;
   void reconsider(Room& room);
 
   const KernelTable& kernels_;
@@ -73,6 +76,7 @@ class CodedBlocks {
   const CodeSpace* space_ = nullptr;
   std::unique_ptr<QueryCodes> queries_;
   std::size_t rows_ = 0;
+  std::size_t sampled_ = 0;
   std::atomic<bool> given_up_{false};
 };
 

@@ -14,81 +14,96 @@ namespace {
 
 constexpr std::size_t kBlockRows = 256, kBlockGroups = kBlockRows / kCodeGroup;
 constexpr std::size_t kMostCells = 8192, kMostValues = std::size_t{2} << 20;
-// Cells for each of the k: of two of the k best in one cell, one is lost.
+// Cells for each of the best rows: of two of these in one cell, one is lost.
 constexpr std::size_t kLeastCells = 4, kGoodCells = 32;
 
-// The sample: blocks spread over the rows, in cells that are each represented by their greatest.
+// The number of a row in its cell is kept in the lowest bits of its estimate.
+constexpr std::uint32_t kNumberBits = kBlockRows - 1;
+float numbered(float estimate, std::size_t group) noexcept {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(estimate);
+  return std::bit_cast<float>((bits & ~(kNumberBits & ~(kCodeGroup - 1))) |
+                              static_cast<std::uint32_t>(group * kCodeGroup));
+}
+
+// Blocks spread over the rows, in cells that are each represented by the row that looks best.
 class Sample {
  public:
   Sample(const KernelTable& kernels, const Request& request, const QueryBatch& batch, const QueryCodes& queries,
          std::size_t k)
-      : kernels_(kernels), request_(request), batch_(batch), queries_(queries), k_(k) {}
+      : kernels_(kernels),
+        request_(request),
+        batch_(batch),
+        queries_(queries),
+        k_(k),
+        tried_(k + k / 4 + 4),
+        space_(*request.codes->space) {}
 
   /// Decides on its size; false where none pays.
   bool choose();
-  void find_keys(int workers, std::vector<float>& keys);
+  [[nodiscard]] std::size_t rows() const noexcept { return blocks_ * kBlockRows; }
+  void find_keys(const Scorer& scorer, int workers, std::vector<float>& keys);
 
  private:
   struct Room {
     std::vector<float> greatest, row_terms;
   };
+  [[nodiscard]] Room make_room() const {
+    const std::size_t terms = request_.metric == Metric::kL2 ? kBlockRows : 0;
+    return {std::vector<float>(kBlockGroups * batch_.width()), std::vector<float>(terms)};
+  }
   [[nodiscard]] std::size_t first_row(std::size_t block) const noexcept {
-    return block * (request_.codes->rows - kBlockRows) / std::max<std::size_t>(blocks_ - 1, 1) / kCodeGroup *
-           kCodeGroup;
+    const std::size_t last = request_.codes->rows - kBlockRows;
+    return block * last / std::max<std::size_t>(blocks_ - 1, 1) / kCodeGroup * kCodeGroup;
   }
   [[nodiscard]] std::size_t all_queries() const noexcept { return batch_.panels() * batch_.width(); }
   void meet_panel(const CodesIn& at, std::size_t p, Room& room) const;
   void meet(std::size_t block, Room& room);
-  [[nodiscard]] Room make_room() const;
+  float find_key(const Scorer& scorer, std::size_t query, std::vector<float>& values,
+                 std::vector<std::int64_t>& rows) const;
 
   const KernelTable& kernels_;
   const Request& request_;
   const QueryBatch& batch_;
   const QueryCodes& queries_;
   std::size_t k_;
+  std::size_t tried_;  // rows that are scored
+  const CodeSpace& space_;
   std::size_t blocks_ = 0;
   std::size_t cell_groups_ = 1;
-  std::size_t pitch_ = 0;  // values of a query
-  std::vector<float> values_;
+  std::size_t cells_ = 0;
+  std::vector<float> values_;  // cells_ a query
 };
 
-Sample::Room Sample::make_room() const {
-  return {std::vector<float>(kBlockGroups * batch_.width()),
-          std::vector<float>(request_.metric == Metric::kL2 ? kBlockRows : 0)};
-}
-
-// A candidate saved is k / m of the rows that are left, when m rows were met: the sample should cost what one more of
-// its rows saves.
+// When m rows were met, k / m of those still to come will be candidates: the sample is as large as its last row costs
+// what it saves.
 bool Sample::choose() {
-  const std::size_t rows = request_.codes->rows, most_blocks = rows / 4 / kBlockRows;
+  const std::size_t most_blocks = request_.codes->rows / 4 / kBlockRows;
   if (most_blocks == 0) return false;
   Room room = make_room();
   const auto begin = std::chrono::steady_clock::now();
-  const CodesIn at = request_.codes->at;
-  for (std::size_t p = 0; p < batch_.panels(); ++p) meet_panel(at, p, room);
+  for (std::size_t p = 0; p < batch_.panels(); ++p) meet_panel(request_.codes->at, p, room);
   const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - begin;
   const double row_cost = std::max(took.count() / (kBlockRows * static_cast<double>(batch_.size())), 1e-3);
   const double wanted = static_cast<double>(k_) * hit_cost(request_.index.depth) / row_cost / kBlockRows;
   blocks_ = static_cast<std::size_t>(std::clamp(wanted, 1.0, static_cast<double>(most_blocks)));
-  const std::size_t groups = blocks_ * kBlockGroups;
   const std::size_t most_cells = std::min(kMostCells, kMostValues / all_queries());
-  const std::size_t cells = std::clamp(kGoodCells * k_, std::size_t{1}, most_cells);
-  cell_groups_ = std::min(std::bit_ceil((groups + cells - 1) / cells), kBlockGroups);
+  const std::size_t good = std::clamp(kGoodCells * tried_, std::size_t{1}, most_cells);
+  cell_groups_ = std::min(std::bit_ceil((blocks_ * kBlockGroups + good - 1) / good), kBlockGroups);
   blocks_ = std::min(blocks_, most_cells * cell_groups_ / kBlockGroups);
-  pitch_ = blocks_ * kBlockGroups / cell_groups_;
-  return pitch_ >= kLeastCells * k_;
+  cells_ = blocks_ * kBlockGroups / cell_groups_;
+  return cells_ >= kLeastCells * tried_;
 }
 
 void Sample::meet_panel(const CodesIn& at, std::size_t p, Room& room) const {
-  const CodeSpace& space = *request_.codes->space;
+  const float* const row_terms = room.row_terms.empty() ? nullptr : room.row_terms.data();
   const CodeScan scan{at.codes,
-                      space.stride(),
+                      space_.stride(),
                       queries_.panel(p),
                       queries_.corrections(p),
                       at.scales,
                       at.lengths,
                       at.errors,
-                      room.row_terms.empty() ? nullptr : room.row_terms.data(),
+                      row_terms,
                       nullptr,
                       queries_.slopes(p),
                       queries_.weights(p),
@@ -97,35 +112,64 @@ void Sample::meet_panel(const CodesIn& at, std::size_t p, Room& room) const {
                       nullptr,
                       0,
                       kBlockRows,
-                      static_cast<std::uint32_t>(space.padded()),
+                      static_cast<std::uint32_t>(space_.padded()),
                       static_cast<std::uint32_t>(batch_.width())};
-  const auto greatest = space.kind() == CodeKind::kInt8 ? kernels_.greatest_codes : kernels_.greatest_bf16_codes;
+  const auto greatest = space_.kind() == CodeKind::kInt8 ? kernels_.greatest_codes : kernels_.greatest_bf16_codes;
   greatest(scan, room.greatest.data());
 }
 
 void Sample::meet(std::size_t block, Room& room) {
-  const CodesIn at = request_.codes->at.from(first_row(block), request_.codes->space->stride());
+  const CodesIn at = request_.codes->at.from(first_row(block), space_.stride());
   for (std::size_t r = 0; r < room.row_terms.size(); ++r) {
-    room.row_terms[r] = queries_.greatest_row_term(at.squares[r], at.scales[r / kCodeGroup]);
+    room.row_terms[r] = queries_.row_term(at.squares[r], at.scales[r / kCodeGroup]);
   }
-  const std::size_t width = batch_.width(), cells = kBlockGroups / cell_groups_;
+  const std::size_t width = batch_.width(), block_cells = kBlockGroups / cell_groups_;
   for (std::size_t p = 0; p < batch_.panels(); ++p) {
     meet_panel(at, p, room);
-    for (std::size_t cell = 0; cell < cells; ++cell) {
+    for (std::size_t cell = 0; cell < block_cells; ++cell) {
       float* const greatest = room.greatest.data() + cell * cell_groups_ * width;
-      for (std::size_t g = 1; g < cell_groups_; ++g) {
-        for (std::size_t j = 0; j < width; ++j) greatest[j] = std::max(greatest[j], greatest[g * width + j]);
+      for (std::size_t g = 0; g < cell_groups_; ++g) {
+        const float* const group = greatest + g * width;
+        for (std::size_t j = 0; j < width; ++j) {
+          const float estimate = numbered(group[j], g);
+          greatest[j] = g == 0 ? estimate : std::max(greatest[j], estimate);
+        }
       }
-      float* const to = values_.data() + p * width * pitch_ + block * cells + cell;
-      for (std::size_t j = 0; j < width; ++j) to[j * pitch_] = greatest[j];
+      float* const to = values_.data() + p * width * cells_ + block * block_cells + cell;
+      for (std::size_t j = 0; j < width; ++j) to[j * cells_] = greatest[j];
     }
   }
 }
 
-void Sample::find_keys(int workers, std::vector<float>& keys) {
-  values_.resize(all_queries() * pitch_);
+// The k-th greatest key of the rows that look best.
+float Sample::find_key(const Scorer& scorer, std::size_t query, std::vector<float>& values,
+                       std::vector<std::int64_t>& rows) const {
+  constexpr std::size_t kAhead = 6;
+  const std::size_t block_cells = kBlockGroups / cell_groups_;
+  std::copy_n(values_.data() + query * cells_, cells_, values.data());
+  std::fill_n(values.begin() + static_cast<std::ptrdiff_t>(cells_), kRowPadding, -INFINITY);
+  const float least = kernels_.kth_greatest_f32(values.data(), cells_, tried_);
+  rows.clear();
+  for (std::size_t cell = 0; cell < cells_ && rows.size() < tried_; ++cell) {
+    if (!(values[cell] >= least)) continue;
+    const std::size_t number = std::bit_cast<std::uint32_t>(values[cell]) & kNumberBits;
+    const std::size_t row = first_row(cell / block_cells) + cell % block_cells * cell_groups_ * kCodeGroup + number;
+    if (request_.admits(batch_.first() + query, row)) rows.push_back(static_cast<std::int64_t>(row));
+  }
+  if (rows.size() < k_) return -INFINITY;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (i + kAhead < rows.size()) scorer.prefetch(rows[i + kAhead]);
+    const float key = scorer.key(query, rows[i]);
+    values[i] = std::isnan(key) ? -INFINITY : key;
+  }
+  std::fill_n(values.begin() + static_cast<std::ptrdiff_t>(rows.size()), kRowPadding, -INFINITY);
+  return kernels_.kth_greatest_f32(values.data(), rows.size(), k_);
+}
+
+void Sample::find_keys(const Scorer& scorer, int workers, std::vector<float>& keys) {
+  values_.resize(all_queries() * cells_);
   const auto queries = static_cast<double>(batch_.size()), depth = static_cast<double>(request_.index.depth);
-  const double operations = queries * depth * static_cast<double>(blocks_ * kBlockRows) / 4;
+  const double operations = queries * depth * static_cast<double>(rows()) / 4;
   std::atomic<std::size_t> next_block{0}, next_query{0};
   run(request_, workers, operations, [&](int, const support::StopFlag& stop) {
     Room room = make_room();
@@ -135,28 +179,28 @@ void Sample::find_keys(int workers, std::vector<float>& keys) {
       meet(block, room);
     }
   });
-  run(request_, workers, queries * static_cast<double>(pitch_) * 8, [&](int, const support::StopFlag&) {
-    std::vector<float> values(pitch_ + kRowPadding, -INFINITY);
-    for (;;) {
+  run(request_, workers, operations, [&](int, const support::StopFlag& stop) {
+    std::vector<float> values(cells_ + kRowPadding);
+    std::vector<std::int64_t> rows;
+    while (!stop.load(std::memory_order_relaxed)) {
       const std::size_t query = next_query.fetch_add(1, std::memory_order_relaxed);
       if (query >= batch_.size()) return;
-      std::copy_n(values_.data() + query * pitch_, pitch_, values.data());
-      keys[query] = queries_.least_key(query, kernels_.kth_greatest_f32(values.data(), pitch_, k_));
+      keys[query] = find_key(scorer, query, values, rows);
     }
   });
 }
 
 }  // namespace
 
-std::vector<float> seed_keys(const KernelTable& kernels, const Request& request, const QueryBatch& batch,
-                             const QueryCodes& queries, std::size_t k, int workers) {
+Seeds find_seeds(const KernelTable& kernels, const Request& request, const QueryBatch& batch, const QueryCodes& queries,
+                 const Scorer& scorer, std::size_t k, int workers) {
   if (request.codes == nullptr || batch.width() == 1) return {};
   if (request.mask != nullptr || request.query_masks != nullptr) return {};
-  Sample sample(kernels, request, batch, queries, k + (request.self_first >= 0 ? 1 : 0));
+  Sample sample(kernels, request, batch, queries, k);
   if (!sample.choose()) return {};
-  std::vector<float> keys(batch.size(), -INFINITY);
-  sample.find_keys(workers, keys);
-  return keys;
+  Seeds seeds{std::vector<float>(batch.size(), -INFINITY), sample.rows()};
+  sample.find_keys(scorer, workers, seeds.keys);
+  return seeds;
 }
 
 }  // namespace fastembed::search

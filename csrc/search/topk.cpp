@@ -121,8 +121,10 @@ std::int64_t TopSearch::search(float* scores, std::int64_t* rows) {
     lists_.push_back(std::make_unique<TopCandidates>(kernels_, request_, bounds_, k_, most_queries_));
   }
   SharedKeys shared(workers, batch_.size());
-  const std::vector<float> seeds = scan_.seed_keys(k_, workers);
-  for (std::size_t q = 0; q < seeds.size(); ++q) batch_.raise_threshold(q, bounds_.threshold(seeds[q], batch_.scale(q)));
+  const std::vector<float> seeds = scan_.find_seeds(scorer_, k_, workers).keys;
+  for (std::size_t q = 0; q < seeds.size(); ++q) {
+    batch_.raise_threshold(q, bounds_.threshold(seeds[q], batch_.scale(q)));
+  }
   for (std::size_t w = 0; w < lists_.size(); ++w) lists_[w]->begin(batch_, scorer_, shared, static_cast<int>(w), seeds);
   std::atomic<std::size_t> next_query{0};
   const auto scan_body = [&](int worker, const support::StopFlag& stop) {

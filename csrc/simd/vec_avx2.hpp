@@ -25,6 +25,11 @@ struct Vec {
   static Reg div(Reg a, Reg b) noexcept { return _mm256_div_ps(a, b); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return _mm256_fmadd_ps(a, b, c); }
   static Reg max(Reg a, Reg b) noexcept { return _mm256_max_ps(a, b); }
+  // x with its lowest three bits those of `low`.
+  static Reg with_low_bits(Reg x, Reg low) noexcept {
+    const __m256 mask = _mm256_castsi256_ps(_mm256_set1_epi32(7));
+    return _mm256_or_ps(_mm256_andnot_ps(mask, x), _mm256_and_ps(mask, low));
+  }
   static std::uint32_t at_least(Reg a, Reg b) noexcept {
     return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)));
   }

@@ -25,6 +25,12 @@ struct Vec {
   static Reg div(Reg a, Reg b) noexcept { return _mm512_div_ps(a, b); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return _mm512_fmadd_ps(a, b, c); }
   static Reg max(Reg a, Reg b) noexcept { return _mm512_max_ps(a, b); }
+  // x with its lowest three bits those of `low`.
+  static Reg with_low_bits(Reg x, Reg low) noexcept {
+    const __m512i bits =
+        _mm512_ternarylogic_epi32(_mm512_set1_epi32(7), _mm512_castps_si512(low), _mm512_castps_si512(x), 0xca);
+    return _mm512_castsi512_ps(bits);
+  }
   // Bit i is set where a[i] >= b[i].
   static std::uint32_t at_least(Reg a, Reg b) noexcept { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
   // The first `count` elements, then zeros; reads no more than those.

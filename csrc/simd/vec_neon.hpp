@@ -25,6 +25,10 @@ struct Vec {
   static Reg div(Reg a, Reg b) noexcept { return vdivq_f32(a, b); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return vfmaq_f32(c, a, b); }
   static Reg max(Reg a, Reg b) noexcept { return vmaxq_f32(a, b); }
+  // x with its lowest three bits those of `low`.
+  static Reg with_low_bits(Reg x, Reg low) noexcept {
+    return vreinterpretq_f32_u32(vbslq_u32(vdupq_n_u32(7), vreinterpretq_u32_f32(low), vreinterpretq_u32_f32(x)));
+  }
   static std::uint32_t at_least(Reg a, Reg b) noexcept {
     static constexpr std::uint32_t kLaneBits[4] = {1, 2, 4, 8};
     return vaddvq_u32(vandq_u32(vcgeq_f32(a, b), vld1q_u32(kLaneBits)));

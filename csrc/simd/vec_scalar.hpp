@@ -24,6 +24,11 @@ struct Vec {
   static Reg div(Reg a, Reg b) noexcept { return a / b; }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return a * b + c; }
   static Reg max(Reg a, Reg b) noexcept { return a > b ? a : b; }
+  // x with its lowest three bits those of `low`.
+  static Reg with_low_bits(Reg x, Reg low) noexcept {
+    const auto bits = __builtin_bit_cast(std::uint32_t, x) & ~7U;
+    return __builtin_bit_cast(float, bits | (__builtin_bit_cast(std::uint32_t, low) & 7U));
+  }
   static std::uint32_t at_least(Reg a, Reg b) noexcept { return a >= b ? 1U : 0U; }
   static Reg load_first(const float* from, std::size_t count) noexcept { return count == 0 ? 0.0F : *from; }
   static Reg negative_abs(Reg a) noexcept { return -__builtin_fabsf(a); }
