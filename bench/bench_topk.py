@@ -295,7 +295,7 @@ def measure_memory(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", default=None, help="rows x dim, such as 100000x128")
-    parser.add_argument("--data", nargs="+", choices=["realistic", "gaussian"], default=["realistic"])
+    parser.add_argument("--data", nargs="+", choices=["realistic", "gaussian", "clusters"], default=["realistic"])
     parser.add_argument("--queries", type=int, nargs="+", default=None, help="sizes of the batches, at most 2048")
     parser.add_argument("--k", type=int, nargs="+", default=None, help="at most 100")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
