@@ -13,6 +13,7 @@
 #include "search/similarity.hpp"
 #include "search/topk.hpp"
 #include "support/aligned_buffer.hpp"
+#include "support/page_advice.hpp"
 
 namespace fastembed::bindings {
 namespace {
@@ -220,6 +221,10 @@ void paired_similarity(const Rows& a, const Rows& b, std::string_view metric, Co
   search::paired_similarity(wanted);
 }
 
+void advise_random_reads(const py::array& mapped) {
+  support::advise(mapped.data(), static_cast<std::size_t>(mapped.nbytes()), support::ReadOrder::kRandom);
+}
+
 ContiguousArray<float> row_norms(const Rows& x, int workers) {
   const Matrix rows = matrix_of(x, "x");
   ContiguousArray<float> norms(static_cast<py::ssize_t>(rows.rows));
@@ -325,6 +330,7 @@ void bind_search(py::module_& m) {
         py::arg("out").noconvert(), py::arg("workers") = 1);
   m.def("paired_similarity", &paired_similarity, py::arg("a").noconvert(), py::arg("b").noconvert(), py::arg("metric"),
         py::arg("out").noconvert(), py::arg("workers") = 1);
+  m.def("advise_random_reads", &advise_random_reads, py::arg("mapped").noconvert());
   m.def("row_norms", &row_norms, py::arg("x").noconvert(), py::arg("workers") = 1);
   m.def("normalize_rows", &normalize_rows, py::arg("x").noconvert(), py::arg("out").noconvert(),
         py::arg("workers") = 1);

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastembed import _core
 from fastembed._engine import METRICS
 from fastembed._index_codes import ACCELERATE, CODE_BITS, CODE_SLACK, GROUP, CodedRows, Coder, code_blocks, stride_of
 from fastembed._index_ids import as_ids, check_distinct, is_str_ids
@@ -139,6 +140,8 @@ def load_index(path: str | os.PathLike[str], mmap: bool, verify: bool) -> tuple[
         state = make(np.asarray(vectors), norms, ids)
         coder = Coder(metric, mode)
         state.coded = _load_coded(directory, files, coder, count, dim, mmap, verify)
+        if mmap and state.coded is not None:
+            _core.advise_random_reads(state.vectors)  # the codes are read in order, of these a few rows here and there
         return state, metadata["next_id"], coder
 
     return load_whole(path, _KIND, load)
