@@ -14,4 +14,4 @@ def test_kernel_check_on_aarch64(neon_build: native.Build) -> None:
     emulator = native.require("qemu-aarch64")
     lines = native.output(emulator, neon_build.kernel_check).splitlines()
     assert re.fullmatch(r"[1-9]\d* checks passed", lines[-1])
-    assert [line.split(":")[0] for line in lines[:-1]] == ["neon", "scalar"]
+    assert [line.split(":")[0] for line in lines[:-1]] == ["neondot", "neon", "scalar"]

@@ -20,6 +20,9 @@ namespace py = pybind11;
 template <class T>
 using ContiguousArray = py::array_t<T, py::array::c_style>;
 
+/// An array of any elements.
+using AnyArray = py::array;
+
 /// An array of exactly T in any layout.
 template <class T>
 using StridedArray = py::array_t<T, 0>;

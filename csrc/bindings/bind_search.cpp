@@ -221,7 +221,7 @@ void paired_similarity(const Rows& a, const Rows& b, std::string_view metric, Co
   search::paired_similarity(wanted);
 }
 
-void advise_random_reads(const py::array& mapped) {
+void advise_random_reads(const AnyArray& mapped) {
   support::advise(mapped.data(), static_cast<std::size_t>(mapped.nbytes()), support::ReadOrder::kRandom);
 }
 

@@ -78,14 +78,23 @@ FeatureMask detect() noexcept {
 #elif defined(__aarch64__) && defined(__linux__)
 
 FeatureMask detect() noexcept {
-  constexpr unsigned long kHwcapAdvancedSimd = 1UL << 1;
-  return (getauxval(AT_HWCAP) & kHwcapAdvancedSimd) != 0 ? kFeature_neon : 0;
+  constexpr unsigned long kHwcapAdvancedSimd = 1UL << 1, kHwcapDotProducts = 1UL << 20;
+  const unsigned long capabilities = getauxval(AT_HWCAP);
+  if ((capabilities & kHwcapAdvancedSimd) == 0) return 0;
+  return kFeature_neon | ((capabilities & kHwcapDotProducts) != 0 ? kFeature_neondot : 0);
 }
 
 #elif defined(__aarch64__)
 
-// Advanced SIMD is part of the base AArch64 profile on every other system with this compiler target.
-FeatureMask detect() noexcept { return kFeature_neon; }
+// Advanced SIMD is part of the base AArch64 profile on every other system with this compiler target; every processor of
+// Apple's that runs macOS has the products of bytes.
+FeatureMask detect() noexcept {
+#if defined(__APPLE__)
+  return kFeature_neon | kFeature_neondot;
+#else
+  return kFeature_neon;
+#endif
+}
 
 #else
 
@@ -102,7 +111,7 @@ constexpr std::array kNames{
     std::pair{kFeature_avx512cd, "avx512cd"}, std::pair{kFeature_avx512bf16, "avx512bf16"},
     std::pair{kFeature_amx_tile, "amx_tile"}, std::pair{kFeature_amx_bf16, "amx_bf16"},
     std::pair{kFeature_amx_int8, "amx_int8"}, std::pair{kFeature_avx512vnni, "avx512vnni"},
-    std::pair{kFeature_neon, "neon"},
+    std::pair{kFeature_neon, "neon"},         std::pair{kFeature_neondot, "neondot"},
 };
 
 }  // namespace

@@ -25,6 +25,7 @@ constexpr FeatureMask kFeature_amx_bf16 = 1ULL << 13;
 constexpr FeatureMask kFeature_avx512vnni = 1ULL << 14;
 constexpr FeatureMask kFeature_amx_int8 = 1ULL << 15;
 constexpr FeatureMask kFeature_neon = 1ULL << 32;
+constexpr FeatureMask kFeature_neondot = 1ULL << 33;
 
 /// The features that both the CPU and the operating system support, detected once.
 FeatureMask detected_features() noexcept;

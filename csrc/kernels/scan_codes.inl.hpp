@@ -108,6 +108,40 @@ struct FloatSums {
   static Reg floor_within(Vec::Reg x, float) noexcept { return x; }
 };
 
+// Queries of int8 for products of four bytes: element i of query j is at panel[(i / 4) * 4 * width + 4 * j + i % 4].
+// Where codes are multiplied as they are, `zero` is theirs, and taken off again: sum (c + zero) q = sum c q + zero sum
+// q.
+[[maybe_unused]] inline void pack_fours(const CodePanel& step, std::int32_t zero) noexcept {
+  auto* const out = static_cast<std::int8_t*>(step.panel);
+  for (std::size_t j = 0; j < step.width; ++j) {
+    const std::int16_t* const query = step.queries + j * step.depth;
+    std::int32_t sum = 0;
+    for (std::size_t i = 0; i < step.depth; ++i) {
+      const std::int16_t element = j < step.count ? query[i] : std::int16_t{0};
+      out[(i / 4 * step.width + j) * 4 + i % 4] = static_cast<std::int8_t>(element);
+      sum += element;
+    }
+    step.corrections[j] = -zero * sum;
+  }
+}
+
+// One query in two digits, high and low: q = 256 high + low, low in -128 .. 127. First all of the high ones, padded
+// with zeros (so that what is read behind a row counts for nothing), then the low ones.
+constexpr std::size_t padded_digits(std::size_t depth) noexcept { return (depth + 63) / 64 * 64; }
+[[maybe_unused]] inline void pack_digits(const CodePanel& step, std::int32_t zero) noexcept {
+  auto* const out = static_cast<std::int8_t*>(step.panel);
+  const std::size_t padded = padded_digits(step.depth);
+  std::uint32_t sum = 0;
+  for (std::size_t i = 0; i < padded; ++i) {
+    const std::int32_t element = i < step.depth ? step.queries[i] : 0;
+    const std::int32_t high = (element + 128) >> 8;
+    out[i] = static_cast<std::int8_t>(high);
+    out[padded + i] = static_cast<std::int8_t>(element - 256 * high);
+    sum += static_cast<std::uint32_t>(element);
+  }
+  step.corrections[0] = static_cast<std::int32_t>(0U - static_cast<std::uint32_t>(zero) * sum);
+}
+
 // How far products of one group of rows with a register of queries may be off.
 [[gnu::always_inline]] inline Vec::Reg code_slack(const CodeScan& scan, std::size_t group, std::size_t query) noexcept {
   return Vec::fma(Vec::load(scan.slopes + query), Vec::broadcast(scan.lengths[group]),

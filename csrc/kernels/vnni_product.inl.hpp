@@ -16,42 +16,14 @@ struct ByteProduct : FourBytes<ByteProduct> {
 
   static Reg add_products(Reg sum, Reg a, Reg b) noexcept { return _mm512_dpbusd_epi32(sum, a, b); }
 
-  // Element i of query j is at panel[(i / 4) * 4 * width + 4 * j + i % 4].
-  static void pack(const CodePanel& step) noexcept {
-    auto* const out = static_cast<std::int8_t*>(step.panel);
-    for (std::size_t j = 0; j < step.width; ++j) {
-      const std::int16_t* const query = step.queries + j * step.depth;
-      std::int32_t sum = 0;
-      for (std::size_t i = 0; i < step.depth; ++i) {
-        const std::int16_t element = j < step.count ? query[i] : std::int16_t{0};
-        out[(i / 4 * step.width + j) * 4 + i % 4] = static_cast<std::int8_t>(element);
-        sum += element;
-      }
-      step.corrections[j] = -kCodeZero * sum;
-    }
-  }
-
-  // One query in two digits, high and low: q = 256 high + low, low in -128 .. 127. First all of the high ones, padded
-  // with zeros to a multiple of 64 (so that what is read behind a row counts for nothing), then the low ones.
-  static void pack_single(const CodePanel& step) noexcept {
-    auto* const out = static_cast<std::int8_t*>(step.panel);
-    const std::size_t padded = (step.depth + 63) / 64 * 64;
-    std::uint32_t sum = 0;
-    for (std::size_t i = 0; i < padded; ++i) {
-      const std::int32_t element = i < step.depth ? step.queries[i] : 0;
-      const std::int32_t high = (element + 128) >> 8;
-      out[i] = static_cast<std::int8_t>(high);
-      out[padded + i] = static_cast<std::int8_t>(element - 256 * high);
-      sum += static_cast<std::uint32_t>(element);
-    }
-    step.corrections[0] = static_cast<std::int32_t>(0U - static_cast<std::uint32_t>(kCodeZero) * sum);
-  }
+  static void pack(const CodePanel& step) noexcept { pack_fours(step, kCodeZero); }
+  static void pack_single(const CodePanel& step) noexcept { pack_digits(step, kCodeZero); }
 
   // Row after row: from memory the processor's prefetchers know a single stream best.
   static void scan_rows(const std::uint8_t* rows, std::size_t row_stride, std::size_t count, std::size_t depth,
                         const void* panel, std::int32_t correction, std::int32_t* products) noexcept {
     const auto* const high = static_cast<const std::int8_t*>(panel);
-    const std::size_t padded = (depth + 63) / 64 * 64;
+    const std::size_t padded = padded_digits(depth);
     for (std::size_t r = 0; r < count; ++r) {
       const std::uint8_t* const row = rows + r * row_stride;
       Reg highs = _mm512_setzero_si512(), lows = highs;

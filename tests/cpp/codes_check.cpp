@@ -214,7 +214,7 @@ void check_kth(const KernelTable& table, Report& report) {
 
 void check_code_products(const KernelTable& table, Report& report) {
   for (const std::size_t depth : kCodeDepths) {
-    for (const std::size_t rows : {8UL, 24UL, 40UL, 64UL, 104UL}) {
+    for (const std::size_t rows : {8UL, 24UL, 40UL, 104UL}) {
       for (const std::uint32_t width : kPanelWidths) {
         const std::int32_t most =
             std::min(table.code_query_limit(), static_cast<std::int32_t>(INT32_MAX / (255 * depth)));
