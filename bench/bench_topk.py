@@ -3,6 +3,7 @@
     python bench/bench_topk.py                          # four sizes, batches of 1 to 2048, one and all workers
     python bench/bench_topk.py --quick                  # the two sizes at d=128, about a minute
     python bench/bench_topk.py --sizes 500000x768 --queries 256 --k 1 10 100 --data gaussian --metric l2
+    python bench/bench_topk.py --storage float16        # our index in 16 bits, with its recall
     python bench/bench_topk.py --small                  # one query on 1,000 x 128, microseconds a call
     python bench/bench_topk.py --memory                 # memory beyond the index while searching
 
@@ -11,8 +12,10 @@ machine's speed cancels. All rivals run once; those near the best are timed agai
 Small batches get as many threads as suit the rival. "slow" are those whose run would have taken longer than --patience
 (the most promising three run anyhow). Without --queries and --k, only cells that tell something are run. The answer is
 asserted: for sampled queries scores and ids are those of the definition in float64, to the last bit; what share of
-these ids a rival finds is its recall. One query is held against the speed of a plain reader of the same array, the best
-seen in the run, batches against the float32 peak, measured before each size: on a busy machine both are too low.
+these ids a rival finds is its recall. With --storage the definition is that of the stored values, and our own recall
+against float32, of all queries of the batch, is printed too. One query is held against the speed of a plain reader of
+the same array, the best seen in the run, batches against the float32 peak, measured before each size: on a busy machine
+both are too low.
 """
 
 from __future__ import annotations
@@ -104,13 +107,21 @@ class Bench:
         self.vectors = make_vectors(kind, rows, dim, normalised)
         self.queries = make_vectors(kind, 2048, dim, normalised, seed=2)
         started = time.perf_counter()
-        self.index = fastembed.Index(self.vectors, metric=args.metric, accelerate=args.accelerate)
+        self.index = fastembed.Index(self.vectors, metric=args.metric, accelerate=args.accelerate, storage=args.storage)
         self.built = time.perf_counter() - started
         # Rivals without a cosine of their own get rows and queries that are normalised already.
         given = fastembed.normalize(self.vectors) if args.metric == "cosine" else self.vectors
         self.asked = fastembed.normalize(self.queries) if args.metric == "cosine" else self.queries
         self.rivals, self.missing = make_rivals(given, args.metric, args.rivals)
-        self.truth = defined_topk(self.queries[CHECKED], self.vectors, min(100, rows), args.metric)
+        most = min(100, rows)
+        self.truth = defined_topk(self.queries[CHECKED], self.index.vectors, most, args.metric)
+        # What rivals, which were given float32, and our own recall are held against.
+        self.full = self.truth[1]
+        self.full_ids = None
+        if args.storage != "float32":
+            self.full = defined_topk(self.queries[CHECKED], self.vectors, most, args.metric)[1]
+            self.full_ids = fastembed.topk(self.queries, self.vectors, most, metric=args.metric).ids
+            assert np.array_equal(self.full_ids[CHECKED], self.full)
         self.reading = {workers: read_speed(self.vectors, workers) for workers in args.workers}
         self.speeds: dict[tuple[str, int], tuple[int, float]] = {}
         self.leaders: dict[tuple[int, int], list[str]] = {}
@@ -129,7 +140,15 @@ class Bench:
 
     def recall(self, ids: np.ndarray, k: int) -> float:
         queries = CHECKED[len(ids) > CHECKED]
-        return float(np.mean([np.isin(self.truth[1][p, :k], ids[q]).mean() for p, q in enumerate(queries)]))
+        return float(np.mean([np.isin(self.full[p, :k], ids[q]).mean() for p, q in enumerate(queries)]))
+
+    def own_recall(self, batch: int, k: int) -> str:
+        """The share of the k best in float32 that our index finds, if it keeps less than float32."""
+        if self.full_ids is None:
+            return ""
+        found = self.search(self.queries[:batch], k, max(self.args.workers)).ids
+        shares = [np.isin(best, ids).mean() for best, ids in zip(self.full_ids[:batch, :k], found, strict=True)]
+        return f"  recall@{k} {np.mean(shares):.4f}"
 
     def tune(self, rival: Rival, queries: np.ndarray, k: int, workers: int) -> None:
         """Choose the number of threads of small batches and the block size of a blocked rival, once for each batch."""
@@ -211,7 +230,7 @@ class Bench:
         rates = {name: f"{batch / statistics.median(taken):,.0f}" for name, taken in cell.rivals.items()}
         for best in list(rates)[:1]:
             line += f"  {best:>10} {rates[best]:>8}  {spread(cell.ratios[best]):>19}"
-        print(line, flush=True)
+        print(line + self.own_recall(batch, k), flush=True)
         others = [
             f"{name} {rate}" + (f" (recall {cell.recalls[name]:.3f})" if cell.recalls[name] < 1 else "")
             for name, rate in rates.items()
@@ -243,7 +262,8 @@ def compare(rows: int, dim: int, kind: str, args: argparse.Namespace) -> None:
     for workers, (speed, reader) in bench.reading.items():
         print(f"plain reading with {workers} threads: {speed / 1e9:.1f} GB/s ({reader})")
     plan = bench.index.plan(10, 256)
-    print(f"Index made in {bench.built:.2f} s ({bench.vectors.nbytes / bench.built / 1e9:.1f} GB/s); {plan}")
+    made = f"Index in {bench.index.storage} made in {bench.built:.2f} s"
+    print(f"{made} ({bench.vectors.nbytes / bench.built / 1e9:.1f} GB/s); {plan}")
     print(f"    Q    k  w           fastembed queries/s{'':33}best rival      q/s                ratio", flush=True)
     for batch, k, workers in cells(args):
         bench.report(batch, k, workers)
@@ -302,6 +322,9 @@ def main() -> None:
     parser.add_argument("--metric", choices=["dot", "cosine", "l2"], default="dot")
     parser.add_argument("--plain", action="store_true", help="our topk on the array in place of an Index")
     parser.add_argument("--accelerate", choices=["auto", "none", "int8", "bf16"], default="auto", help="of our index")
+    parser.add_argument(
+        "--storage", choices=["float32", "float16", "bfloat16", "int8"], default="float32", help="of our index"
+    )
     parser.add_argument("--rivals", nargs="+", default=[], help="only these")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--patience", type=float, default=3.0, help="seconds a run of a rival may take")
@@ -310,6 +333,8 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="only the memory")
     parser.add_argument("--isa", default="", help="force an instruction set")
     args = parser.parse_args()
+    if args.plain and args.storage != "float32":
+        parser.error("--plain has no Index, so no --storage")
     args.sizes = args.sizes or (SIZES[:2] if args.quick else SIZES)
 
     _core.select_isa(args.isa)

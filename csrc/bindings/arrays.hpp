@@ -43,6 +43,15 @@ std::span<T> writable_view_1d(ContiguousArray<T>& array, const char* name) {
   return {array.mutable_data(), static_cast<std::size_t>(array.size())};
 }
 
+/// `given` as an array of exactly T in any layout; something else is a TypeError.
+template <class T>
+StridedArray<T> as_array_of(const py::object& given, const char* name) {
+  if (!py::isinstance<StridedArray<T>>(given)) {
+    throw py::type_error(std::string(name) + " must be an ndarray of " + std::string(py::str(py::dtype::of<T>())));
+  }
+  return py::reinterpret_borrow<StridedArray<T>>(given);
+}
+
 /// The memory of a matrix that must have this shape.
 template <class T>
 const T* view_rows(const ContiguousArray<T>& array, const char* name, std::size_t rows, std::size_t columns) {
@@ -54,20 +63,22 @@ const T* view_rows(const ContiguousArray<T>& array, const char* name, std::size_
   return array.data();
 }
 
-/// What a matrix of float32 rows looks like in memory.
+/// What a matrix of rows looks like in memory.
+template <class T>
 struct RowsView {
-  const float* data;
+  const T* data;
   std::size_t rows;
   std::size_t columns;
-  std::size_t stride;  // floats from row to row
+  std::size_t stride;  // elements from row to row
 };
 
 /// The rows of a matrix with unit inner stride, to be read: they may overlap, as windows of a sequence do.
-inline RowsView strided_rows(const StridedArray<float>& array, const char* name) {
+template <class T>
+RowsView<T> strided_rows(const StridedArray<T>& array, const char* name) {
   if (array.ndim() != 2) throw std::invalid_argument(std::string(name) + " must have 2 dimensions");
-  const auto item = static_cast<py::ssize_t>(sizeof(float));
+  const auto item = static_cast<py::ssize_t>(sizeof(T));
   const bool one_row = array.shape(0) <= 1;
-  const bool aligned = reinterpret_cast<std::uintptr_t>(array.data()) % sizeof(float) == 0;
+  const bool aligned = reinterpret_cast<std::uintptr_t>(array.data()) % sizeof(T) == 0;
   const bool unit = array.shape(0) == 0 || array.shape(1) <= 1 || array.strides(1) == item;
   const bool forward = one_row || (array.strides(0) > 0 && array.strides(0) % item == 0);
   if (!aligned || !unit || !forward) {
@@ -79,8 +90,8 @@ inline RowsView strided_rows(const StridedArray<float>& array, const char* name)
 }
 
 /// As strided_rows, to be written: no element belongs to two rows.
-inline RowsView separate_rows(const StridedArray<float>& array, const char* name) {
-  const RowsView view = strided_rows(array, name);
+inline RowsView<float> separate_rows(const StridedArray<float>& array, const char* name) {
+  const RowsView<float> view = strided_rows(array, name);
   if (view.stride < view.columns)
     throw std::invalid_argument(std::string(name) + " must have rows that do not overlap");
   return view;

@@ -7,6 +7,7 @@
 
 #include "bindings/arrays.hpp"
 #include "bindings/bind.hpp"
+#include "bindings/index_rows.hpp"
 #include "cpu/dispatch.hpp"
 #include "search/code_scan.hpp"
 #include "search/codes.hpp"
@@ -26,7 +27,7 @@ using OptionalNorms = std::optional<ContiguousArray<float>>;
 using OptionalMask = std::optional<ContiguousArray<bool>>;
 using OptionalOrder = std::optional<ContiguousArray<std::int64_t>>;
 
-Matrix matrix_of(const RowsView& view) { return {view.data, view.rows, view.columns, view.stride}; }
+Matrix matrix_of(const RowsView<float>& view) { return {view.data, view.rows, view.columns, view.stride}; }
 Matrix matrix_of(const Rows& array, const char* name) { return matrix_of(strided_rows(array, name)); }
 Matrix output_of(const Rows& array) { return matrix_of(separate_rows(array, "out")); }
 
@@ -43,8 +44,8 @@ search::CodeKind kind_of(std::string_view name) {
   throw std::invalid_argument("kind must be 'int8' or 'bf16', got '" + std::string(name) + "'");
 }
 
-void same_depth(const Matrix& a, const Matrix& b) {
-  if (a.depth != b.depth || a.depth == 0 || a.depth > UINT32_MAX) {
+void same_depth(std::size_t a, std::size_t b) {
+  if (a != b || a == 0 || a > UINT32_MAX) {
     throw std::invalid_argument("both sides must have the same dim, at least 1");
   }
 }
@@ -90,12 +91,12 @@ class IndexCodes {
 struct Arguments {
   search::Request request;
 
-  Arguments(const Rows& queries, const Rows& index, std::string_view metric, const OptionalNorms& norms,
+  Arguments(const Rows& queries, const py::object& index, std::string_view metric, const OptionalNorms& norms,
             const OptionalMask& mask, const OptionalOrder& order, std::int64_t self_first, bool check_finite,
             int workers, const py::object& codes, bool accelerate) {
     request.queries = matrix_of(queries, "queries");
-    request.index = matrix_of(index, "index");
-    same_depth(request.queries, request.index);
+    request.index = index_rows(index, "index");
+    same_depth(request.queries.depth, request.index.depth);
     request.metric = metric_of(metric);
     request.workers = std::max(workers, 1);
     request.self_first = self_first;
@@ -132,12 +133,13 @@ struct Arguments {
   }
 };
 
-std::tuple<std::int64_t, std::int64_t> search_topk(const Rows& queries, const Rows& index, std::string_view metric,
-                                                   ContiguousArray<float>& scores, ContiguousArray<std::int64_t>& rows,
-                                                   const OptionalNorms& norms, const OptionalMask& mask,
-                                                   const OptionalOrder& order, std::optional<double> threshold,
-                                                   std::int64_t self_first, bool check_finite, int workers,
-                                                   const py::object& codes, bool accelerate) {
+std::tuple<std::int64_t, std::int64_t> search_topk(const Rows& queries, const py::object& index,
+                                                   std::string_view metric, ContiguousArray<float>& scores,
+                                                   ContiguousArray<std::int64_t>& rows, const OptionalNorms& norms,
+                                                   const OptionalMask& mask, const OptionalOrder& order,
+                                                   std::optional<double> threshold, std::int64_t self_first,
+                                                   bool check_finite, int workers, const py::object& codes,
+                                                   bool accelerate) {
   Arguments arguments(queries, index, metric, norms, mask, order, self_first, check_finite, workers, codes, accelerate);
   arguments.request.has_threshold = threshold.has_value();
   arguments.request.threshold = static_cast<float>(threshold.value_or(0.0));
@@ -152,7 +154,7 @@ std::tuple<std::int64_t, std::int64_t> search_topk(const Rows& queries, const Ro
   return {bad.query, bad.index};
 }
 
-py::tuple search_range(const Rows& queries, const Rows& index, std::string_view metric, double threshold,
+py::tuple search_range(const Rows& queries, const py::object& index, std::string_view metric, double threshold,
                        const OptionalNorms& norms, const OptionalMask& mask, const OptionalOrder& order,
                        std::int64_t self_first, bool check_finite, int workers, const py::object& codes,
                        bool accelerate) {
@@ -169,7 +171,7 @@ py::tuple search_range(const Rows& queries, const Rows& index, std::string_view 
                         adopt(result.scores.release(), {count}), adopt(result.rows.release(), {count}));
 }
 
-py::tuple search_count(const Rows& queries, const Rows& index, std::string_view metric, double threshold,
+py::tuple search_count(const Rows& queries, const py::object& index, std::string_view metric, double threshold,
                        const OptionalNorms& norms, const OptionalMask& mask, const OptionalOrder& order,
                        std::int64_t self_first, bool check_finite, int workers, const py::object& codes,
                        bool accelerate) {
@@ -190,7 +192,7 @@ search::Similarity pair_of(const Rows& a, const Rows& b, std::string_view metric
   search::Similarity wanted;
   wanted.a = matrix_of(a, "a");
   wanted.b = matrix_of(b, "b");
-  same_depth(wanted.a, wanted.b);
+  same_depth(wanted.a.depth, wanted.b.depth);
   wanted.metric = metric_of(metric);
   wanted.workers = std::max(workers, 1);
   wanted.tick = &check_signals;
@@ -225,8 +227,8 @@ void advise_random_reads(const AnyArray& mapped) {
   support::advise(mapped.data(), static_cast<std::size_t>(mapped.nbytes()), support::ReadOrder::kRandom);
 }
 
-ContiguousArray<float> row_norms(const Rows& x, int workers) {
-  const Matrix rows = matrix_of(x, "x");
+ContiguousArray<float> row_norms(const py::object& x, int workers) {
+  const search::StoredRows rows = index_rows(x, "x");
   ContiguousArray<float> norms(static_cast<py::ssize_t>(rows.rows));
   float* const to = norms.mutable_data();
   {
@@ -255,8 +257,8 @@ int code_query_bits(std::size_t queries, std::size_t dim, std::string_view kind)
   return search::code_query_bits(cpu::kernels(), kind_of(kind), queries <= search::kSingleCodedQueries, dim);
 }
 
-ContiguousArray<float> sample_mean(const Rows& vectors, std::string_view metric) {
-  const Matrix rows = matrix_of(vectors, "vectors");
+ContiguousArray<float> sample_mean(const py::object& vectors, std::string_view metric) {
+  const search::StoredRows rows = index_rows(vectors, "vectors");
   ContiguousArray<float> mean(static_cast<py::ssize_t>(rows.depth));
   float* const to = mean.mutable_data();
   const Metric by = metric_of(metric);
@@ -265,11 +267,11 @@ ContiguousArray<float> sample_mean(const Rows& vectors, std::string_view metric)
   return mean;
 }
 
-void code_rows(const Rows& vectors, const ContiguousArray<float>& norms, std::string_view metric,
+void code_rows(const py::object& vectors, const ContiguousArray<float>& norms, std::string_view metric,
                const ContiguousArray<float>& mean, ContiguousArray<std::uint8_t>& codes, ContiguousArray<float>& scales,
                ContiguousArray<float>& lengths, ContiguousArray<float>& errors,
                std::optional<ContiguousArray<float>>& squares, std::size_t first, int workers, std::string_view kind) {
-  const Matrix rows = matrix_of(vectors, "vectors");
+  const search::StoredRows rows = index_rows(vectors, "vectors");
   const std::size_t end = first + rows.rows;
   const search::CodeSpace space(kind_of(kind), metric_of(metric), view_1d(mean, "mean").size(), mean.data());
   if (space.depth() != rows.depth || rows.rows % kCodeGroup != 0 || first % kCodeGroup != 0 ||
@@ -286,8 +288,7 @@ void code_rows(const Rows& vectors, const ContiguousArray<float>& norms, std::st
                              squares ? squares->mutable_data() : nullptr};
   const float* const known = norms.data();
   const py::gil_scoped_release release;
-  search::code_index(space, rows, 0, rows.rows, known, out.from(first, space.stride()), std::max(workers, 1),
-                     &check_signals);
+  search::code_index(space, rows, known, out.from(first, space.stride()), std::max(workers, 1), &check_signals);
 }
 
 void bind_codes(py::module_& m) {
@@ -300,8 +301,8 @@ void bind_codes(py::module_& m) {
            py::arg("rows"), py::arg("kind") = "int8");
   m.def("code_buffer", &code_buffer, py::arg("bytes"));
   m.def("code_query_bits", &code_query_bits, py::arg("n_queries"), py::arg("dim"), py::arg("kind") = "int8");
-  m.def("sample_mean", &sample_mean, py::arg("vectors").noconvert(), py::arg("metric"));
-  m.def("code_rows", &code_rows, py::arg("vectors").noconvert(), py::arg("norms").noconvert(), py::arg("metric"),
+  m.def("sample_mean", &sample_mean, py::arg("vectors"), py::arg("metric"));
+  m.def("code_rows", &code_rows, py::arg("vectors"), py::arg("norms").noconvert(), py::arg("metric"),
         py::arg("mean").noconvert(), py::arg("codes").noconvert(), py::arg("scales").noconvert(),
         py::arg("lengths").noconvert(), py::arg("errors").noconvert(), py::arg("squares").noconvert(), py::arg("first"),
         py::arg("workers") = 1, py::arg("kind") = "int8");
@@ -310,18 +311,19 @@ void bind_codes(py::module_& m) {
 }  // namespace
 
 void bind_search(py::module_& m) {
+  bind_index_rows(m);
   bind_codes(m);
-  m.def("search_topk", &search_topk, py::arg("queries").noconvert(), py::arg("index").noconvert(), py::arg("metric"),
+  m.def("search_topk", &search_topk, py::arg("queries").noconvert(), py::arg("index"), py::arg("metric"),
         py::arg("scores_out").noconvert(), py::arg("rows_out").noconvert(), py::arg("norms").noconvert() = py::none(),
         py::arg("mask").noconvert() = py::none(), py::arg("order").noconvert() = py::none(),
         py::arg("threshold") = py::none(), py::arg("self_first") = -1, py::arg("check_finite") = true,
         py::arg("workers") = 1, py::arg("codes") = py::none(), py::arg("accelerate") = true);
-  m.def("search_range", &search_range, py::arg("queries").noconvert(), py::arg("index").noconvert(), py::arg("metric"),
+  m.def("search_range", &search_range, py::arg("queries").noconvert(), py::arg("index"), py::arg("metric"),
         py::arg("threshold"), py::kw_only(), py::arg("norms").noconvert() = py::none(),
         py::arg("mask").noconvert() = py::none(), py::arg("order").noconvert() = py::none(), py::arg("self_first") = -1,
         py::arg("check_finite") = true, py::arg("workers") = 1, py::arg("codes") = py::none(),
         py::arg("accelerate") = true);
-  m.def("search_count", &search_count, py::arg("queries").noconvert(), py::arg("index").noconvert(), py::arg("metric"),
+  m.def("search_count", &search_count, py::arg("queries").noconvert(), py::arg("index"), py::arg("metric"),
         py::arg("threshold"), py::kw_only(), py::arg("norms").noconvert() = py::none(),
         py::arg("mask").noconvert() = py::none(), py::arg("order").noconvert() = py::none(), py::arg("self_first") = -1,
         py::arg("check_finite") = true, py::arg("workers") = 1, py::arg("codes") = py::none(),
@@ -331,7 +333,7 @@ void bind_search(py::module_& m) {
   m.def("paired_similarity", &paired_similarity, py::arg("a").noconvert(), py::arg("b").noconvert(), py::arg("metric"),
         py::arg("out").noconvert(), py::arg("workers") = 1);
   m.def("advise_random_reads", &advise_random_reads, py::arg("mapped").noconvert());
-  m.def("row_norms", &row_norms, py::arg("x").noconvert(), py::arg("workers") = 1);
+  m.def("row_norms", &row_norms, py::arg("x"), py::arg("workers") = 1);
   m.def("normalize_rows", &normalize_rows, py::arg("x").noconvert(), py::arg("out").noconvert(),
         py::arg("workers") = 1);
 }

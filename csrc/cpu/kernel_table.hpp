@@ -297,9 +297,8 @@ struct CodeColumns {
 ///   lengths[g] = max |c|^2, errors[g] = max |e|^2 over the rows of the group, relative error below (depth + 2) * 2^-24
 ///                of sums of squares of e, each of them off by 2^-17 at most
 ///   squares[j] = |y_j|^2, relative error below (depth + 2) * 2^-24
-/// As bfloat16 (code_stride bytes, twice as many as elements), u = 2^-floor(log2 max |y|), c is u y rounded to the
-/// nearest, lengths and errors are sums of squares of c and e to the same relative error, each term with an absolute
-/// one below 2^-120.
+/// As bfloat16, u = 2^-floor(log2 max |y|), c is u y to the nearest; lengths and errors have the same relative error,
+/// and 2^-120 a term.
 struct CodeRows {
   const float* columns;
   std::uint8_t* codes;
@@ -347,10 +346,9 @@ struct CodeHit {
 ///   T = keys[j] * scales[g] - slopes[j] * lengths[g] - weights[j] * errors[g] (+ row_terms[r] * units[j])
 /// for the row's group g, brought to -2^30 .. 2^30, NaN to 2^30; a few roundings of float32. The last term only where
 /// row_terms is not null. row_count is a multiple of kCodeGroup. `prefetch` as in PanelScan.
-/// scan_bf16_codes: rows are bfloat16, row_stride bytes apart, depth (even) is counted in elements, corrections are
-/// zeros. D is a sum in float32, in any order and each step rounded to either neighbour, results below 2^-126 as they
-/// are or as zero: for rows and queries below 2^100 |error| <= (depth + 32) 2^-23 |c_r| |Q_j| + depth * 2^-124. It is
-/// compared with T itself, brought nowhere; nothing reaches NaN.
+/// scan_bf16_codes: row_stride is in bytes, depth (even) in elements, corrections are zeros. D is a float32 sum in any
+/// order, each step rounded to either neighbour, below 2^-126 perhaps to zero: |error| of rows and queries below 2^100
+/// is at most (depth + 32) 2^-23 |c_r| |Q_j| + depth * 2^-124. It is compared with T itself, never with NaN.
 struct CodeScan {
   const std::uint8_t* rows;
   std::size_t row_stride;
@@ -370,6 +368,21 @@ struct CodeScan {
   std::uint32_t row_count;
   std::uint32_t depth;
   std::uint32_t width;
+};
+
+/// What the elements of an index's rows are. kBfloat16 is the upper half of a float32, kInt8 a multiple of a scale that
+/// belongs to the row.
+enum class Storage : std::uint32_t { kFloat32, kFloat16, kBfloat16, kInt8 };
+
+/// Narrow rows, each `row_stride` bytes behind the one before: `storage` is not kFloat32, elements are finite. They
+/// stand for what they are converted to, exactly, and for kInt8 that times the row's scale, one rounding.
+struct NarrowRows {
+  const void* rows;
+  std::size_t row_stride;
+  const float* scales;  // null but for kInt8
+  std::size_t count;
+  std::uint32_t depth;
+  Storage storage;
 };
 
 /// Where a text changes between white space and token; filled by token_edges_u8 over consecutive pieces of a text.
@@ -431,6 +444,10 @@ struct TokenEdges {
   /* The k-th greatest of `count` values, 1 <= k <= count, none of them NaN; behind them -infinity, up to a multiple   \
      of kRowPadding. */                                                                                                \
   X(kth_greatest_f32, float, (const float* values, std::size_t count, std::size_t k))                                  \
+  /* What the rows stand for, row r to out + r * out_stride floats: the same bits on every tier. */                    \
+  X(widen_rows, void, (const NarrowRows& rows, float* out, std::size_t out_stride))                                    \
+  /* products[r] = <row_r, query> of what the rows stand for; the bound of PanelScan. */                               \
+  X(scan_narrow_rows, void, (const NarrowRows& rows, const float* query, float* products))                             \
   /* See CodeColumns. */                                                                                               \
   X(turn_columns_f32, void, (const CodeColumns& step))                                                                 \
   /* See CodeRows. */                                                                                                  \
@@ -456,9 +473,8 @@ struct TokenEdges {
   X(bf16_query_bits, std::uint32_t, ())                                                                                \
   /* See Bf16Panel. */                                                                                                 \
   X(pack_bf16_panel, void, (const Bf16Panel& step))                                                                    \
-  /* See CodeScan; returns the number of hits. */                                                                      \
+  /* See CodeScan; returns the number of hits. Then the same as greatest_codes. */                                     \
   X(scan_bf16_codes, std::uint32_t, (const CodeScan& scan))                                                            \
-  /* The same as greatest_codes. */                                                                                    \
   X(greatest_bf16_codes, void, (const CodeScan& scan, float* greatest))                                                \
   /* products[r] = D of CodeScan of `count` rows, a multiple of kCodeGroup, and the query of a panel of width 1. */    \
   X(scan_bf16_rows, void,                                                                                              \

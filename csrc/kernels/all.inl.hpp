@@ -9,6 +9,7 @@
 #include "kernels/dot.inl.hpp"
 #include "kernels/exact_score.inl.hpp"
 #include "kernels/kth_greatest.inl.hpp"
+#include "kernels/narrow_rows.inl.hpp"
 #include "kernels/peak.inl.hpp"
 #include "kernels/scan_codes.inl.hpp"
 #include "kernels/scan_panel.inl.hpp"
@@ -41,6 +42,8 @@ consteval KernelTable make_table() {
       .exact_dot_and_square_f32 = &exact_dot_and_square_f32,
       .exact_squared_distance_f32 = &exact_squared_distance_f32,
       .kth_greatest_f32 = &kth_greatest_f32,
+      .widen_rows = &widen_rows,
+      .scan_narrow_rows = &scan_narrow_rows,
       .turn_columns_f32 = &turn_columns_f32,
       .code_rows_u8 = &code_rows<ByteCoding>,
       .code_query_limit = &code_query_limit<PairProduct>,

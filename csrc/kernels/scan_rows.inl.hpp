@@ -23,7 +23,8 @@ template <std::size_t kRows, bool kQuery, bool kSquares>
   const auto add = [&](std::size_t chain, std::size_t i, const auto& load) {
     const Vec::Reg factor = kQuery ? load(query + i) : Vec::zero();
     for (std::size_t r = 0; r < kRows; ++r) {
-      const Vec::Reg part = load(rows + r * row_stride + i);
+      Vec::Reg part = load(rows + r * row_stride + i);
+      if constexpr (kQuery && kSquares) Vec::keep(part);
       Vec::Reg &product = products[chain * kRows + r], &square = squares[chain * kRows + r];
       if constexpr (kQuery) product = Vec::fma(part, factor, product);
       if constexpr (kSquares) square = Vec::fma(part, part, square);

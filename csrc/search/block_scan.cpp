@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "search/score.hpp"
+#include "search/stored_rows.hpp"
 
 namespace fastembed::search {
 namespace {
@@ -30,10 +31,17 @@ struct BlockScan::Room {
     }
     thresholds.resize(width);
   }
+  // Where rows are widened, a piece at a time.
+  float* narrow_room(const BlockScan& scan) {
+    if (widened.size() == 0) {
+      widened = support::AlignedBuffer<float>::uninitialised(scan.piece_rows_ * scan.request_.index.depth);
+    }
+    return widened.data();
+  }
   std::vector<float> norms, factors, offsets, products, thresholds;
   std::vector<PanelHit> hits;
   std::vector<Candidate> candidates;
-  support::AlignedBuffer<float> gathered;
+  support::AlignedBuffer<float> gathered, widened;
   std::vector<std::int64_t> numbers;
   std::unique_ptr<CodedBlocks::Room> coded;
 };
@@ -54,17 +62,19 @@ BlockScan::BlockScan(const KernelTable& kernels, const Request& request, const B
   const std::size_t multiple = coded_ ? kCodedMultiple : kRowMultiple;
   block_rows_ = std::clamp(std::min(fitting, shared), multiple, batch.size() == 1 ? kMostLongRows : kMostRows) /
                 multiple * multiple;
-  from_memory_ = request.index.rows * request.index.stride * sizeof(float) > kCachedBytes;
+  piece_rows_ =
+      std::clamp(kBlockBytes / (request.index.depth * sizeof(float)), multiple, block_rows_) / multiple * multiple;
+  from_memory_ = request.index.rows * request.index.stride > kCachedBytes;
   blocks_ = (request.index.rows + block_rows_ - 1) / block_rows_;
 }
 
 // False when the mask admits no row of the block.
 bool BlockScan::load_block(std::size_t number, Room& room, Block& block) const {
-  const Matrix& index = request_.index;
+  const StoredRows& index = request_.index;
   block.first = begin_of(number);
   block.count = std::min(block_rows_, index.rows - block.first);
-  block.rows = index.row(block.first);
-  block.stride = index.stride;
+  block.rows = index.is_float32() ? index.row(block.first) : nullptr;
+  block.stride = index.stride / sizeof(float);
   block.numbers = nullptr;
   if (request_.mask == nullptr) return true;
   const std::uint8_t* const mask = request_.mask + block.first;
@@ -82,7 +92,7 @@ bool BlockScan::load_block(std::size_t number, Room& room, Block& block) const {
   for (std::size_t r = 0; r < block.count; ++r) {
     if (mask[r] == 0) continue;
     room.numbers[count] = static_cast<std::int64_t>(block.first + r);
-    std::copy_n(block.rows + r * index.stride, index.depth, room.gathered.data() + count * index.depth);
+    copy_rows(kernels_, index, block.first + r, 1, room.gathered.data() + count * index.depth);
     ++count;
   }
   block.rows = room.gathered.data();
@@ -94,7 +104,10 @@ bool BlockScan::load_block(std::size_t number, Room& room, Block& block) const {
 
 // A norm that float32 sums could not give, or that the scan cannot judge: looks again in float64.
 void BlockScan::judge_norm(const Block& block, std::size_t r, Room& room, Collector& collector) {
-  const double exact = exact_norm(kernels_, block.rows + r * block.stride, request_.index.depth);
+  const bool in_place = block.rows != nullptr;
+  const Matrix at = in_place ? Matrix{block.rows + r * block.stride, 1, request_.index.depth, block.stride}
+                             : as_float32(kernels_, request_.index, block.first + r, 1, room.narrow_room(*this));
+  const double exact = exact_norm(kernels_, at.data, at.depth);
   room.norms[r] = static_cast<float>(exact);
   if (bounds_.can_scan(room.norms[r])) return;
   const std::int64_t row = block.number(r);
@@ -149,14 +162,17 @@ void BlockScan::find_norms(const Block& block, Room& room, Collector& collector)
 bool BlockScan::scan_coded(const Block& block, std::size_t next, Room& room, Collector& collector) {
   if (!coded_ || block.numbers != nullptr || !coded_->takes(block.first, block.count)) return false;
   if (!room.coded) room.coded = coded_->make_room(block_rows_);
-  CodedBlocks::Run run{block.first, block.count, block.mask, nullptr, nullptr, 0};
-  if (coded_->on_the_way()) run.norms = room.norms.data();
+  CodedBlocks::Run run{block.first, block.count, block.mask, nullptr, {}, nullptr, 0};
+  if (coded_->on_the_way()) {
+    run.norms = room.norms.data();
+    run.rows = {block.rows, block.count, request_.index.depth, block.stride};
+  }
   if (next < blocks_) {
     const std::size_t first = begin_of(next), last = std::min(request_.index.rows, first + block_rows_);
     const bool own = coded_->on_the_way();
-    run.ahead = own ? reinterpret_cast<const char*>(request_.index.row(first))
+    run.ahead = own ? reinterpret_cast<const char*>(request_.index.address(first))
                     : reinterpret_cast<const char*>(coded_->codes_of(first));
-    run.ahead_bytes = own ? ((last - first - 1) * request_.index.stride + request_.index.depth) * sizeof(float)
+    run.ahead_bytes = own ? (last - first - 1) * request_.index.stride + request_.index.row_bytes()
                           : (last - first) * coded_->stride();
     if (!own && !coded_->takes(first, last - first)) run.ahead_bytes = 0;
   }
@@ -171,8 +187,8 @@ void BlockScan::scan_panels(const Block& block, std::size_t next, Room& room, Co
   const char* ahead = nullptr;
   if (next < blocks_) {
     const std::size_t first = begin_of(next), last = std::min(request_.index.rows, first + block_rows_);
-    ahead = reinterpret_cast<const char*>(request_.index.row(first));
-    lines = ((last - first - 1) * request_.index.stride + request_.index.depth) * sizeof(float) / 64;
+    ahead = reinterpret_cast<const char*>(request_.index.address(first));
+    lines = ((last - first - 1) * request_.index.stride + request_.index.row_bytes()) / 64;
   }
   for (std::size_t p = 0; p < panels; ++p) {
     for (std::size_t j = 0; j < width; ++j) room.thresholds[j] = batch_.threshold(p * width + j);
@@ -213,8 +229,13 @@ void BlockScan::scan_singles(const Block& block, Room& room, Collector& collecto
   float* const squares = request_.norms == nullptr ? room.norms.data() : nullptr;
   for (std::size_t query = 0; query < batch_.size(); ++query) {
     const bool is_first = query == 0;
-    kernels_.scan_rows_f32(block.rows, block.stride, block.count, depth, batch_.panel(query), is_first && from_memory_,
-                           products, is_first ? squares : nullptr);
+    if (block.rows == nullptr) {
+      kernels_.scan_narrow_rows(narrow_rows_at(request_.index, block.first, block.count), batch_.panel(query),
+                                products);
+    } else {
+      kernels_.scan_rows_f32(block.rows, block.stride, block.count, depth, batch_.panel(query),
+                             is_first && from_memory_, products, is_first ? squares : nullptr);
+    }
     if (is_first) find_norms(block, room, collector);
     for (std::size_t first = 0; first < block.count; first += kGroup) {
       const std::size_t last = std::min(block.count, first + kGroup);
@@ -238,20 +259,42 @@ void BlockScan::scan_singles(const Block& block, Room& room, Collector& collecto
 // By the index's codes, by codes made on the way, or in float32. Rows of an index with codes are finite, and those that
 // its codes say nothing of are candidates, so that it needs no look at norms.
 void BlockScan::scan_block(const Block& block, std::size_t next, Room& room, Collector& collector) {
-  const bool on_the_way = coded_ && coded_->on_the_way();
-  if (!on_the_way && scan_coded(block, next, room, collector)) return;
+  const bool has_codes = coded_ && !coded_->on_the_way();
+  if (has_codes && scan_coded(block, next, room, collector)) return;
+  if (block.rows == nullptr) return scan_narrow(block, next, room, collector);
+  scan_float32(block, next, room, collector);
+}
+
+// Single queries are bound by memory, so that rows are widened in registers; for panels it pays to do so once.
+void BlockScan::scan_narrow(const Block& block, std::size_t next, Room& room, Collector& collector) {
+  if (batch_.width() == 1 && request_.norms != nullptr) return scan_singles(block, room, collector);
+  const StoredRows& index = request_.index;
+  float* const widened = room.narrow_room(*this);
+  for (std::size_t begin = 0; begin < block.count; begin += piece_rows_) {
+    Block piece = block;
+    piece.first = block.first + begin;
+    piece.count = std::min(piece_rows_, block.count - begin);
+    if (block.mask != nullptr) piece.mask = block.mask + begin;
+    copy_rows(kernels_, index, piece.first, piece.count, widened);
+    piece.rows = widened;
+    piece.stride = index.depth;
+    scan_float32(piece, begin + piece.count == block.count ? next : blocks_, room, collector);
+  }
+}
+
+void BlockScan::scan_float32(const Block& block, std::size_t next, Room& room, Collector& collector) {
   if (batch_.width() == 1) return scan_singles(block, room, collector);
   if (request_.norms == nullptr) {
     kernels_.squared_norms_f32(block.rows, block.stride, block.count, request_.index.depth, room.norms.data());
   }
   find_norms(block, room, collector);
-  if (on_the_way && scan_coded(block, next, room, collector)) return;
+  if (coded_ && coded_->on_the_way() && scan_coded(block, next, room, collector)) return;
   scan_panels(block, next, room, collector);
 }
 
-Seeds BlockScan::find_seeds(const Scorer& scorer, std::size_t k, int workers) {
+Seeds BlockScan::find_seeds(std::size_t k, int workers) {
   if (!coded_ || coded_->queries() == nullptr) return {};
-  Seeds seeds = search::find_seeds(kernels_, request_, batch_, *coded_->queries(), scorer, k, workers);
+  Seeds seeds = search::find_seeds(kernels_, request_, batch_, *coded_->queries(), k, workers);
   coded_->expect_seeded(seeds.sampled);
   return seeds;
 }

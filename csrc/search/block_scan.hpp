@@ -25,14 +25,15 @@ class BlockScan {
 
   [[nodiscard]] std::size_t blocks() const noexcept { return blocks_; }
   /// For a search of the k best, before the first worker begins.
-  Seeds find_seeds(const Scorer& scorer, std::size_t k, int workers);
+  Seeds find_seeds(std::size_t k, int workers);
   /// Takes blocks until there are none left.
   void work(Collector& collector, const support::StopFlag& stop);
   /// The first row with NaN or infinity that was met, -1 if none.
   [[nodiscard]] std::int64_t bad_row() const noexcept { return bad_row_.load(); }
 
  private:
-  // Rows of a block: in place, or gathered where a mask admits few.
+  // Rows of a block: in place, or gathered where a mask admits few. Null where the index keeps them narrower: they are
+  // widened piece by piece, unless their codes are read.
   struct Block {
     const float* rows = nullptr;
     std::size_t stride = 0;
@@ -53,6 +54,8 @@ class BlockScan {
   void judge_norm(const Block& block, std::size_t r, Room& room, Collector& collector);
   void add_candidate(const Block& block, std::size_t r, std::size_t query, float product, Room& room) const;
   void scan_block(const Block& block, std::size_t next, Room& room, Collector& collector);
+  void scan_narrow(const Block& block, std::size_t next, Room& room, Collector& collector);
+  void scan_float32(const Block& block, std::size_t next, Room& room, Collector& collector);
   bool scan_coded(const Block& block, std::size_t next, Room& room, Collector& collector);
   void scan_panels(const Block& block, std::size_t next, Room& room, Collector& collector);
   void scan_singles(const Block& block, Room& room, Collector& collector);
@@ -65,6 +68,7 @@ class BlockScan {
   bool from_memory_ = true;
   std::unique_ptr<CodedBlocks> coded_;
   std::size_t block_rows_ = 0;
+  std::size_t piece_rows_ = 0;  // that are widened at a time
   std::size_t blocks_ = 0;
   std::atomic<std::size_t> next_block_{0};
   std::atomic<std::int64_t> bad_row_{-1};

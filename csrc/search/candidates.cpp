@@ -20,10 +20,9 @@ TopCandidates::TopCandidates(const KernelTable& kernels, const Request& request,
       capacity_(capacity_for(k, request.index.rows)),
       lists_(support::AlignedBuffer<Bounded>::uninitialised(queries * capacity_)) {}
 
-void TopCandidates::begin(QueryBatch& batch, const Scorer& scorer, SharedKeys& shared, int worker,
-                          const std::vector<float>& seeds) {
+void TopCandidates::begin(QueryBatch& batch, SharedKeys& shared, int worker, const std::vector<float>& seeds) {
   batch_ = &batch;
-  scorer_ = &scorer;
+  scorer_.emplace(kernels_, request_, batch);
   shared_ = &shared;
   worker_ = static_cast<std::size_t>(worker);
   counts_.assign(batch.size(), 0);

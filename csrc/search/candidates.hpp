@@ -8,31 +8,33 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "search/collector.hpp"
 #include "search/panels.hpp"
 #include "search/score.hpp"
+#include "search/stored_rows.hpp"
 #include "support/aligned_buffer.hpp"
 
 namespace fastembed::search {
 
-/// The definition applied to rows of one request. Holds references only.
+/// The definition applied to rows of one request. One object a worker.
 class Scorer {
  public:
   Scorer(const KernelTable& kernels, const Request& request, const QueryBatch& batch)
-      : kernels_(kernels), request_(request), batch_(batch) {}
-  [[nodiscard]] float key(std::size_t query, std::int64_t row) const noexcept {
+      : kernels_(kernels), request_(request), batch_(batch), reader_(kernels, request.index) {}
+  [[nodiscard]] float key(std::size_t query, std::int64_t row) noexcept {
     return exact_key(kernels_, request_.metric, request_.queries.row(batch_.first() + query), batch_.scale(query).norm,
-                     request_.index.row(static_cast<std::size_t>(row)), request_.index.depth);
+                     reader_.row(static_cast<std::size_t>(row)), request_.index.depth);
   }
   /// Fetches a row that will be wanted soon.
   void prefetch(std::int64_t row) const noexcept {
-    const auto* const at = reinterpret_cast<const char*>(request_.index.row(static_cast<std::size_t>(row)));
-    for (std::size_t i = 0; i < request_.index.depth * sizeof(float); i += 64) __builtin_prefetch(at + i, 0, 2);
+    const auto* const at = reinterpret_cast<const char*>(request_.index.address(static_cast<std::size_t>(row)));
+    for (std::size_t i = 0; i < request_.index.row_bytes(); i += 64) __builtin_prefetch(at + i, 0, 2);
   }
-  [[nodiscard]] Exact exact(std::size_t query, std::int64_t row) const noexcept {
+  [[nodiscard]] Exact exact(std::size_t query, std::int64_t row) noexcept {
     return {key(query, row), request_.rank(row), row};
   }
 
@@ -40,6 +42,7 @@ class Scorer {
   const KernelTable& kernels_;
   const Request& request_;
   const QueryBatch& batch_;
+  RowReader reader_;
 };
 
 /// A row with bounds on its key by the definition; lower == upper when the key is known.
@@ -84,7 +87,7 @@ class TopCandidates final : public Collector {
 
   /// Starts with a batch, nothing found yet, as one of `shared.workers()`. `seeds`, unless empty: a key for each query
   /// that k rows are known to reach.
-  void begin(QueryBatch& batch, const Scorer& scorer, SharedKeys& shared, int worker, const std::vector<float>& seeds);
+  void begin(QueryBatch& batch, SharedKeys& shared, int worker, const std::vector<float>& seeds);
 
   /// Entries that the lists of `k` best need room for.
   static std::size_t capacity_for(std::size_t k, std::size_t rows) noexcept;
@@ -102,7 +105,7 @@ class TopCandidates final : public Collector {
   const Bounds& bounds_;
   const Request& request_;
   QueryBatch* batch_ = nullptr;
-  const Scorer* scorer_ = nullptr;
+  std::optional<Scorer> scorer_;
   SharedKeys* shared_ = nullptr;
   std::size_t worker_ = 0;
   std::size_t k_;

@@ -62,7 +62,7 @@ void CodedBlocks::scan(const Run& run, Room& room, Collector& collector) {
   if (on_the_way()) {
     const CodesOut out{room.codes.data(), room.scales.data(), room.lengths.data(), room.errors.data(),
                        room.squares.empty() ? nullptr : room.squares.data()};
-    code_rows(kernels_, *space_, request_.index, run.first, run.count, run.norms, room.columns.data(), out);
+    code_rows(kernels_, *space_, run.rows, run.norms, room.columns.data(), out);
     at = {out.codes, out.scales, out.lengths, out.errors, out.squares};
   } else {
     at = request_.codes->at.from(run.first, stride());

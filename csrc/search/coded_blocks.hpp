@@ -34,6 +34,7 @@ class CodedBlocks {
     std::size_t count;
     const std::uint8_t* mask;  // of these rows, zero where not admitted; or null
     const float* norms;        // of these rows, NaN where they are not to be met; null: all are
+    Matrix rows;               // themselves, to be coded on the way
     const char* ahead;         // what will be wanted soon
     std::size_t ahead_bytes;
   };

@@ -9,6 +9,7 @@
 #include "cpu/dispatch.hpp"
 #include "search/batches.hpp"
 #include "search/score.hpp"
+#include "search/stored_rows.hpp"
 #include "support/float_environment.hpp"
 
 namespace fastembed::search {
@@ -65,20 +66,20 @@ void CodeSpace::turn(const KernelTable& kernels, float* columns, bool centered) 
                             static_cast<std::uint32_t>(depth_), static_cast<std::uint32_t>(window_)});
 }
 
-void code_rows(const KernelTable& kernels, const CodeSpace& space, const Matrix& rows, std::size_t first,
-               std::size_t count, const float* norms, float* columns, const CodesOut& out) {
+void code_rows(const KernelTable& kernels, const CodeSpace& space, const Matrix& rows, const float* norms,
+               float* columns, const CodesOut& out) {
   const bool is_cosine = space.metric() == Metric::kCosine;
   const std::size_t stride = space.stride();
   const auto coder = space.kind() == CodeKind::kInt8 ? kernels.code_rows_u8 : kernels.code_rows_bf16;
   std::vector<std::uint8_t> rest;
-  for (std::size_t r = 0; r < count; r += kCodeRows) {
-    const std::size_t n = std::min<std::size_t>(kCodeRows, count - r);
+  for (std::size_t r = 0; r < rows.rows; r += kCodeRows) {
+    const std::size_t n = std::min<std::size_t>(kCodeRows, rows.rows - r);
     float factors[kCodeRows] = {};
     for (std::size_t j = 0; j < n; ++j) {
       const float norm = norms[r + j];
       if (has_codable_norm(norm)) factors[j] = is_cosine ? (norm == 0.0F ? 0.0F : 1.0F / norm) : 1.0F;
     }
-    kernels.pack_panel_f32(rows.row(first + r), rows.stride, n, rows.depth, factors, kCodeRows, columns);
+    kernels.pack_panel_f32(rows.row(r), rows.stride, n, rows.depth, factors, kCodeRows, columns);
     for (std::size_t j = 0; j < n; ++j) {
       if (has_codable_norm(norms[r + j])) continue;
       for (std::size_t i = 0; i < rows.depth; ++i) columns[i * kCodeRows + j] = 0.0F;  // 0 times infinity is NaN
@@ -100,12 +101,13 @@ void code_rows(const KernelTable& kernels, const CodeSpace& space, const Matrix&
   }
 }
 
-void sample_mean(const KernelTable& kernels, const Matrix& rows, Metric metric, float* mean) {
+void sample_mean(const KernelTable& kernels, const StoredRows& rows, Metric metric, float* mean) {
   std::vector<double> sums(rows.depth);
   const std::size_t sampled = std::min(rows.rows, kSampleRows);
   double counted = 0;
+  RowReader reader(kernels, rows);
   for (std::size_t s = 0; s < sampled; ++s) {
-    const float* const row = rows.row(s * rows.rows / sampled);
+    const float* const row = reader.row(s * rows.rows / sampled);
     const double norm = exact_norm(kernels, row, rows.depth);
     if (!(norm >= kLeastNorm && norm <= kGreatestNorm)) continue;
     const double factor = metric == Metric::kCosine ? 1.0 / norm : 1.0;
@@ -115,23 +117,27 @@ void sample_mean(const KernelTable& kernels, const Matrix& rows, Metric metric, 
   for (std::size_t i = 0; i < rows.depth; ++i) mean[i] = counted == 0 ? 0.0F : static_cast<float>(sums[i] / counted);
 }
 
-void code_index(const CodeSpace& space, const Matrix& rows, std::size_t first, std::size_t count, const float* norms,
-                const CodesOut& out, int workers, const std::function<void()>& tick) {
+void code_index(const CodeSpace& space, const StoredRows& rows, const float* norms, const CodesOut& out, int workers,
+                const std::function<void()>& tick) {
   const KernelTable& kernels = cpu::kernels();
-  constexpr std::size_t kStep = 64 * kCodeRows;
+  constexpr std::size_t kPiece = 4 * kCodeRows, kStep = 16 * kPiece;
   const support::DefaultFloatEnvironment environment;
   Request pool;
   pool.workers = workers;
   pool.tick = tick;
-  const double operations = 8.0 * static_cast<double>(count * rows.depth);
+  const double operations = 8.0 * static_cast<double>(rows.rows * rows.depth);
   std::atomic<std::size_t> next{0};
   run(pool, useful_workers(pool, operations), operations, [&](int, const support::StopFlag& stop) {
     auto columns = support::AlignedBuffer<float>::uninitialised(kCodeRows * rows.depth);
+    std::vector<float> room(rows.is_float32() ? 0 : kPiece * rows.depth);
     while (!stop.load(std::memory_order_relaxed)) {
       const std::size_t begin = next.fetch_add(kStep, std::memory_order_relaxed);
-      if (begin >= count) return;
-      code_rows(kernels, space, rows, first + begin, std::min(kStep, count - begin), norms + begin, columns.data(),
-                out.from(begin, space.stride()));
+      if (begin >= rows.rows) return;
+      const std::size_t end = std::min(rows.rows, begin + kStep);
+      for (std::size_t r = begin; r < end; r += kPiece) {
+        const Matrix piece = as_float32(kernels, rows, r, std::min(kPiece, end - r), room.data());
+        code_rows(kernels, space, piece, norms + r, columns.data(), out.from(r, space.stride()));
+      }
     }
   });
 }

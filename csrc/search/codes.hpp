@@ -82,17 +82,17 @@ struct Codes {
   std::size_t rows = 0;
 };
 
-/// Codes `count` rows from `first` on, a multiple of kCodeGroup; norms[i] is that of row first + i (any for dot and l2
-/// where it is between 2^-60 and 2^60). `columns` is room for kCodeRows * depth floats, 64-byte aligned. A group with a
+/// Codes `rows`, a multiple of kCodeGroup; norms[i] is that of row i (any for dot and l2 where it is between 2^-60 and
+/// 2^60). `columns` is room for kCodeRows * depth floats, 64-byte aligned. A group with a
 /// row of a norm that is not 0 and outside 2^-60 .. 2^60 gets codes that bound nothing.
-void code_rows(const KernelTable& kernels, const CodeSpace& space, const Matrix& rows, std::size_t first,
-               std::size_t count, const float* norms, float* columns, const CodesOut& out);
+void code_rows(const KernelTable& kernels, const CodeSpace& space, const Matrix& rows, const float* norms,
+               float* columns, const CodesOut& out);
 
 /// The mean of a sample of the rows (for cosine, of their directions), into mean[0 .. depth - 1].
-void sample_mean(const KernelTable& kernels, const Matrix& rows, Metric metric, float* mean);
+void sample_mean(const KernelTable& kernels, const StoredRows& rows, Metric metric, float* mean);
 
-/// Codes the first `count` rows, a multiple of kCodeGroup, by all workers.
-void code_index(const CodeSpace& space, const Matrix& rows, std::size_t first, std::size_t count, const float* norms,
-                const CodesOut& out, int workers, const std::function<void()>& tick);
+/// Codes `rows`, a multiple of kCodeGroup, by all workers.
+void code_index(const CodeSpace& space, const StoredRows& rows, const float* norms, const CodesOut& out, int workers,
+                const std::function<void()>& tick);
 
 }  // namespace fastembed::search

@@ -27,9 +27,9 @@ struct TooManyFound {};
 // Asks the definition at once, while the row is in the cache; when only counting, where the bounds leave it open.
 class RangeCollector final : public Collector {
  public:
-  RangeCollector(const Request& request, const QueryBatch& batch, const Scorer& scorer, bool counts,
+  RangeCollector(const KernelTable& kernels, const Request& request, const QueryBatch& batch, bool counts,
                  std::size_t most_found)
-      : scorer_(scorer),
+      : scorer_(kernels, request, batch),
         key_(score_to_key(request.metric, request.threshold)),
         counts_(counts),
         most_found_(most_found),
@@ -58,7 +58,7 @@ class RangeCollector final : public Collector {
   }
 
  private:
-  const Scorer& scorer_;
+  Scorer scorer_;
   float key_;
   bool counts_;
   std::size_t most_found_;
@@ -73,10 +73,10 @@ class RangeSearch {
  public:
   RangeSearch(const KernelTable& kernels, const Request& request, const Bounds& bounds, std::size_t first,
               std::size_t count)
-      : request_(request),
+      : kernels_(kernels),
+        request_(request),
         bounds_(bounds),
         batch_(kernels, request, bounds, first, count),
-        scorer_(kernels, request, batch_),
         scan_(kernels, request, bounds, batch_) {}
 
   // Counts of the batch's queries, or appends its results to `result`. Returns the first bad row, or -1. TooManyFound
@@ -89,7 +89,7 @@ class RangeSearch {
     std::vector<std::unique_ptr<RangeCollector>> collectors;
     for (int w = 0; w < workers; ++w) {
       const std::size_t most_found = batch_.size() == 1 ? SIZE_MAX : kMostFound / static_cast<std::size_t>(workers);
-      collectors.push_back(std::make_unique<RangeCollector>(request_, batch_, scorer_, counts != nullptr, most_found));
+      collectors.push_back(std::make_unique<RangeCollector>(kernels_, request_, batch_, counts != nullptr, most_found));
     }
     run(request_, workers, operations * 4, [&](int worker, const support::StopFlag& stop) {
       RangeCollector& collector = *collectors[static_cast<std::size_t>(worker)];
@@ -165,10 +165,10 @@ class RangeSearch {
     }
   }
 
+  const KernelTable& kernels_;
   const Request& request_;
   const Bounds& bounds_;
   QueryBatch batch_;
-  Scorer scorer_;
   BlockScan scan_;
   std::size_t found_ = 0;
 };

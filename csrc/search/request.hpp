@@ -1,9 +1,11 @@
-// What a search is asked: matrices, metric, filters. Plain data that the bindings fill and search/ reads.
+// What a search is asked: rows, metric, filters. Plain data that the bindings fill and search/ reads.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+
+#include "cpu/kernel_table.hpp"
 
 namespace fastembed::search {
 
@@ -19,11 +21,37 @@ struct Matrix {
   [[nodiscard]] const float* row(std::size_t i) const noexcept { return data + i * stride; }
 };
 
+/// The rows of an index: of float32, or of narrower elements, which stand for the float32 that they widen to
+/// (stored_rows.hpp). Not owned.
+struct StoredRows {
+  const std::byte* data = nullptr;
+  std::size_t rows = 0;
+  std::size_t depth = 0;
+  std::size_t stride = 0;  // bytes from row to row
+  Storage storage = Storage::kFloat32;
+  const float* scales = nullptr;  // one a row, of kInt8
+
+  StoredRows() = default;
+  StoredRows(const Matrix& matrix) noexcept  // not explicit: a matrix is such rows
+      : data(reinterpret_cast<const std::byte*>(matrix.data)),
+        rows(matrix.rows),
+        depth(matrix.depth),
+        stride(matrix.stride * sizeof(float)) {}
+
+  [[nodiscard]] bool is_float32() const noexcept { return storage == Storage::kFloat32; }
+  [[nodiscard]] const std::byte* address(std::size_t i) const noexcept { return data + i * stride; }
+  [[nodiscard]] std::size_t row_bytes() const noexcept {
+    return depth * (is_float32() ? sizeof(float) : storage == Storage::kInt8 ? 1 : 2);
+  }
+  /// Of float32 only.
+  [[nodiscard]] const float* row(std::size_t i) const noexcept { return reinterpret_cast<const float*>(address(i)); }
+};
+
 struct Codes;
 
 struct Request {
   Matrix queries;
-  Matrix index;
+  StoredRows index;
   Metric metric = Metric::kCosine;
   const float* norms = nullptr;               // of the index rows, as row_norms gives them; null: computed on the way
   const std::uint8_t* mask = nullptr;         // a byte a row, nonzero where the row is admitted; null: all

@@ -41,7 +41,7 @@ class Sample {
   /// Decides on its size; false where none pays.
   bool choose();
   [[nodiscard]] std::size_t rows() const noexcept { return blocks_ * kBlockRows; }
-  void find_keys(const Scorer& scorer, int workers, std::vector<float>& keys);
+  void find_keys(int workers, std::vector<float>& keys);
 
  private:
   struct Room {
@@ -58,8 +58,7 @@ class Sample {
   [[nodiscard]] std::size_t all_queries() const noexcept { return batch_.panels() * batch_.width(); }
   void meet_panel(const CodesIn& at, std::size_t p, Room& room) const;
   void meet(std::size_t block, Room& room);
-  float find_key(const Scorer& scorer, std::size_t query, std::vector<float>& values,
-                 std::vector<std::int64_t>& rows) const;
+  float find_key(Scorer& scorer, std::size_t query, std::vector<float>& values, std::vector<std::int64_t>& rows) const;
 
   const KernelTable& kernels_;
   const Request& request_;
@@ -142,7 +141,7 @@ void Sample::meet(std::size_t block, Room& room) {
 }
 
 // The k-th greatest key of the rows that look best.
-float Sample::find_key(const Scorer& scorer, std::size_t query, std::vector<float>& values,
+float Sample::find_key(Scorer& scorer, std::size_t query, std::vector<float>& values,
                        std::vector<std::int64_t>& rows) const {
   constexpr std::size_t kAhead = 6;
   const std::size_t block_cells = kBlockGroups / cell_groups_;
@@ -166,7 +165,7 @@ float Sample::find_key(const Scorer& scorer, std::size_t query, std::vector<floa
   return kernels_.kth_greatest_f32(values.data(), rows.size(), k_);
 }
 
-void Sample::find_keys(const Scorer& scorer, int workers, std::vector<float>& keys) {
+void Sample::find_keys(int workers, std::vector<float>& keys) {
   values_.resize(all_queries() * cells_);
   const auto queries = static_cast<double>(batch_.size()), depth = static_cast<double>(request_.index.depth);
   const double operations = queries * depth * static_cast<double>(rows()) / 4;
@@ -180,6 +179,7 @@ void Sample::find_keys(const Scorer& scorer, int workers, std::vector<float>& ke
     }
   });
   run(request_, workers, operations, [&](int, const support::StopFlag& stop) {
+    Scorer scorer(kernels_, request_, batch_);
     std::vector<float> values(cells_ + kRowPadding);
     std::vector<std::int64_t> rows;
     while (!stop.load(std::memory_order_relaxed)) {
@@ -193,13 +193,13 @@ void Sample::find_keys(const Scorer& scorer, int workers, std::vector<float>& ke
 }  // namespace
 
 Seeds find_seeds(const KernelTable& kernels, const Request& request, const QueryBatch& batch, const QueryCodes& queries,
-                 const Scorer& scorer, std::size_t k, int workers) {
+                 std::size_t k, int workers) {
   if (request.codes == nullptr || batch.width() == 1) return {};
   if (request.mask != nullptr || request.query_masks != nullptr) return {};
   Sample sample(kernels, request, batch, queries, k);
   if (!sample.choose()) return {};
   Seeds seeds{std::vector<float>(batch.size(), -INFINITY), sample.rows()};
-  sample.find_keys(scorer, workers, seeds.keys);
+  sample.find_keys(workers, seeds.keys);
   return seeds;
 }
 

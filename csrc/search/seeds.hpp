@@ -21,6 +21,6 @@ struct Seeds {
 };
 
 Seeds find_seeds(const KernelTable& kernels, const Request& request, const QueryBatch& batch, const QueryCodes& queries,
-                 const Scorer& scorer, std::size_t k, int workers);
+                 std::size_t k, int workers);
 
 }  // namespace fastembed::search

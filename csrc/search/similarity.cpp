@@ -8,6 +8,7 @@
 #include "search/batches.hpp"
 #include "search/panels.hpp"
 #include "search/score.hpp"
+#include "search/stored_rows.hpp"
 #include "support/float_environment.hpp"
 
 namespace fastembed::search {
@@ -249,7 +250,7 @@ void Product::repair(std::size_t row, std::size_t rows, std::size_t column, std:
   }
 }
 
-// Calls each(row) for all rows, shared among workers.
+// Calls each(first, last) for runs of rows, shared among workers.
 template <class Each>
 void for_rows(std::size_t rows, double operations, int workers, const std::function<void()>& tick, const Each& each) {
   constexpr std::size_t kStep = 256;
@@ -264,12 +265,12 @@ void for_rows(std::size_t rows, double operations, int workers, const std::funct
     while (!stop.load(std::memory_order_relaxed)) {
       const std::size_t begin = next.fetch_add(kStep, std::memory_order_relaxed);
       if (begin >= rows) return;
-      for (std::size_t r = begin; r < std::min(rows, begin + kStep); ++r) each(r);
+      each(begin, std::min(rows, begin + kStep));
     }
   });
 }
 
-double elements(const Matrix& rows) { return static_cast<double>(rows.rows) * static_cast<double>(rows.depth); }
+double elements(const StoredRows& rows) { return static_cast<double>(rows.rows) * static_cast<double>(rows.depth); }
 
 }  // namespace
 
@@ -293,30 +294,38 @@ void similarity(const Similarity& wanted) {
 
 void paired_similarity(const Similarity& wanted) {
   const KernelTable& kernels = cpu::kernels();
-  for_rows(wanted.a.rows, 3 * elements(wanted.a), wanted.workers, wanted.tick, [&](std::size_t r) {
-    const double norm = wanted.metric == Metric::kCosine ? exact_norm(kernels, wanted.a.row(r), wanted.a.depth) : 0.0;
-    const float key = exact_key(kernels, wanted.metric, wanted.a.row(r), norm, wanted.b.row(r), wanted.a.depth);
-    wanted.out[r] = key_to_score(wanted.metric, key);
-  });
+  const auto each = [&](std::size_t first, std::size_t last) {
+    for (std::size_t r = first; r < last; ++r) {
+      const double norm = wanted.metric == Metric::kCosine ? exact_norm(kernels, wanted.a.row(r), wanted.a.depth) : 0.0;
+      const float key = exact_key(kernels, wanted.metric, wanted.a.row(r), norm, wanted.b.row(r), wanted.a.depth);
+      wanted.out[r] = key_to_score(wanted.metric, key);
+    }
+  };
+  for_rows(wanted.a.rows, 3 * elements(wanted.a), wanted.workers, wanted.tick, each);
 }
 
-void row_norms(const Matrix& rows, float* norms, int workers, const std::function<void()>& tick) {
+void row_norms(const StoredRows& rows, float* norms, int workers, const std::function<void()>& tick) {
   const KernelTable& kernels = cpu::kernels();
-  for_rows(rows.rows, elements(rows), workers, tick, [&](std::size_t r) {
-    const double norm = exact_norm(kernels, rows.row(r), rows.depth);
-    norms[r] = std::isfinite(norm) ? static_cast<float>(norm) : NAN;
+  for_rows(rows.rows, elements(rows), workers, tick, [&](std::size_t first, std::size_t last) {
+    RowReader reader(kernels, rows);
+    for (std::size_t r = first; r < last; ++r) {
+      const double norm = exact_norm(kernels, reader.row(r), rows.depth);
+      norms[r] = std::isfinite(norm) ? static_cast<float>(norm) : NAN;
+    }
   });
 }
 
 void normalize_rows(const Matrix& rows, float* out, std::size_t out_stride, int workers,
                     const std::function<void()>& tick) {
   const KernelTable& kernels = cpu::kernels();
-  for_rows(rows.rows, 2 * elements(rows), workers, tick, [&](std::size_t r) {
-    const float* const from = rows.row(r);
-    float* const to = out + r * out_stride;
-    const double norm = exact_norm(kernels, from, rows.depth);
-    const double divisor = norm == 0.0 ? 1.0 : norm;
-    for (std::size_t i = 0; i < rows.depth; ++i) to[i] = static_cast<float>(from[i] / divisor);
+  for_rows(rows.rows, 2 * elements(rows), workers, tick, [&](std::size_t first, std::size_t last) {
+    for (std::size_t r = first; r < last; ++r) {
+      const float* const from = rows.row(r);
+      float* const to = out + r * out_stride;
+      const double norm = exact_norm(kernels, from, rows.depth);
+      const double divisor = norm == 0.0 ? 1.0 : norm;
+      for (std::size_t i = 0; i < rows.depth; ++i) to[i] = static_cast<float>(from[i] / divisor);
+    }
   });
 }
 

@@ -22,7 +22,7 @@ void similarity(const Similarity& wanted);
 void paired_similarity(const Similarity& wanted);
 
 /// norms[i] = the norm of row i, NaN where the row holds NaN or infinity, for Request::norms.
-void row_norms(const Matrix& rows, float* norms, int workers, const std::function<void()>& tick);
+void row_norms(const StoredRows& rows, float* norms, int workers, const std::function<void()>& tick);
 
 /// out = rows / norm (in float64, rounded once); rows of zeros stay. `out_stride` in floats; may be in place.
 void normalize_rows(const Matrix& rows, float* out, std::size_t out_stride, int workers,

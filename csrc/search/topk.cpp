@@ -26,7 +26,6 @@ class TopSearch {
         request_(request),
         bounds_(bounds),
         batch_(kernels, request, bounds, first, count),
-        scorer_(kernels, request, batch_),
         scan_(kernels, request, bounds, batch_),
         k_(k),
         most_queries_(most_queries),
@@ -35,18 +34,22 @@ class TopSearch {
   std::int64_t search(float* scores, std::int64_t* rows);
 
  private:
-  void finish(std::size_t query, std::vector<Bounded>& room, std::vector<Exact>& found, float* scores,
-              std::int64_t* rows) const;
-  void meet(std::size_t query, std::int64_t row, std::vector<Exact>& found) const;
-  void meet_all(std::size_t query, std::vector<Exact>& found, const support::StopFlag& stop) const;
-  void meet_unscanned(std::size_t query, std::vector<Exact>& found, const support::StopFlag& stop) const;
+  // What a worker finishes queries with.
+  struct Finishing {
+    Scorer scorer;
+    std::vector<Bounded> room;
+    std::vector<Exact> found;
+  };
+  void finish(std::size_t query, Finishing& at, float* scores, std::int64_t* rows) const;
+  void meet(std::size_t query, std::int64_t row, Finishing& at) const;
+  void meet_all(std::size_t query, Finishing& at, const support::StopFlag& stop) const;
+  void meet_unscanned(std::size_t query, Finishing& at, const support::StopFlag& stop) const;
   void keep_best(std::vector<Exact>& found) const;
 
   const KernelTable& kernels_;
   const Request& request_;
   const Bounds& bounds_;
   QueryBatch batch_;
-  Scorer scorer_;
   BlockScan scan_;
   std::size_t k_;
   std::size_t most_queries_;  // of any batch
@@ -61,30 +64,31 @@ void TopSearch::keep_best(std::vector<Exact>& found) const {
   found.resize(k_);
 }
 
-void TopSearch::meet(std::size_t query, std::int64_t row, std::vector<Exact>& found) const {
-  found.push_back(scorer_.exact(query, row));
-  if (found.size() >= 2 * k_ + 1024) keep_best(found);
+void TopSearch::meet(std::size_t query, std::int64_t row, Finishing& at) const {
+  at.found.push_back(at.scorer.exact(query, row));
+  if (at.found.size() >= 2 * k_ + 1024) keep_best(at.found);
 }
 
 // A query that the scan cannot take: every row by the definition.
-void TopSearch::meet_all(std::size_t query, std::vector<Exact>& found, const support::StopFlag& stop) const {
+void TopSearch::meet_all(std::size_t query, Finishing& at, const support::StopFlag& stop) const {
   for (std::size_t row = 0; row < request_.index.rows && !stop.load(std::memory_order_relaxed); ++row) {
     if (request_.mask != nullptr && request_.mask[row] == 0) continue;
-    if (request_.admits(batch_.first() + query, row)) meet(query, static_cast<std::int64_t>(row), found);
+    if (request_.admits(batch_.first() + query, row)) meet(query, static_cast<std::int64_t>(row), at);
   }
 }
 
 // The rows that the scan could not judge: perhaps all there are.
-void TopSearch::meet_unscanned(std::size_t query, std::vector<Exact>& found, const support::StopFlag& stop) const {
+void TopSearch::meet_unscanned(std::size_t query, Finishing& at, const support::StopFlag& stop) const {
   for (const std::int64_t row : unscanned_) {
     if (stop.load(std::memory_order_relaxed)) return;
-    if (request_.admits(batch_.first() + query, static_cast<std::size_t>(row))) meet(query, row, found);
+    if (request_.admits(batch_.first() + query, static_cast<std::size_t>(row))) meet(query, row, at);
   }
 }
 
 // Puts the query's results, of those in `found` and of the lists, in order.
-void TopSearch::finish(std::size_t query, std::vector<Bounded>& room, std::vector<Exact>& found, float* scores,
-                       std::int64_t* rows) const {
+void TopSearch::finish(std::size_t query, Finishing& at, float* scores, std::int64_t* rows) const {
+  std::vector<Bounded>& room = at.room;
+  std::vector<Exact>& found = at.found;
   room.clear();
   for (const auto& list : lists_) {
     room.insert(room.end(), list->entries(query), list->entries(query) + list->count(query));
@@ -98,7 +102,7 @@ void TopSearch::finish(std::size_t query, std::vector<Bounded>& room, std::vecto
   for (const Bounded& entry : room) {
     if (entry.upper < least) continue;
     found.push_back(entry.lower == entry.upper ? Exact{entry.lower, request_.rank(entry.row), entry.row}
-                                               : scorer_.exact(query, entry.row));
+                                               : at.scorer.exact(query, entry.row));
   }
   if (request_.has_threshold) {
     const float key = score_to_key(request_.metric, request_.threshold);
@@ -121,11 +125,11 @@ std::int64_t TopSearch::search(float* scores, std::int64_t* rows) {
     lists_.push_back(std::make_unique<TopCandidates>(kernels_, request_, bounds_, k_, most_queries_));
   }
   SharedKeys shared(workers, batch_.size());
-  const std::vector<float> seeds = scan_.find_seeds(scorer_, k_, workers).keys;
+  const std::vector<float> seeds = scan_.find_seeds(k_, workers).keys;
   for (std::size_t q = 0; q < seeds.size(); ++q) {
     batch_.raise_threshold(q, bounds_.threshold(seeds[q], batch_.scale(q)));
   }
-  for (std::size_t w = 0; w < lists_.size(); ++w) lists_[w]->begin(batch_, scorer_, shared, static_cast<int>(w), seeds);
+  for (std::size_t w = 0; w < lists_.size(); ++w) lists_[w]->begin(batch_, shared, static_cast<int>(w), seeds);
   std::atomic<std::size_t> next_query{0};
   const auto scan_body = [&](int worker, const support::StopFlag& stop) {
     scan_.work(*lists_[static_cast<std::size_t>(worker)], stop);
@@ -133,18 +137,17 @@ std::int64_t TopSearch::search(float* scores, std::int64_t* rows) {
   run(request_, workers, operations, scan_body);
   for (auto& list : lists_) unscanned_.insert(unscanned_.end(), list->unscanned.begin(), list->unscanned.end());
   const auto finish_body = [&](int, const support::StopFlag& stop) {
-    std::vector<Bounded> room;
-    std::vector<Exact> found;
+    Finishing at{Scorer(kernels_, request_, batch_), {}, {}};
     while (!stop.load(std::memory_order_relaxed)) {
       const std::size_t query = next_query.fetch_add(1, std::memory_order_relaxed);
       if (query >= batch_.size()) return;
-      found.clear();
+      at.found.clear();
       if (batch_.scale(query).scannable) {
-        meet_unscanned(query, found, stop);
+        meet_unscanned(query, at, stop);
       } else {
-        meet_all(query, found, stop);
+        meet_all(query, at, stop);
       }
-      finish(query, room, found, scores + query * k_, rows + query * k_);
+      finish(query, at, scores + query * k_, rows + query * k_);
     }
   };
   bool long_work = unscanned_.size() > 64;

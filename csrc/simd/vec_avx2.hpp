@@ -25,6 +25,8 @@ struct Vec {
   static Reg div(Reg a, Reg b) noexcept { return _mm256_div_ps(a, b); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return _mm256_fmadd_ps(a, b, c); }
   static Reg max(Reg a, Reg b) noexcept { return _mm256_max_ps(a, b); }
+  // What was loaded stays in a register: a compiler may load it again for each of its uses.
+  [[gnu::always_inline]] static void keep(Reg& x) noexcept { __asm__("" : "+x"(x)); }
   // x with its lowest three bits those of `low`.
   static Reg with_low_bits(Reg x, Reg low) noexcept {
     const __m256 mask = _mm256_castsi256_ps(_mm256_set1_epi32(7));
@@ -83,6 +85,9 @@ struct Vec {
   }
   static Reg load_f16(const std::uint16_t* from) noexcept {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  }
+  static Reg load_i8(const std::int8_t* from) noexcept {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
   }
   // Adds a random part of a step and cuts off: a step is 13 bits, below 2^-14 it is 2^-24. At most 65504.
   static void store_f16(std::uint16_t* to, Reg a, Bits random) noexcept {

@@ -25,6 +25,8 @@ struct Vec {
   static Reg div(Reg a, Reg b) noexcept { return vdivq_f32(a, b); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return vfmaq_f32(c, a, b); }
   static Reg max(Reg a, Reg b) noexcept { return vmaxq_f32(a, b); }
+  // What was loaded stays in a register: a compiler may load it again for each of its uses.
+  [[gnu::always_inline]] static void keep(Reg& x) noexcept { __asm__("" : "+w"(x)); }
   // x with its lowest three bits those of `low`.
   static Reg with_low_bits(Reg x, Reg low) noexcept {
     return vreinterpretq_f32_u32(vbslq_u32(vdupq_n_u32(7), vreinterpretq_u32_f32(low), vreinterpretq_u32_f32(x)));
@@ -72,6 +74,12 @@ struct Vec {
     vst1_u16(to, vshrn_n_u32(vaddq_u32(vreinterpretq_u32_f32(a), random), 16));
   }
   static Reg load_f16(const std::uint16_t* from) noexcept { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from))); }
+  static Reg load_i8(const std::int8_t* from) noexcept {
+    std::uint32_t four;
+    __builtin_memcpy(&four, from, sizeof(four));
+    const int16x8_t wide = vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(four)));
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide)));
+  }
   // Adds a random part of a step and cuts off: a step is 13 bits, below 2^-14 it is 2^-24. At most 65504.
   static void store_f16(std::uint16_t* to, Reg a, Bits random) noexcept {
     const uint32x4_t sign = vandq_u32(vreinterpretq_u32_f32(a), vdupq_n_u32(0x80000000U));

@@ -24,6 +24,8 @@ struct Vec {
   static Reg div(Reg a, Reg b) noexcept { return a / b; }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return a * b + c; }
   static Reg max(Reg a, Reg b) noexcept { return a > b ? a : b; }
+  // What was loaded stays in a register: a compiler may load it again for each of its uses.
+  [[gnu::always_inline]] static void keep(Reg&) noexcept {}
   // x with its lowest three bits those of `low`.
   static Reg with_low_bits(Reg x, Reg low) noexcept {
     const auto bits = __builtin_bit_cast(std::uint32_t, x) & ~7U;
@@ -75,6 +77,7 @@ struct Vec {
                                            : __builtin_bit_cast(float, (magnitude << 13) + (112U << 23));
     return __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, value) | sign);
   }
+  static Reg load_i8(const std::int8_t* from) noexcept { return static_cast<float>(*from); }
   // At most 65504, the largest float16.
   static void store_f16(std::uint16_t* to, Reg a, Bits random) noexcept {
     const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, a);

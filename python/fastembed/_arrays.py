@@ -15,13 +15,13 @@ import numpy as np
 from fastembed.vectors import WordVectors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
     Float32Array = npt.NDArray[np.float32]
 
-__all__ = ["LOGGED_COPY_BYTES", "as_matrix", "as_output", "as_rows", "check_same_dim"]
+__all__ = ["LOGGED_COPY_BYTES", "as_matrix", "as_output", "as_rows", "check_same_dim", "row_blocks"]
 
 _log = logging.getLogger("fastembed")
 _FLOAT32 = np.dtype(np.float32)
@@ -82,6 +82,47 @@ def as_matrix(name: str, value: Any) -> Float32Array:
     return matrix
 
 
+def row_blocks(name: str, value: Any) -> tuple[tuple[int, int], bool, Iterator[tuple[int, Float32Array]]]:
+    """Return `value` in blocks that `as_rows` would make of it, so that no copy of all rows is made.
+
+    Parameters
+    ----------
+    name : str
+    value : array_like
+
+    Returns
+    -------
+    shape : tuple of (int, int)
+    single : bool
+        True if `value` had one dimension.
+    blocks : iterator of (int, ndarray of float32)
+        Each block with its first row.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_rows`; a number that float32 cannot hold when its block is reached.
+    """
+    array = _real_array(name, value)
+    _check_dimensions(name, array)
+    if array.shape[-1] == 0:
+        raise ValueError(f"{name} must have at least one column, got shape {array.shape}")
+    rows = array.reshape(-1, array.shape[-1])
+    return rows.shape, array.ndim == 1, _blocks_of(name, rows)
+
+
+def _blocks_of(name: str, rows: npt.NDArray[Any]) -> Iterator[tuple[int, Float32Array]]:
+    if rows.dtype == _FLOAT32 and rows.strides[1] == 4 and (len(rows) < 2 or rows.strides[0] > 0):
+        yield 0, as_rows(name, rows)[0]
+        return
+    step = _block_rows(rows.shape[1])
+    for begin in range(0, len(rows), step):
+        given = rows[begin : begin + step]
+        block = np.empty(given.shape, dtype=np.float32)
+        _convert_block(name, given, block, begin)
+        yield begin, block
+
+
 def check_same_dim(name: str, matrix: Float32Array, other_name: str, other: Float32Array) -> None:
     """Raise ValueError unless both matrices have the same number of columns."""
     if matrix.shape[1] != other.shape[1]:
@@ -127,6 +168,15 @@ def _log_copy(name: str, array: npt.NDArray[Any], reason: str) -> None:
 
 def _as_float32(name: str, value: Any) -> Float32Array:
     """`value` as a float32 array of any layout, converted if need be."""
+    array = _real_array(name, value)
+    if array.dtype == _FLOAT32:
+        return array
+    _log_copy(name, array, f"its dtype is {array.dtype}")
+    return _convert(name, array)
+
+
+def _real_array(name: str, value: Any) -> npt.NDArray[Any]:
+    """`value` as an array of real numbers, its dtype unchanged; unless that is float32, of one or two dimensions."""
     array = _as_array(name, value)
     dtype = array.dtype
     if dtype == _FLOAT32:
@@ -135,8 +185,7 @@ def _as_float32(name: str, value: Any) -> Float32Array:
         _check_dimensions(name, array)
         if array.size == 0 and array.ndim == 1 and isinstance(value, (list, tuple)):
             raise ValueError(f"{name} is empty and has no dim: no vectors are np.empty((0, dim))")
-        _log_copy(name, array, f"its dtype is {dtype}")
-        return _convert(name, array)
+        return array
     raise TypeError(f"{name} must hold real numbers, got dtype {dtype}")
 
 
@@ -173,19 +222,27 @@ def _convert(name: str, array: npt.NDArray[Any]) -> Float32Array:
     """`array` of one or two dimensions as C-contiguous float32, in blocks of rows."""
     rows = array if array.ndim == 2 else array.reshape(1, -1)
     out = np.empty(rows.shape, dtype=np.float32)
-    exact = array.dtype.kind == "b" or (array.dtype.kind in "iu" and array.dtype.itemsize <= 2)
-    step = max(1, _BLOCK_BYTES // max(1, 4 * rows.shape[1]))
+    step = _block_rows(rows.shape[1])
     for begin in range(0, len(rows), step):
-        given, converted = rows[begin : begin + step], out[begin : begin + step]
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            converted[...] = given
-        if exact:
-            continue
-        if array.dtype.kind in "iu":
-            _check_integers(name, given, begin)
-        elif np.isinf(converted).any():
-            _check_overflow(name, given, converted, begin)
+        _convert_block(name, rows[begin : begin + step], out[begin : begin + step], begin)
     return out.reshape(array.shape)
+
+
+def _block_rows(dim: int) -> int:
+    return max(1, _BLOCK_BYTES // max(1, 4 * dim))
+
+
+def _convert_block(name: str, given: npt.NDArray[Any], converted: Float32Array, begin: int) -> None:
+    """Write `given`, the rows from `begin` on, to `converted`."""
+    kind = given.dtype.kind
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        converted[...] = given
+    if kind == "b" or (kind in "iu" and given.dtype.itemsize <= 2):
+        return
+    if kind in "iu":
+        _check_integers(name, given, begin)
+    elif np.isinf(converted).any():
+        _check_overflow(name, given, converted, begin)
 
 
 def _check_overflow(name: str, given: npt.NDArray[Any], converted: Float32Array, begin: int) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from fastembed._arrays import Float32Array
 
+    #: The rows of an index: float32, or what an `Index` keeps in fewer bits.
+    KernelRows = Float32Array | _core.StoredRows
     Int64Array = npt.NDArray[np.int64]
     BoolArray = npt.NDArray[np.bool_]
 
@@ -136,7 +138,7 @@ def _blocks(queries: Float32Array, mask: PerQueryMask, n_rows: int) -> Iterator[
 
 def run_topk(
     queries: Float32Array,
-    index: Float32Array,
+    index: KernelRows,
     k: int,
     metric: str,
     *,
@@ -199,7 +201,7 @@ def run_topk(
 
 def run_range(
     queries: Float32Array,
-    index: Float32Array,
+    index: KernelRows,
     threshold: float,
     metric: str,
     *,
@@ -245,7 +247,7 @@ def run_range(
 
 def run_count(
     queries: Float32Array,
-    index: Float32Array,
+    index: KernelRows,
     threshold: float,
     metric: str,
     *,

@@ -12,6 +12,7 @@ import numpy as np
 from fastembed import _core
 from fastembed._arrays import as_matrix
 from fastembed._engine import check_threshold, run_count, run_range, run_topk, worker_count
+from fastembed._index_elements import widened
 from fastembed._validate import check_int
 from fastembed.index import Index
 from fastembed.search import metric_of
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy.typing as npt
+
+    from fastembed._engine import KernelRows
 
     Float32Array = npt.NDArray[np.float32]
     Int64Array = npt.NDArray[np.int64]
@@ -53,7 +56,7 @@ class Deduplication(NamedTuple):
 class _Set(NamedTuple):
     """The vectors to be grouped, and what a search among them needs."""
 
-    matrix: Float32Array
+    matrix: KernelRows
     norms: Float32Array
     metric: str
     threshold: float
@@ -142,7 +145,7 @@ def deduplicate(
 def _best_kept(among: _Set, kept: BoolArray, begin: int, end: int) -> tuple[Float32Array, Int64Array]:
     """For each row of [begin, end) the best kept row before `begin`, with its score; -1 for none."""
     scores, rows = run_topk(
-        among.matrix[begin:end],
+        widened(among.matrix[begin:end]),
         among.matrix[:begin],
         1,
         among.metric,
@@ -190,9 +193,9 @@ def _counts(among: _Set, queries: Int64Array, free: BoolArray | None) -> Int64Ar
 
 
 def _rows_of(among: _Set, rows: Int64Array) -> Float32Array:
-    """These rows, in place when they are consecutive."""
+    """These rows, in place when they are consecutive and kept in float32."""
     consecutive = len(rows) > 0 and rows[-1] - rows[0] == len(rows) - 1
-    return among.matrix[rows[0] : rows[-1] + 1] if consecutive else among.matrix[rows]
+    return widened(among.matrix[rows[0] : rows[-1] + 1] if consecutive else among.matrix[rows])
 
 
 def communities(
@@ -283,7 +286,7 @@ def _take(among: _Set, candidates: Int64Array, sizes: Int64Array, min_size: int)
 def _neighbourhoods(among: _Set, centers: Int64Array, free: BoolArray) -> Iterator[tuple[int, Int64Array]]:
     """Each center with the free rows it matches, best first."""
     offsets, _, rows = run_range(
-        among.matrix[centers],
+        widened(among.matrix[centers]),
         among.matrix,
         among.threshold,
         among.metric,

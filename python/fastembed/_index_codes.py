@@ -12,6 +12,7 @@ import numpy as np
 
 from fastembed import _core
 from fastembed._engine import worker_count
+from fastembed._index_elements import element_bytes
 from fastembed._validate import check_choice
 
 if TYPE_CHECKING:
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from fastembed._engine import KernelRows
     from fastembed._index_state import Snapshot
 
     Float32Array = npt.NDArray[np.float32]
     Groups = tuple[Float32Array, Float32Array, Float32Array]
     #: ``read(begin, end)`` returns vectors and norms of these rows.
-    Reader = Callable[[int, int], tuple[Float32Array, Float32Array]]
+    Reader = Callable[[int, int], tuple[KernelRows, Float32Array]]
 
 __all__ = [
     "ACCELERATE",
@@ -63,8 +65,9 @@ class Plan(NamedTuple):
     row_bits, query_bits : int
         Bits of an element of a row and of a query in this scan. "int8": 8, and as many as the instruction set
         multiplies at once (16 where memory is the limit anyway). "bf16": 16, and 16 where the instruction set has
-        products of bfloat16, else 32 (always where memory is the limit). 32 for both in float32. A search that finds
-        codes of no use on its way (all rows nearly equal, say) goes on in float32.
+        products of bfloat16, else 32 (always where memory is the limit). In float32 those that the
+        rows are stored in, and 32. A search that finds codes of no use on its way (all rows nearly equal, say) goes on
+        in float32.
     coded_rows : int
         Rows that have codes. The others, fewer than eight in most cases, are met in float32.
     scan_bytes : int
@@ -80,11 +83,11 @@ class Plan(NamedTuple):
 
 def plan_of(state: Snapshot, n_queries: int) -> Plan:
     """The plan of a search by this many queries."""
-    n_rows, dim = state.vectors.shape
+    dim = state.elements.shape[1]
     coded = state.coded
     if coded is None:
-        return Plan("float32", 32, 32, 0, 4 * n_rows * dim)
-    scan_bytes = coded.rows * coded.stride + 4 * (n_rows - coded.rows) * dim
+        return Plan("float32", 8 * state.elements.dtype.itemsize, 32, 0, element_bytes(state.elements))
+    scan_bytes = coded.rows * coded.stride + element_bytes(state.elements[coded.rows :])
     query_bits = _core.code_query_bits(n_queries, dim, coded.kind)
     return Plan(coded.kind, CODE_BITS[coded.kind], query_bits, coded.rows, scan_bytes)
 
@@ -171,12 +174,12 @@ def code_blocks(kind: str, metric: str, mean: Float32Array, read: Reader, n_rows
     return coded
 
 
-def _build(kind: str, metric: str, vectors: Float32Array, norms: Float32Array) -> CodedRows:
+def _build(kind: str, metric: str, vectors: KernelRows, norms: Float32Array) -> CodedRows:
     mean = _core.sample_mean(vectors, metric)
     return code_blocks(kind, metric, mean, lambda a, b: (vectors[a:b], norms[a:b]), len(vectors), len(vectors))
 
 
-def _extended(coded: CodedRows, vectors: Float32Array, norms: Float32Array) -> CodedRows:
+def _extended(coded: CodedRows, vectors: KernelRows, norms: Float32Array) -> CodedRows:
     """Codes of all whole groups of these rows, the first of which are those of `coded`."""
     rows = len(vectors) // GROUP * GROUP
     if rows == coded.rows:
@@ -220,7 +223,7 @@ class Coder:
             return False
         return self.mode in CODE_BITS or (n_rows >= _AUTO_ROWS and dim >= _AUTO_DIM)
 
-    def updated(self, coded: CodedRows | None, vectors: Float32Array, norms: Float32Array) -> CodedRows | None:
+    def updated(self, coded: CodedRows | None, vectors: KernelRows, norms: Float32Array) -> CodedRows | None:
         """The codes of these rows, the first of which `coded` has, if it is given."""
         if not self.wants(*vectors.shape):
             return None

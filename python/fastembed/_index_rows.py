@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastembed._index_ids import is_str_ids
-from fastembed._index_state import compact, needs_compaction
+from fastembed._index_ids import MAX_ID, as_ids, check_distinct, is_str_ids, no_ids
+from fastembed._index_state import compact, needs_compaction, without_rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -128,6 +128,33 @@ class IndexRows:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise KeyError(f"{name} holds {missing[0]!r}{more}, which the index does not")
         return state, rows
+
+    def new_ids(self, ids: Any, count: int) -> npt.NDArray[Any]:
+        """The ids of `count` rows to be added: what `ids` says, or, where that is None, the ints that follow."""
+        has_str = is_str_ids(self.state.ids)
+        if ids is None:
+            if has_str:
+                raise TypeError("ids must be given, as the index has str ids")
+            if not count:
+                return no_ids(self.state.ids)
+            if self.next_id + count > MAX_ID + 1:
+                raise ValueError(f"ids must be given, as fewer than {count} ints within int64 follow the greatest id")
+            return np.arange(self.next_id, self.next_id + count, dtype=np.int64)
+        keys = as_ids("ids", ids)
+        if len(keys) != count:
+            raise ValueError(f"vectors has {count} rows but ids has {len(keys)}")
+        if not count:
+            return no_ids(self.state.ids)
+        check_distinct("ids", keys)
+        if not (len(self.state.ids) or self.next_id):  # the first ids say which kind they are
+            self.extend(without_rows(self.state, keys[:0]))
+        elif is_str_ids(keys) != has_str:
+            wanted, got = ("str", "int") if has_str else ("int", "str")
+            raise TypeError(f"ids must be {wanted}, as those of the index are, got {got}")
+        _, rows = self.locate(keys)
+        if (rows >= 0).any():
+            raise ValueError(f"ids holds {keys[rows >= 0].tolist()[0]!r}, which the index holds already")
+        return keys
 
 
 _instances: weakref.WeakSet[IndexRows] = weakref.WeakSet()

@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastembed._index_elements import Stored
 from fastembed._index_ids import id_ranks, is_ascending, is_str_ids
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from fastembed._engine import KernelRows
     from fastembed._index_codes import CodedRows
 
     Float32Array = npt.NDArray[np.float32]
     Int64Array = npt.NDArray[np.int64]
     BoolArray = npt.NDArray[np.bool_]
     IdArray = npt.NDArray[Any]
+    #: elements, norms, ids and, for int8, scales
+    Store = tuple[npt.NDArray[Any], ...]
 
 __all__ = ["Snapshot", "append", "compact", "make", "needs_compaction", "without", "without_rows"]
 
@@ -35,8 +39,13 @@ class Snapshot:
 
     Attributes
     ----------
-    vectors : ndarray of float32, shape (n_rows, dim)
+    elements : ndarray of float32, float16, uint16 or int8, shape (n_rows, dim)
+        See `fastembed._index_elements.Stored`.
+    scales : ndarray of float32, shape (n_rows,), or None
+    vectors : ndarray of float32, or _core.StoredRows
+        Both, as the kernels take them.
     norms : ndarray of float32, shape (n_rows,)
+        Of what the elements stand for.
     ids : ndarray of int64 or object, shape (n_rows,)
     alive : ndarray of bool, shape (n_rows,), or None
         None: all of them.
@@ -45,8 +54,8 @@ class Snapshot:
     live_count : int
     ascending : bool
         Whether the ids ascend with the rows, dead ones included.
-    store : tuple of three ndarray
-        What `vectors`, `norms` and `ids` are the beginnings of.
+    store : tuple of ndarray
+        What `elements`, `norms`, `ids` and, if there are any, `scales` are the beginnings of.
     coded : CodedRows or None
         Codes of the first rows; set once, before the snapshot is shown to anyone (_index_rows.py).
     """
@@ -58,9 +67,11 @@ class Snapshot:
         "alive",
         "ascending",
         "coded",
+        "elements",
         "ids",
         "live_count",
         "norms",
+        "scales",
         "sequence",
         "store",
         "vectors",
@@ -68,14 +79,16 @@ class Snapshot:
 
     def __init__(
         self,
-        store: tuple[Float32Array, Float32Array, IdArray],
+        store: Store,
         n_rows: int,
         ascending: bool,
         alive: BoolArray | None = None,
         sequence: Int64Array | None = None,
     ) -> None:
         self.store = store
-        self.vectors, self.norms, self.ids = (array[:n_rows] for array in store)
+        self.elements, self.norms, self.ids, *scales = (array[:n_rows] for array in store)
+        self.scales: Float32Array | None = scales[0] if scales else None
+        self.vectors: KernelRows = Stored(self.elements, self.scales).rows
         self.ascending = ascending
         self.alive = alive
         self.sequence = sequence
@@ -123,10 +136,18 @@ class Snapshot:
             ids[missing] = None if is_str_ids(self.ids) else -1
         return ids
 
+    def rows_at(self, rows: slice | Int64Array) -> Stored:
+        """These rows, as they are kept."""
+        return Stored(self.elements[rows], None if self.scales is None else self.scales[rows])
 
-def make(vectors: Float32Array, norms: Float32Array, ids: IdArray) -> Snapshot:
+
+def _store(stored: Stored, norms: Float32Array, ids: IdArray) -> Store:
+    return (stored.elements, norms, ids) if stored.scales is None else (stored.elements, norms, ids, stored.scales)
+
+
+def make(stored: Stored, norms: Float32Array, ids: IdArray) -> Snapshot:
     """A snapshot of these arrays, without a copy and without spare capacity."""
-    return Snapshot((vectors, norms, ids), len(ids), is_ascending(ids))
+    return Snapshot(_store(stored, norms, ids), len(ids), is_ascending(ids))
 
 
 def _grown(array: npt.NDArray[Any], n_rows: int, capacity: int) -> npt.NDArray[Any]:
@@ -136,7 +157,7 @@ def _grown(array: npt.NDArray[Any], n_rows: int, capacity: int) -> npt.NDArray[A
 
 
 def append(
-    state: Snapshot, vectors: Float32Array, norms: Float32Array, ids: IdArray, replaced: Int64Array | None = None
+    state: Snapshot, stored: Stored, norms: Float32Array, ids: IdArray, replaced: Int64Array | None = None
 ) -> Snapshot:
     """The snapshot with these rows behind the others; where `replaced` is given, each takes the place of that row."""
     begin, end = len(state.ids), len(state.ids) + len(ids)
@@ -144,8 +165,8 @@ def append(
     # A matrix that was given by the user or mapped has no spare rows, so that it is never written to.
     if end > len(store[0]):
         capacity = max(end, _MIN_CAPACITY, int(begin * _GROWTH))
-        store = tuple(_grown(array, begin, capacity) for array in store)  # type: ignore[assignment]
-    for array, rows in zip(store, (vectors, norms, ids), strict=True):
+        store = tuple(_grown(array, begin, capacity) for array in store)
+    for array, rows in zip(store, _store(stored, norms, ids), strict=True):
         array[begin:end] = rows
     alive, sequence, ascending = state.alive, state.sequence, state.ascending
     if replaced is not None:
@@ -171,8 +192,10 @@ def without(state: Snapshot, rows: Int64Array) -> Snapshot:
 
 def without_rows(state: Snapshot, ids: IdArray) -> Snapshot:
     """A snapshot of no rows, of the dim of `state`, for ids of the kind of `ids`, of which there are none."""
-    vectors = np.empty((1, state.vectors.shape[1]), dtype=np.float32)[:0]  # a slice: without rows there are no strides
-    return Snapshot((vectors, np.empty(0, dtype=np.float32), ids.copy()), 0, True)
+    # A slice: without rows there are no strides.
+    elements = np.empty((1, state.elements.shape[1]), dtype=state.elements.dtype)[:0]
+    scales = None if state.scales is None else np.empty(0, dtype=np.float32)
+    return Snapshot(_store(Stored(elements, scales), np.empty(0, dtype=np.float32), ids.copy()), 0, True)
 
 
 def needs_compaction(state: Snapshot) -> bool:
@@ -187,4 +210,4 @@ def compact(state: Snapshot) -> Snapshot:
         return state
     if not len(positions):
         return without_rows(state, state.ids[:0])
-    return make(state.vectors[positions], state.norms[positions], state.ids[positions])
+    return make(state.rows_at(positions), state.norms[positions], state.ids[positions])

@@ -2,8 +2,11 @@
 
 Holds `save_index` and `load_index`; how any store is written, checked and replaced is in _store.py. The layout::
 
-    metadata.json   format, version, generation, n_rows, dim, the names and sizes of the files below, metric, next_id
-    vectors.npy     float32, shape (n_rows, dim), in the order of insertion
+    metadata.json   format, version, generation, n_rows, dim, the names and sizes of the files below, metric, next_id,
+                    accelerate, storage
+    vectors.npy     float32, float16, uint16 (the bits of bfloat16) or int8, shape (n_rows, dim), in the order of
+                    insertion
+    scales.npy      float32, shape (n_rows,), for the storage "int8": a row stands for its int8 times its scale
     norms.npy       float32, shape (n_rows,)
     ids.npy         int64, shape (n_rows,); or
     ids.txt         UTF-8, one id a line, each line ended by one line feed
@@ -26,6 +29,7 @@ import numpy as np
 from fastembed import _core
 from fastembed._engine import METRICS
 from fastembed._index_codes import ACCELERATE, CODE_BITS, CODE_SLACK, GROUP, CodedRows, Coder, code_blocks, stride_of
+from fastembed._index_elements import STORAGES, Stored, dtype_of, storage_of
 from fastembed._index_ids import as_ids, check_distinct, is_str_ids
 from fastembed._index_state import make
 from fastembed._store import (
@@ -43,13 +47,14 @@ from fastembed._store import (
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from fastembed._engine import KernelRows
     from fastembed._index_state import Snapshot
 
 __all__ = ["load_index", "save_index"]
 
 _KIND = Kind(
     "fastembed.Index",
-    ("vectors", "norms", "ids", "codes", "code_terms", "code_squares", "code_mean"),
+    ("vectors", "scales", "norms", "ids", "codes", "code_terms", "code_squares", "code_mean"),
     ("n_rows", "dim", "next_id"),
 )
 #: Of the elements of codes.npy, by kind of code.
@@ -63,8 +68,8 @@ def _coded_files(state: Snapshot) -> dict[str, npt.NDArray[Any] | Rows | Text]:
         return {}
     if positions is not None:
 
-        def read(begin: int, end: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-            return state.vectors[positions[begin:end]], state.norms[positions[begin:end]]
+        def read(begin: int, end: int) -> tuple[KernelRows, npt.NDArray[np.float32]]:
+            return state.rows_at(positions[begin:end]).rows, state.norms[positions[begin:end]]
 
         coded = code_blocks(coded.kind, coded.metric, coded.mean, read, len(positions), len(positions))
     size = coded.rows * coded.stride + CODE_SLACK
@@ -100,20 +105,28 @@ def save_index(path: str | os.PathLike[str], state: Snapshot, next_id: int, code
     """Write the live rows of `state`; see `fastembed.Index.save`."""
     check_target(path, _KIND)
     positions = state.positions
-    count, dim = state.live_count, state.vectors.shape[1]
+    count, dim = state.live_count, state.elements.shape[1]
 
-    def read(begin: int, end: int) -> npt.NDArray[np.float32]:
-        rows: npt.NDArray[np.float32] = state.vectors[slice(begin, end) if positions is None else positions[begin:end]]
-        return np.ascontiguousarray(rows)
+    def read(begin: int, end: int) -> npt.NDArray[Any]:
+        return np.ascontiguousarray(state.elements[slice(begin, end) if positions is None else positions[begin:end]])
 
     ids = state.ids if positions is None else state.ids[positions]
     files: dict[str, npt.NDArray[Any] | Rows | Text] = {
-        "vectors": Rows((count, dim), np.dtype(np.float32), read),
+        "vectors": Rows((count, dim), state.elements.dtype, read),
         "norms": state.norms if positions is None else state.norms[positions],
         "ids": Text(ids.tolist()) if is_str_ids(ids) else ids,
         **_coded_files(state),
     }
-    entries = {"n_rows": count, "dim": dim, "next_id": next_id, "metric": coder.metric, "accelerate": coder.mode}
+    if state.scales is not None:
+        files["scales"] = state.scales if positions is None else state.scales[positions]
+    entries = {
+        "n_rows": count,
+        "dim": dim,
+        "next_id": next_id,
+        "metric": coder.metric,
+        "accelerate": coder.mode,
+        "storage": storage_of(state.elements),
+    }
     write_store(path, _KIND, files, entries)
 
 
@@ -129,7 +142,14 @@ def load_index(path: str | os.PathLike[str], mmap: bool, verify: bool) -> tuple[
         mode = metadata.get("accelerate", "none")
         if mode not in ACCELERATE:
             raise ValueError(f"{name}: unknown accelerate {mode!r}, wanted one of {ACCELERATE}")
-        vectors = load_array(directory, files["vectors"], "float32", (count, dim), mmap=mmap, verify=verify)
+        storage = metadata.get("storage", "float32")
+        if storage not in STORAGES:
+            raise ValueError(f"{name}: unknown storage {storage!r}, wanted one of {STORAGES}")
+        dtype = dtype_of(storage).name
+        vectors = load_array(directory, files["vectors"], dtype, (count, dim), mmap=mmap, verify=verify)
+        scales = None
+        if storage == "int8":
+            scales = load_array(directory, files["scales"], "float32", (count,), mmap=False, verify=verify)
         norms = load_array(directory, files["norms"], "float32", (count,), mmap=False, verify=verify)
         if files["ids"]["name"].endswith(".txt"):
             ids = np.empty(count, dtype=np.object_)
@@ -137,11 +157,11 @@ def load_index(path: str | os.PathLike[str], mmap: bool, verify: bool) -> tuple[
         else:
             ids = as_ids("ids", load_array(directory, files["ids"], "int64", (count,), mmap=False, verify=verify))
         check_distinct("ids", ids)
-        state = make(np.asarray(vectors), norms, ids)
+        state = make(Stored(np.asarray(vectors), scales), norms, ids)
         coder = Coder(metric, mode)
         state.coded = _load_coded(directory, files, coder, count, dim, mmap, verify)
         if mmap and state.coded is not None:
-            _core.advise_random_reads(state.vectors)  # the codes are read in order, of these a few rows here and there
+            _core.advise_random_reads(state.elements)  # the codes are read in order, of these a few rows here and there
         return state, metadata["next_id"], coder
 
     return load_whole(path, _KIND, load)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastembed import _core
-from fastembed._arrays import as_matrix, as_rows
+from fastembed._arrays import as_rows
 from fastembed._engine import (
     PerQueryMask,
     RangeHits,
@@ -21,14 +20,14 @@ from fastembed._engine import (
     check_threshold,
     run_range,
     run_topk,
-    worker_count,
 )
 from fastembed._filters import as_bool_mask, as_filter, rows_mask
 from fastembed._index_codes import Coder, Plan, plan_of
-from fastembed._index_ids import MAX_ID, as_ids, check_distinct, is_str_ids, no_ids
+from fastembed._index_elements import STORAGES, Stored, as_stored, finite_norms, storage_of, widened
+from fastembed._index_ids import as_ids, check_distinct, is_str_ids
 from fastembed._index_rows import IndexRows
-from fastembed._index_state import append, compact, make, without, without_rows
-from fastembed._validate import check_int
+from fastembed._index_state import append, compact, make, without
+from fastembed._validate import check_choice, check_int
 from fastembed.vectors import WordVectors
 
 if TYPE_CHECKING:
@@ -54,15 +53,6 @@ def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return view
 
 
-def _finite_norms(name: str, vectors: Float32Array) -> Float32Array:
-    """Norms of the rows; a row with NaN or infinity is a ValueError."""
-    norms: Float32Array = _core.row_norms(vectors, worker_count(None, vectors.size))
-    bad = np.isnan(norms)
-    if bad.any():
-        raise ValueError(f"{name} holds NaN or infinity in row {int(np.argmax(bad))}")
-    return norms
-
-
 class Index:
     """Vectors with ids, for exact search, in memory or mapped from a file.
 
@@ -70,8 +60,8 @@ class Index:
     ----------
     vectors : array_like of float32, shape (n, dim), or WordVectors
         Held without a copy when it is float32 with contiguous rows (a memory map stays one): the caller must not change
-        it afterwards. What else is accepted is said at `fastembed.topk`. For `WordVectors` the ids are its words,
-        unless others are given. May have no rows.
+        it afterwards. In another `storage` it is not held. What else is accepted is said at `fastembed.topk`. For
+        `WordVectors` the ids are its words, unless others are given. May have no rows.
     metric : {"cosine", "dot", "l2"}, default "cosine"
         **Cosine is the default**: rows need not be normalised. ``"dot"`` is the inner product, ``"l2"`` the *squared*
         Euclidean distance, for which smaller is nearer.
@@ -82,23 +72,30 @@ class Index:
         the same to the last bit, sooner. ``"int8"`` keeps codes of 8 bits, ``"bf16"`` of 16 (bfloat16), which take
         longer to read and tell rows apart that are several times nearer to each other. ``"auto"`` keeps codes of 8 bits
         from 8,192 rows and 32 columns on. `plan` says what a search will do.
+    storage : {"float32", "float16", "bfloat16", "int8"}, default "float32"
+        What is kept of the vectors. In anything but float32 that is less than was given, and all results are those of
+        the float32 that the stored values stand for, exactly: of an index that `Index(index.vectors)` would be.
+        ``"float16"`` and ``"bfloat16"`` round to the nearest, ties to even. ``"int8"`` keeps of each row a float32
+        ``scale`` of max |x| / 127, rounded up, and ``c``, the integers nearest to x / scale; an element then stands for
+        float32(c) * scale, rounded to float32.
 
     Raises
     ------
     TypeError
         The elements of `vectors` are no real numbers, or an id is neither int nor str.
     ValueError
-        `vectors` holds NaN or infinity, `ids` has another length, or an id occurs twice.
+        `vectors` holds NaN or infinity, or a number that the storage rounds to infinity (beyond 65,519 in float16);
+        `ids` has another length, or an id occurs twice.
 
     Notes
     -----
     Any number of threads may search while others add, remove and update (these take turns): a search sees the index as
     it was when the search began. Searching releases the GIL.
 
-    Memory: the vectors; with codes of 8 bits a quarter more (a byte an element, 1.5 a row), with bfloat16 half as much;
-    12 bytes a row for norms and ids, about 100 bytes a row for the ids' places if they are str or not ascending. `add`
-    to an index that is mapped or was made from an array copies it once, and keeps spare room from then on. Removed rows
-    are skipped, and dropped when they outnumber the others.
+    Memory: 4 bytes an element, 2 in float16 and bfloat16, 1 in int8 (and 4 a row); with codes of 8 bits a byte more, of
+    bfloat16 2 (and 1.5 a row); 12 bytes a row for norms and ids, about 100 for the ids' places if they are str or not
+    ascending. `add` to an index that is mapped or was made from an array copies it once, and keeps spare room from then
+    on. Removed rows are skipped, and dropped when they outnumber the others.
 
     Examples
     --------
@@ -114,20 +111,27 @@ class Index:
     """
 
     def __init__(
-        self, vectors: Any, metric: str = "cosine", ids: Ids | None = None, *, accelerate: str = "auto"
+        self,
+        vectors: Any,
+        metric: str = "cosine",
+        ids: Ids | None = None,
+        *,
+        accelerate: str = "auto",
+        storage: str = "float32",
     ) -> None:
         coder = Coder(check_metric(metric), accelerate)
-        matrix = as_matrix("vectors", vectors)
+        stored = as_stored("vectors", vectors, check_choice("storage", storage, STORAGES))
+        count = len(stored.elements)
         if ids is None and isinstance(vectors, WordVectors):
             ids = vectors.index_to_key
         # A copy, where an array was given: who owns that may change it.
-        keys = np.arange(len(matrix), dtype=np.int64) if ids is None else as_ids("ids", ids).copy()
-        if len(keys) != len(matrix):
-            raise ValueError(f"vectors has {len(matrix)} rows but ids has {len(keys)}")
+        keys = np.arange(count, dtype=np.int64) if ids is None else as_ids("ids", ids).copy()
+        if len(keys) != count:
+            raise ValueError(f"vectors has {count} rows but ids has {len(keys)}")
         check_distinct("ids", keys)
         next_id = 0 if is_str_ids(keys) or not len(keys) else int(keys.max()) + 1
         self._metric = metric
-        self._rows = IndexRows(make(matrix, _finite_norms("vectors", matrix), keys), next_id, coder)
+        self._rows = IndexRows(make(stored, finite_norms("vectors", stored.rows), keys), next_id, coder)
 
     # What there is
 
@@ -137,7 +141,7 @@ class Index:
     @property
     def dim(self) -> int:
         """Number of columns."""
-        return int(self._rows.state.vectors.shape[1])
+        return int(self._rows.state.elements.shape[1])
 
     @property
     def metric(self) -> str:
@@ -148,6 +152,11 @@ class Index:
     def accelerate(self) -> str:
         """As it was made: "auto", "none", "int8" or "bf16"."""
         return self._rows.coder.mode
+
+    @property
+    def storage(self) -> str:
+        """As it was made: "float32", "float16", "bfloat16" or "int8"."""
+        return storage_of(self._rows.state.elements)
 
     def plan(self, k: int = 10, n_queries: int = 1) -> Plan:
         """Tell what a search for the `k` best of `n_queries` at once will read.
@@ -167,8 +176,11 @@ class Index:
 
     @property
     def vectors(self) -> Float32Array:
-        """The rows in the order of insertion, shape (len(index), dim), read-only."""
-        return _read_only(self._rows.compacted().vectors)
+        """The rows in the order of insertion, float32, shape (len(index), dim), read-only.
+
+        Unless the storage is ``"float32"``, a copy of what the stored values stand for: four bytes an element.
+        """
+        return _read_only(widened(self._rows.compacted().vectors))
 
     @property
     def ids(self) -> npt.NDArray[Any]:
@@ -187,7 +199,7 @@ class Index:
     def __repr__(self) -> str:
         state = self._rows.state
         kind = ", str ids" if is_str_ids(state.ids) else ""
-        return f"<Index: {len(self):,} vectors x {self.dim} float32, metric {self._metric!r}{kind}>"
+        return f"<Index: {len(self):,} vectors x {self.dim} {self.storage}, metric {self._metric!r}{kind}>"
 
     # Searching
 
@@ -330,16 +342,16 @@ class Index:
         TypeError
             `ids` are of another kind than those of the index, or left out though those are str.
         ValueError
-            The dimensions differ, a number is not finite, or an id is there already or given twice.
+            The dimensions differ, a number is not finite or beyond the storage, or an id is there already or given
+            twice.
         """
-        matrix = self._new_rows(vectors)
-        norms = _finite_norms("vectors", matrix)
+        stored, norms = self._new_rows(vectors)
         with self._rows.writing:
-            keys = self._new_ids(ids, len(matrix))
+            keys = self._rows.new_ids(ids, len(norms))
             if len(keys):
                 if not is_str_ids(keys):
                     self._rows.next_id = max(self._rows.next_id, int(keys.max()) + 1)
-                self._rows.extend(append(self._rows.state, matrix, norms, keys))
+                self._rows.extend(append(self._rows.state, stored, norms, keys))
         return keys
 
     def remove(self, ids: Ids) -> None:
@@ -369,50 +381,22 @@ class Index:
         KeyError
             The index does not hold one of `ids`; nothing is replaced then.
         ValueError
-            The dimensions differ, a number is not finite, or an id is given twice.
+            The dimensions differ, a number is not finite or beyond the storage, or an id is given twice.
         """
-        matrix = self._new_rows(vectors)
-        norms = _finite_norms("vectors", matrix)
+        stored, norms = self._new_rows(vectors)
         keys = as_ids("ids", ids)
-        if len(keys) != len(matrix):
-            raise ValueError(f"vectors has {len(matrix)} rows but ids has {len(keys)}")
+        if len(keys) != len(norms):
+            raise ValueError(f"vectors has {len(norms)} rows but ids has {len(keys)}")
         check_distinct("ids", keys)
         with self._rows.writing:
             state, rows = self._rows.known("ids", keys)
             if len(rows):
-                self._rows.replace(append(state, matrix, norms, keys, replaced=rows))
+                self._rows.replace(append(state, stored, norms, keys, replaced=rows))
 
-    def _new_rows(self, vectors: Any) -> Float32Array:
-        matrix, _ = as_rows("vectors", vectors)
-        if matrix.shape[1] != self.dim:
-            raise ValueError(f"vectors has dim {matrix.shape[1]} but index has dim {self.dim}")
-        return matrix
-
-    def _new_ids(self, ids: Ids | None, count: int) -> npt.NDArray[Any]:
-        has_str = is_str_ids(self._rows.state.ids)
-        if ids is None:
-            if has_str:
-                raise TypeError("ids must be given, as the index has str ids")
-            if not count:
-                return no_ids(self._rows.state.ids)
-            if self._rows.next_id + count > MAX_ID + 1:
-                raise ValueError(f"ids must be given, as fewer than {count} ints within int64 follow the greatest id")
-            return np.arange(self._rows.next_id, self._rows.next_id + count, dtype=np.int64)
-        keys = as_ids("ids", ids)
-        if len(keys) != count:
-            raise ValueError(f"vectors has {count} rows but ids has {len(keys)}")
-        if not count:
-            return no_ids(self._rows.state.ids)
-        check_distinct("ids", keys)
-        if not (len(self._rows.state.ids) or self._rows.next_id):  # the first ids say which kind they are
-            self._rows.extend(without_rows(self._rows.state, keys[:0]))
-        elif is_str_ids(keys) != has_str:
-            wanted, got = ("str", "int") if has_str else ("int", "str")
-            raise TypeError(f"ids must be {wanted}, as those of the index are, got {got}")
-        _, rows = self._rows.locate(keys)
-        if (rows >= 0).any():
-            raise ValueError(f"ids holds {keys[rows >= 0].tolist()[0]!r}, which the index holds already")
-        return keys
+    def _new_rows(self, vectors: Any) -> tuple[Stored, Float32Array]:
+        """What is to be added, as this index keeps it, and its norms."""
+        stored = as_stored("vectors", vectors, self.storage, self.dim)
+        return stored, finite_norms("vectors", stored.rows)
 
     # Files and copies
 
@@ -474,7 +458,8 @@ class Index:
         state, next_id = self._rows.current()
         state = compact(state)
         return {
-            "vectors": np.asarray(state.vectors),
+            "vectors": np.asarray(state.elements),
+            "scales": state.scales,
             "norms": state.norms,
             "ids": state.ids,
             "metric": self._metric,
@@ -485,4 +470,5 @@ class Index:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._metric = state["metric"]
         coder = Coder(self._metric, state["accelerate"])
-        self._rows = IndexRows(make(state["vectors"], state["norms"], state["ids"]), state["next_id"], coder)
+        stored = Stored(state["vectors"], state.get("scales"))  # earlier versions pickled no scales
+        self._rows = IndexRows(make(stored, state["norms"], state["ids"]), state["next_id"], coder)

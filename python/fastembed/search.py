@@ -22,6 +22,7 @@ from fastembed._engine import (
     run_topk,
 )
 from fastembed._filters import rows_or_mask
+from fastembed._index_elements import widened
 from fastembed._validate import check_int
 from fastembed.index import Index
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
     Float32Array = npt.NDArray[np.float32]
     BoolArray = npt.NDArray[np.bool_]
+
+#: Rows of an index that are asked at a time where they have to be widened first.
+_SELF_QUERIES, _SELF_ELEMENTS = 1024, 1 << 21
 
 __all__ = ["RangeHits", "TopK", "merge_topk", "range_search", "self_topk", "topk"]
 
@@ -254,19 +258,28 @@ def self_topk(
     metric = metric_of(vectors, metric)
     state = vectors._rows.compacted() if isinstance(vectors, Index) else None
     matrix = as_matrix("vectors", vectors) if state is None else state.vectors
-    scores, rows = run_topk(
-        matrix,
-        matrix,
-        min(check_k(k), max(len(matrix) - 1, 0)),
-        metric,
-        norms=None if state is None else state.norms,
-        order=None if state is None else state.order,
-        threshold=None if threshold is None else check_threshold(threshold),
-        self_first=0,
-        check_finite=check_finite,
-        workers=workers,
-        query_name="vectors",
-    )
+    k = min(check_k(k), max(len(matrix) - 1, 0))
+    threshold = None if threshold is None else check_threshold(threshold)
+    # What is kept in fewer bits is never widened whole.
+    step = len(matrix) if isinstance(matrix, np.ndarray) else max(_SELF_QUERIES, _SELF_ELEMENTS // matrix.shape[1])
+    parts = [
+        run_topk(
+            widened(matrix[begin : begin + step]),
+            matrix,
+            k,
+            metric,
+            norms=None if state is None else state.norms,
+            order=None if state is None else state.order,
+            threshold=threshold,
+            self_first=begin,
+            check_finite=check_finite,
+            workers=workers,
+            first_query=begin,
+            query_name="vectors",
+        )
+        for begin in range(0, max(len(matrix), 1), max(step, 1))
+    ]
+    scores, rows = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
     return TopK(scores, rows if state is None else state.ids_of(rows))
 
 

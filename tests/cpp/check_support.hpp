@@ -84,6 +84,9 @@ void check_code_products(const KernelTable& table, Report& report);
 void check_bf16_codes(const KernelTable& table, Report& report);
 void check_bf16_scans(const KernelTable& table, Report& report);
 
+/// stored_rows_check.cpp.
+void check_stored_rows(const KernelTable& table, Report& report);
+
 /// text_check.cpp.
 void check_token_edges(const KernelTable& table, Report& report);
 

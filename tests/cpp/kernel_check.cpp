@@ -423,6 +423,8 @@ void check_that_all_are_checked(Report& report) {
                                          "exact_dot_f32",
                                          "exact_squared_distance_f32",
                                          "kth_greatest_f32",
+                                         "widen_rows",
+                                         "scan_narrow_rows",
                                          "turn_columns_f32",
                                          "code_rows_u8",
                                          "code_query_limit",
@@ -472,6 +474,7 @@ int main() {
     }
     check_codes(table, report);
     check_bf16_codes(table, report);
+    check_stored_rows(table, report);
     const bool bfloat16 = name == "avx512bf16" || name == "amx";
     check_tiles(table, report, bfloat16);
     check_cbow_tiles(table, report, bfloat16);
