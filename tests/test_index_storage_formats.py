@@ -142,7 +142,7 @@ def test_results_are_those_of_the_widened_vectors(storage: str, metric: str, eve
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("accelerate", ["none", "int8"])
+@pytest.mark.parametrize("accelerate", ["none", "int8", "bf16"])
 @pytest.mark.parametrize("kind", sorted(HARD))
 def test_hard_data(kind: str, accelerate: str, metric: str, every_isa: str) -> None:
     queries, x = hard(kind, 17, 507, 36, seed=4)
@@ -175,7 +175,7 @@ def test_without_codes_and_with_codes_made_on_the_way(storage: str, metric: str,
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("storage", NARROW)
-@pytest.mark.parametrize("accelerate", ["none", "int8"])
+@pytest.mark.parametrize("accelerate", ["none", "int8", "bf16"])
 def test_filters_and_ranges(storage: str, metric: str, accelerate: str, every_isa: str) -> None:
     queries, x = normal(9, 40, seed=7), normal(1003, 40, seed=8)
     index = Index(x, metric, accelerate=accelerate, storage=storage)
@@ -248,7 +248,7 @@ def same_index(index: Index, model: dict[Any, np.ndarray]) -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("accelerate", ["none", "int8"])
+@pytest.mark.parametrize("accelerate", ["none", "int8", "bf16"])
 @pytest.mark.parametrize("storage", NARROW)
 def test_changes(storage: str, accelerate: str, metric: str) -> None:
     x = normal(900, 20, seed=13)
@@ -292,7 +292,7 @@ def test_what_was_given_is_not_held(storage: str) -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("accelerate", ["none", "int8"])
+@pytest.mark.parametrize("accelerate", ["none", "int8", "bf16"])
 @pytest.mark.parametrize("storage", NARROW)
 def test_files(storage: str, accelerate: str, metric: str, tmp_path: Path) -> None:
     x, queries = normal(300, 20, seed=15), normal(9, 20, seed=16)
@@ -481,7 +481,7 @@ print(made / (rows * dim), (held - before) / (rows * dim), (peak() - held) / 2**
 """
 
 
-@pytest.mark.parametrize("accelerate", ["none", "int8"])
+@pytest.mark.parametrize("accelerate", ["none", "int8", "bf16"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("storage", NARROW)
 def test_memory(
@@ -493,7 +493,7 @@ def test_memory(
     done = run_python(f"DTYPE, STORAGE, ACCELERATE = {dtype!r}, {storage!r}, {accelerate!r}\n" + HELD)
     assert done.returncode == 0, done.stderr
     made, held, searching = map(float, done.stdout.split())
-    wanted = (1 if storage == "int8" else 2) + (1 if accelerate == "int8" else 0)
+    wanted = (1 if storage == "int8" else 2) + {"none": 0, "int8": 1, "bf16": 2}[accelerate]
     assert wanted - 0.1 < made < wanted + 0.4
     assert held < wanted - np.dtype(dtype).itemsize + 0.4
     assert searching < 16

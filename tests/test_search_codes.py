@@ -1,4 +1,7 @@
-"""Search over 8-bit codes finds what the definition says, whatever the data; how an `Index` keeps its codes."""
+"""Search over codes, of 8 bits and bfloat16, finds what the definition says; how an `Index` keeps its codes.
+
+What is bfloat16's alone is in test_search_bf16.py.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +17,30 @@ from fastembed import Index, _core
 from reference import search as reference
 from search_cases import HARD_TO_CODE, METRICS, assert_same, hard, normal, solved
 
+KINDS = ("int8", "bf16")
 # Queries, rows, columns: sizes off every block.
 SIZES = [(1, 8, 1), (2, 17, 3), (3, 65, 33), (5, 257, 100), (17, 500, 64), (40, 1203, 48)]
 
 
+@pytest.mark.parametrize("accelerate", KINDS)
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("kind", sorted(HARD_TO_CODE))
-def test_coded_index_is_the_definition(kind: str, metric: str, every_isa: str) -> None:
+def test_coded_index_is_the_definition(kind: str, metric: str, accelerate: str, every_isa: str) -> None:
     for size in SIZES:
         queries, vectors, scores, rows = solved(kind, metric, size)
-        index = Index(vectors, metric, accelerate="int8")
-        assert index.plan(1, len(queries)).scan == "int8"
+        index = Index(vectors, metric, accelerate=accelerate)
+        assert index.plan(1, len(queries)).scan == accelerate
         for k in (1, 10, 100):
             for workers in (1, 2):
                 assert_same(index.search(queries, k, workers=workers), (scores[:, :k], rows[:, :k]))
 
 
+@pytest.mark.parametrize("accelerate", KINDS)
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("kind", sorted(HARD_TO_CODE))
-def test_thresholds_from_a_sample_lose_nothing(kind: str, metric: str, every_isa: str) -> None:
+def test_thresholds_from_a_sample_lose_nothing(kind: str, metric: str, accelerate: str, every_isa: str) -> None:
     queries, vectors = hard(kind, 19, 5003, 40, seed=8)  # a sample is a quarter of the rows at most
-    coded, plain = (Index(vectors, metric, accelerate=mode) for mode in ("int8", "none"))
+    coded, plain = (Index(vectors, metric, accelerate=mode) for mode in (accelerate, "none"))
     for k in (1, 10):
         wanted = plain.search(queries, k)
         assert_same(coded.search(queries, k, workers=1), wanted)
@@ -43,22 +49,24 @@ def test_thresholds_from_a_sample_lose_nothing(kind: str, metric: str, every_isa
     assert_same(coded.search(queries[:5], 3), (wanted.scores[:5, :3], wanted.ids[:5, :3]))
 
 
+@pytest.mark.parametrize("accelerate", KINDS)
 @pytest.mark.parametrize("metric", METRICS)
-def test_a_set_in_itself_by_thresholds_from_a_sample(metric: str) -> None:
+def test_a_set_in_itself_by_thresholds_from_a_sample(metric: str, accelerate: str) -> None:
     vectors = hard("clusters, 1e-4", 1, 3000, 40, seed=2)[1]
-    found = fastembed.self_topk(Index(vectors, metric, accelerate="int8"), 5)
+    found = fastembed.self_topk(Index(vectors, metric, accelerate=accelerate), 5)
     assert_same(found, fastembed.self_topk(Index(vectors, metric, accelerate="none"), 5))
     assert not (found.ids == np.arange(3000)[:, None]).any()
 
 
+@pytest.mark.parametrize("accelerate", KINDS)
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("kind", sorted(HARD_TO_CODE))
-def test_range_search_over_codes_is_the_definition(kind: str, metric: str, every_isa: str) -> None:
+def test_range_search_over_codes_is_the_definition(kind: str, metric: str, accelerate: str, every_isa: str) -> None:
     queries, vectors, scores, rows = solved(kind, metric, SIZES[-2])
     finite = scores[np.isfinite(scores)]
     if not finite.size:
         return
-    index = Index(vectors, metric, accelerate="int8")
+    index = Index(vectors, metric, accelerate=accelerate)
     for threshold in np.quantile(finite, [0.01, 0.5, 0.99], method="nearest"):
         found = index.range_search(queries, float(threshold))
         for query in range(len(queries)):
@@ -96,10 +104,11 @@ def test_bad_rows_are_found_on_the_way() -> None:
     assert_same(unchecked, fastembed.topk(queries, vectors, 3))
 
 
+@pytest.mark.parametrize("accelerate", KINDS)
 @pytest.mark.parametrize("metric", METRICS)
-def test_filters_over_codes(metric: str, every_isa: str) -> None:
+def test_filters_over_codes(metric: str, accelerate: str, every_isa: str) -> None:
     queries, vectors, _, rows = solved("normal", metric, (17, 500, 64))
-    index = Index(vectors, metric, accelerate="int8")
+    index = Index(vectors, metric, accelerate=accelerate)
     rng = np.random.default_rng(3)
     for share in (0.02, 0.2, 0.9):
         shared, own = rng.random(500) < share, rng.random((17, 500)) < share
@@ -111,10 +120,11 @@ def test_filters_over_codes(metric: str, every_isa: str) -> None:
                 np.testing.assert_array_equal(found.ids[query][: len(expected)], expected)
 
 
+@pytest.mark.parametrize("accelerate", KINDS)
 @pytest.mark.parametrize("metric", METRICS)
-def test_codes_follow_changes(metric: str) -> None:
+def test_codes_follow_changes(metric: str, accelerate: str) -> None:
     vectors, queries = normal(900, 20, seed=4), normal(20, 20, seed=5)
-    index = Index(vectors[:50], metric, accelerate="int8")
+    index = Index(vectors[:50], metric, accelerate=accelerate)
     rng = np.random.default_rng(6)
     model = {row: vectors[row] for row in range(50)}
     while len(model) < 900:
@@ -138,17 +148,18 @@ def test_codes_follow_changes(metric: str) -> None:
     assert_same(index.search(queries, 7), (scores, keys[rows]))
 
 
+@pytest.mark.parametrize("accelerate", KINDS)
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("mmap", [False, True])
-def test_codes_are_saved_and_mapped(metric: str, mmap: bool, tmp_path: Path) -> None:
+def test_codes_are_saved_and_mapped(metric: str, mmap: bool, accelerate: str, tmp_path: Path) -> None:
     vectors, queries = normal(300, 20, seed=7), normal(9, 20, seed=8)
-    index = Index(vectors, metric, accelerate="int8")
+    index = Index(vectors, metric, accelerate=accelerate)
     for removed in ([], [3, 4, 299]):
         if removed:
             index.remove(removed)
         index.save(tmp_path / "index")
         loaded = Index.load(tmp_path / "index", mmap=mmap, verify=True)
-        assert (loaded.accelerate, loaded.plan().coded_rows) == ("int8", len(index) // 8 * 8)
+        assert (loaded.accelerate, loaded.plan().coded_rows) == (accelerate, len(index) // 8 * 8)
         assert_same(loaded.search(queries, 5), index.search(queries, 5))
         loaded.add(normal(100, 20, seed=9), ids=range(1000, 1100))
         copied = pickle.loads(pickle.dumps(index))
@@ -159,8 +170,9 @@ def test_codes_are_saved_and_mapped(metric: str, mmap: bool, tmp_path: Path) -> 
         assert_same(loaded.search(queries, 5), copied.search(queries, 5))
 
 
-def test_saved_codes_are_checked(tmp_path: Path) -> None:
-    Index(normal(300, 20), accelerate="int8").save(tmp_path / "index")
+@pytest.mark.parametrize("accelerate", KINDS)
+def test_saved_codes_are_checked(accelerate: str, tmp_path: Path) -> None:
+    Index(normal(300, 20), accelerate=accelerate).save(tmp_path / "index")
     name = tmp_path / "index" / "codes.npy"
     os.truncate(name, os.path.getsize(name) - 1)
     with pytest.raises(ValueError, match=r"codes\.npy: .* cut short"):
@@ -181,16 +193,17 @@ def test_plan_and_modes() -> None:
     assert growing.plan().coded_rows == 0
     growing.add(vectors[8000:8200])
     assert growing.plan().coded_rows == 8200
-    with pytest.raises(ValueError, match="accelerate must be 'auto', 'none' or 'int8', got 'int4'"):
+    with pytest.raises(ValueError, match="accelerate must be 'auto', 'none', 'int8' or 'bf16', got 'int4'"):
         Index(vectors, accelerate="int4")
 
 
-def test_codes_of_another_index_are_refused() -> None:
-    index = Index(normal(100, 8), accelerate="int8")
+@pytest.mark.parametrize("accelerate", KINDS)
+def test_codes_of_another_index_are_refused(accelerate: str) -> None:
+    index = Index(normal(100, 8), accelerate=accelerate)
     coded = index._rows.state.coded
     assert coded is not None
     out = np.empty((1, 1), dtype=np.float32), np.empty((1, 1), dtype=np.int64)
     with pytest.raises(ValueError, match="codes are not those of index"):
         _core.search_topk(normal(1, 8), normal(50, 8), "cosine", *out, codes=coded.core)
     with pytest.raises(ValueError, match="size that rows asks for"):
-        _core.IndexCodes("cosine", coded.mean, coded.codes[:-300], *coded.groups, None, 96)
+        _core.IndexCodes("cosine", coded.mean, coded.codes[:-300], *coded.groups, None, 96, accelerate)

@@ -1,7 +1,6 @@
 // Similarity and exact search. The arrays' meaning is checked in Python; here only what memory safety needs.
 #include <pybind11/stl.h>
 
-#include <bit>
 #include <optional>
 #include <string_view>
 #include <tuple>
@@ -39,6 +38,12 @@ Metric metric_of(std::string_view name) {
   throw std::invalid_argument("metric must be 'cosine', 'dot' or 'l2', got '" + std::string(name) + "'");
 }
 
+search::CodeKind kind_of(std::string_view name) {
+  if (name == "int8") return search::CodeKind::kInt8;
+  if (name == "bf16") return search::CodeKind::kBf16;
+  throw std::invalid_argument("kind must be 'int8' or 'bf16', got '" + std::string(name) + "'");
+}
+
 void same_depth(std::size_t a, std::size_t b) {
   if (a != b || a == 0 || a > UINT32_MAX) {
     throw std::invalid_argument("both sides must have the same dim, at least 1");
@@ -50,8 +55,8 @@ class IndexCodes {
  public:
   IndexCodes(std::string_view metric, const ContiguousArray<float>& mean, ContiguousArray<std::uint8_t> codes,
              ContiguousArray<float> scales, ContiguousArray<float> lengths, ContiguousArray<float> errors,
-             const OptionalNorms& squares, std::size_t rows)
-      : space_(metric_of(metric), view_1d(mean, "mean").size(), mean.data()),
+             const OptionalNorms& squares, std::size_t rows, std::string_view kind)
+      : space_(kind_of(kind), metric_of(metric), view_1d(mean, "mean").size(), mean.data()),
         held_{std::move(codes), std::move(scales), std::move(lengths), std::move(errors), squares} {
     const std::size_t groups = (rows + kCodeGroup - 1) / kCodeGroup;
     const bool is_l2 = space_.metric() == Metric::kL2;
@@ -248,9 +253,8 @@ ContiguousArray<std::uint8_t> code_buffer(std::size_t bytes) {
 }
 
 // Bits of the elements of a query, for as many as are asked at once.
-int code_query_bits(std::size_t queries, std::size_t dim) {
-  const std::int32_t limit = search::code_limit(cpu::kernels(), queries <= search::kSingleCodedQueries, dim);
-  return std::bit_width(static_cast<unsigned>(limit)) + 1;
+int code_query_bits(std::size_t queries, std::size_t dim, std::string_view kind) {
+  return search::code_query_bits(cpu::kernels(), kind_of(kind), queries <= search::kSingleCodedQueries, dim);
 }
 
 ContiguousArray<float> sample_mean(const py::object& vectors, std::string_view metric) {
@@ -266,10 +270,10 @@ ContiguousArray<float> sample_mean(const py::object& vectors, std::string_view m
 void code_rows(const py::object& vectors, const ContiguousArray<float>& norms, std::string_view metric,
                const ContiguousArray<float>& mean, ContiguousArray<std::uint8_t>& codes, ContiguousArray<float>& scales,
                ContiguousArray<float>& lengths, ContiguousArray<float>& errors,
-               std::optional<ContiguousArray<float>>& squares, std::size_t first, int workers) {
+               std::optional<ContiguousArray<float>>& squares, std::size_t first, int workers, std::string_view kind) {
   const search::StoredRows rows = index_rows(vectors, "vectors");
   const std::size_t end = first + rows.rows;
-  const search::CodeSpace space(metric_of(metric), view_1d(mean, "mean").size(), mean.data());
+  const search::CodeSpace space(kind_of(kind), metric_of(metric), view_1d(mean, "mean").size(), mean.data());
   if (space.depth() != rows.depth || rows.rows % kCodeGroup != 0 || first % kCodeGroup != 0 ||
       view_1d(norms, "norms").size() != rows.rows || rows.depth > search::kMostCodeDepth ||
       writable_view_1d(codes, "codes").size() < end * space.stride() + kCodeSlack ||
@@ -291,17 +295,17 @@ void bind_codes(py::module_& m) {
   py::class_<IndexCodes>(m, "IndexCodes")
       .def(py::init<std::string_view, const ContiguousArray<float>&, ContiguousArray<std::uint8_t>,
                     ContiguousArray<float>, ContiguousArray<float>, ContiguousArray<float>, const OptionalNorms&,
-                    std::size_t>(),
+                    std::size_t, std::string_view>(),
            py::arg("metric"), py::arg("mean").noconvert(), py::arg("codes").noconvert(), py::arg("scales").noconvert(),
            py::arg("lengths").noconvert(), py::arg("errors").noconvert(), py::arg("squares").noconvert(),
-           py::arg("rows"));
+           py::arg("rows"), py::arg("kind") = "int8");
   m.def("code_buffer", &code_buffer, py::arg("bytes"));
-  m.def("code_query_bits", &code_query_bits, py::arg("n_queries"), py::arg("dim"));
+  m.def("code_query_bits", &code_query_bits, py::arg("n_queries"), py::arg("dim"), py::arg("kind") = "int8");
   m.def("sample_mean", &sample_mean, py::arg("vectors"), py::arg("metric"));
   m.def("code_rows", &code_rows, py::arg("vectors"), py::arg("norms").noconvert(), py::arg("metric"),
         py::arg("mean").noconvert(), py::arg("codes").noconvert(), py::arg("scales").noconvert(),
         py::arg("lengths").noconvert(), py::arg("errors").noconvert(), py::arg("squares").noconvert(), py::arg("first"),
-        py::arg("workers") = 1);
+        py::arg("workers") = 1, py::arg("kind") = "int8");
 }
 
 }  // namespace

@@ -297,6 +297,8 @@ struct CodeColumns {
 ///   lengths[g] = max |c|^2, errors[g] = max |e|^2 over the rows of the group, relative error below (depth + 2) * 2^-24
 ///                of sums of squares of e, each of them off by 2^-17 at most
 ///   squares[j] = |y_j|^2, relative error below (depth + 2) * 2^-24
+/// As bfloat16, u = 2^-floor(log2 max |y|), c is u y to the nearest; lengths and errors have the same relative error,
+/// and 2^-120 a term.
 struct CodeRows {
   const float* columns;
   std::uint8_t* codes;
@@ -322,11 +324,21 @@ struct CodePanel {
   std::uint32_t width;
 };
 
-/// A row whose integer product with a query reached the threshold.
+/// The same for scan_bf16_codes. `queries` are floats, of 8 significant bits where bf16_query_bits is 16 and `width` is
+/// not 1; `panel` has room for width * (depth + 64) floats; there are no corrections.
+struct Bf16Panel {
+  const float* queries;
+  void* panel;
+  std::uint32_t count;
+  std::uint32_t depth;  // even
+  std::uint32_t width;
+};
+
+/// A row whose product with a query reached the threshold.
 struct CodeHit {
-  std::uint32_t row;    // of the rows that were given
-  std::uint32_t query;  // of the panel
-  std::int32_t product;
+  std::uint32_t row;     // of the rows that were given
+  std::uint32_t query;   // of the panel
+  std::int32_t product;  // for scan_bf16_codes the bits of a float32
 };
 
 /// Rows of codes against a panel of queries: D[r][j] = sum of c_r[i] Q_j[i], exact; the caller sees to it that
@@ -334,6 +346,9 @@ struct CodeHit {
 ///   T = keys[j] * scales[g] - slopes[j] * lengths[g] - weights[j] * errors[g] (+ row_terms[r] * units[j])
 /// for the row's group g, brought to -2^30 .. 2^30, NaN to 2^30; a few roundings of float32. The last term only where
 /// row_terms is not null. row_count is a multiple of kCodeGroup. `prefetch` as in PanelScan.
+/// scan_bf16_codes: row_stride is in bytes, depth (even) in elements, corrections are zeros. D is a float32 sum in any
+/// order, each step rounded to either neighbour, below 2^-126 perhaps to zero: |error| of rows and queries below 2^100
+/// is at most (depth + 32) 2^-23 |c_r| |Q_j| + depth * 2^-124. It is compared with T itself, never with NaN.
 struct CodeScan {
   const std::uint8_t* rows;
   std::size_t row_stride;
@@ -452,6 +467,19 @@ struct TokenEdges {
   X(scan_code_rows, void,                                                                                              \
     (const std::uint8_t* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const void* panel,        \
      std::int32_t correction, std::int32_t* products))                                                                 \
+  /* The same as code_rows_u8 to bfloat16; see CodeRows. */                                                            \
+  X(code_rows_bf16, void, (const CodeRows& step))                                                                      \
+  /* Bits of the queries in a panel of scan_bf16_codes: 16 or 32. A panel of width 1 has 32. */                        \
+  X(bf16_query_bits, std::uint32_t, ())                                                                                \
+  /* See Bf16Panel. */                                                                                                 \
+  X(pack_bf16_panel, void, (const Bf16Panel& step))                                                                    \
+  /* See CodeScan; returns the number of hits. Then the same as greatest_codes. */                                     \
+  X(scan_bf16_codes, std::uint32_t, (const CodeScan& scan))                                                            \
+  X(greatest_bf16_codes, void, (const CodeScan& scan, float* greatest))                                                \
+  /* products[r] = D of CodeScan of `count` rows, a multiple of kCodeGroup, and the query of a panel of width 1. */    \
+  X(scan_bf16_rows, void,                                                                                              \
+    (const std::uint8_t* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const void* panel,        \
+     float* products))                                                                                                 \
   /* Runs rounds * 12 dependent products of codes and their sums on sink[0 .. 31] in registers; returns the operations \
      done, two a multiply-add. */                                                                                      \
   X(code_peak, double, (std::size_t rounds, std::int32_t* sink))                                                       \

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/add_rows.inl.hpp"
+#include "kernels/bf16_codes.inl.hpp"
 #include "kernels/cbow_tile.inl.hpp"
 #include "kernels/cbow_window.inl.hpp"
 #include "kernels/code_rows.inl.hpp"
@@ -44,12 +45,18 @@ consteval KernelTable make_table() {
       .widen_rows = &widen_rows,
       .scan_narrow_rows = &scan_narrow_rows,
       .turn_columns_f32 = &turn_columns_f32,
-      .code_rows_u8 = &code_rows_u8,
+      .code_rows_u8 = &code_rows<ByteCoding>,
       .code_query_limit = &code_query_limit<PairProduct>,
       .pack_code_panel = &pack_code_panel<PairProduct>,
       .scan_codes = &scan_codes<PairProduct>,
       .greatest_codes = &greatest_codes<PairProduct>,
       .scan_code_rows = &scan_code_rows<PairProduct>,
+      .code_rows_bf16 = &code_rows<Bf16Coding>,
+      .bf16_query_bits = &bf16_query_bits<WideProduct>,
+      .pack_bf16_panel = &pack_bf16_panel<WideProduct>,
+      .scan_bf16_codes = &scan_codes<WideProduct>,
+      .greatest_bf16_codes = &greatest_codes<WideProduct>,
+      .scan_bf16_rows = &scan_bf16_rows,
       .code_peak = &code_peak<PairProduct>,
       .drain_loss = &drain_loss,
       .fma_peak_f32 = &fma_peak_f32,

@@ -1,5 +1,5 @@
-// Rows to codes: centered, turned by a Hadamard matrix with random signs, rounded to 8 bits with a scale a group.
-// Sixteen rows at a time, side by side, so that every step is the same for all lanes.
+// Rows to codes: centered, turned by a Hadamard matrix with random signs, rounded to 8 bits with a scale a group, or as
+// another Coding says. Sixteen rows at a time, side by side, so that every step is the same for all lanes.
 #pragma once
 
 #include "kernels/tile_product.inl.hpp"
@@ -86,12 +86,31 @@ void turn_columns_f32(const CodeColumns& step) noexcept {
   turn_window(step.columns + first * kCodeRows, nullptr, step.signs + step.window, step.window);
 }
 
+// Codes of a byte.
+struct ByteCoding {
+  using Code = std::uint8_t;
+  // For the greatest |element| of a group.
+  static float scale(float most) noexcept { return 127.0F / most; }
+  static Vec::Reg round(Vec::Reg scaled) noexcept {
+    const Vec::Reg rounder = Vec::broadcast(12582912.0F);  // 1.5 * 2^23: adding it rounds to an integer
+    return Vec::sub(Vec::add(scaled, rounder), rounder);
+  }
+  static void store(Vec::Reg rounded, Code* to) noexcept {
+    float codes[kCodeLanes];
+    Vec::store(codes, rounded);
+    for (std::size_t i = 0; i < kCodeLanes; ++i) {
+      to[i] = static_cast<Code>(static_cast<std::int32_t>(codes[i]) + kCodeZero);
+    }
+  }
+};
+
 // The group's scale from the greatest |element| of its rows.
+template <class Coding>
 [[gnu::always_inline]] inline float code_scale(const float* greatest) noexcept {
   float most = 0;
   for (std::size_t j = 0; j < kCodeGroup; ++j) most = greatest[j] > most ? greatest[j] : most;
   if (most == 0) return 1;
-  return most >= 0x1p-60F && most <= 0x1p60F ? 127.0F / most : 0.0F;
+  return most >= 0x1p-60F && most <= 0x1p60F ? Coding::scale(most) : 0.0F;
 }
 
 // The greatest of each group.
@@ -110,39 +129,38 @@ struct CodeSums {
 };
 
 // Elements begin .. begin + count - 1 of the rows of register g, as many as it has lanes at most.
+template <class Coding>
 [[gnu::always_inline]] inline void code_block(const CodeRows& step, std::size_t begin, std::size_t count, std::size_t g,
                                               Vec::Reg scale, CodeSums& sums) noexcept {
-  const Vec::Reg rounder = Vec::broadcast(12582912.0F);  // 1.5 * 2^23: adding it rounds to an integer
+  using Code = typename Coding::Code;
   Vec::Reg block[kCodeLanes];
   for (std::size_t i = 0; i < kCodeLanes; ++i) {
     block[i] = Vec::zero();
     if (i >= count) continue;
     const Vec::Reg scaled = Vec::mul(Vec::load(step.columns + (begin + i) * kCodeRows + g * kCodeLanes), scale);
-    const Vec::Reg code = Vec::sub(Vec::add(scaled, rounder), rounder);
+    const Vec::Reg code = Coding::round(scaled);
     const Vec::Reg error = Vec::sub(scaled, code);
     sums.lengths[g] = Vec::fma(code, code, sums.lengths[g]);
     sums.errors[g] = Vec::fma(error, error, sums.errors[g]);
     block[i] = code;
   }
   Vec::transpose(block);
-  const std::size_t left = step.code_stride - begin;
+  const std::size_t left = step.code_stride - begin * sizeof(Code);
   for (std::size_t j = 0; j < kCodeLanes; ++j) {
-    float codes[kCodeLanes];
-    Vec::store(codes, block[j]);
-    std::uint8_t bytes[kCodeLanes];
-    for (std::size_t i = 0; i < kCodeLanes; ++i) {
-      bytes[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(codes[i]) + kCodeZero);
-    }
-    std::uint8_t* const to = step.codes + (g * kCodeLanes + j) * step.code_stride + begin;
-    if (left >= kCodeLanes) {
-      __builtin_memcpy(to, bytes, kCodeLanes);
+    Code codes[kCodeLanes];
+    Coding::store(block[j], codes);
+    std::uint8_t* const to = step.codes + (g * kCodeLanes + j) * step.code_stride + begin * sizeof(Code);
+    if (left >= sizeof(codes)) {
+      __builtin_memcpy(to, codes, sizeof(codes));
     } else {
-      for (std::size_t i = 0; i < left; ++i) to[i] = bytes[i];
+      for (std::size_t i = 0; i < left / sizeof(Code); ++i)
+        __builtin_memcpy(to + i * sizeof(Code), codes + i, sizeof(Code));
     }
   }
 }
 
 // The scales of both groups and the squares of the rows.
+template <class Coding>
 [[gnu::always_inline]] inline void find_code_scales(const CodeRows& step, float* row_scales) noexcept {
   Vec::Reg most[kCodeRegs], least[kCodeRegs], squares[kCodeRegs];
   for (std::size_t g = 0; g < kCodeRegs; ++g) most[g] = least[g] = squares[g] = Vec::zero();
@@ -160,24 +178,25 @@ struct CodeSums {
     Vec::store(step.squares + g * kCodeLanes, squares[g]);
   }
   for (std::size_t g = 0; g < kCodeRows / kCodeGroup; ++g) {
-    step.scales[g] = code_scale(greatest + g * kCodeGroup);
+    step.scales[g] = code_scale<Coding>(greatest + g * kCodeGroup);
     for (std::size_t j = 0; j < kCodeGroup; ++j) row_scales[g * kCodeGroup + j] = step.scales[g];
   }
 }
 
-void code_rows_u8(const CodeRows& step) noexcept {
+template <class Coding>
+void code_rows(const CodeRows& step) noexcept {
   float scales[kCodeRows], lengths[kCodeRows], errors[kCodeRows];
-  find_code_scales(step, scales);
+  find_code_scales<Coding>(step, scales);
   CodeSums sums;
   for (std::size_t g = 0; g < kCodeRegs; ++g) sums.lengths[g] = sums.errors[g] = Vec::zero();
-  for (std::size_t begin = 0; begin < step.code_stride; begin += kCodeLanes) {
+  for (std::size_t begin = 0; begin < step.code_stride / sizeof(typename Coding::Code); begin += kCodeLanes) {
     const std::size_t left = begin < step.depth ? step.depth - begin : 0;
     for (std::size_t g = 0; g < kCodeRegs; ++g) {
       const Vec::Reg scale = Vec::load(scales + g * kCodeLanes);
       if (left >= kCodeLanes) {
-        code_block(step, begin, kCodeLanes, g, scale, sums);
+        code_block<Coding>(step, begin, kCodeLanes, g, scale, sums);
       } else {
-        code_block(step, begin, left, g, scale, sums);
+        code_block<Coding>(step, begin, left, g, scale, sums);
       }
     }
   }

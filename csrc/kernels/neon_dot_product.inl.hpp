@@ -14,6 +14,7 @@ namespace {
 }
 
 struct SignedByteProduct {
+  using Lanes = CodeLanes;
   static constexpr std::int32_t kQueryLimit = 127;
   static constexpr std::size_t kRows = 8;
   static constexpr std::size_t kPrefetchDepth = 16;

@@ -11,6 +11,7 @@ constexpr float kCodeLimit = 0x1p30F;  // that thresholds are brought to; greate
 
 // Products of pairs of int16: codes are widened, a strip of rows at a time, on the way.
 struct PairProduct {
+  using Lanes = CodeLanes;
   static constexpr std::int32_t kQueryLimit = 4095;
   static constexpr std::size_t kChunk = 256;  // of the depth, widened at once
   static constexpr std::size_t kRows = CodeLanes::kRows;
@@ -87,6 +88,26 @@ struct PairProduct {
   }
 };
 
+// Sums of float32 where CodeLanes has int32: their bits travel in the same places, and no threshold is out of range.
+struct FloatSums {
+  using Reg = Vec::Reg;
+
+  static Reg load(const std::int32_t* from) noexcept {
+    float lanes[Vec::kLanes];
+    __builtin_memcpy(lanes, from, sizeof(lanes));
+    return Vec::load(lanes);
+  }
+  static void store(std::int32_t* to, Reg a) noexcept {
+    float lanes[Vec::kLanes];
+    Vec::store(lanes, a);
+    __builtin_memcpy(to, lanes, sizeof(lanes));
+  }
+  static Reg max(Reg a, Reg b) noexcept { return Vec::max(a, b); }
+  static Vec::Reg to_float(Reg a) noexcept { return a; }
+  static std::uint32_t at_least(Reg a, Reg b) noexcept { return Vec::at_least(a, b); }
+  static Reg floor_within(Vec::Reg x, float) noexcept { return x; }
+};
+
 // Queries of int8 for products of four bytes: element i of query j is at panel[(i / 4) * 4 * width + 4 * j + i % 4].
 // Where codes are multiplied as they are, `zero` is theirs, and taken off again: sum (c + zero) q = sum c q + zero sum
 // q.
@@ -134,10 +155,11 @@ constexpr std::size_t padded_digits(std::size_t depth) noexcept { return (depth 
                   code_slack(scan, group, query));
 }
 
-[[gnu::always_inline]] inline CodeHit* add_code_hits(std::uint32_t reached, CodeLanes::Reg sums, std::size_t row,
+template <class Lanes>
+[[gnu::always_inline]] inline CodeHit* add_code_hits(std::uint32_t reached, typename Lanes::Reg sums, std::size_t row,
                                                      std::size_t query, CodeHit* hits) noexcept {
   std::int32_t products[Vec::kLanes];
-  CodeLanes::store(products, sums);
+  Lanes::store(products, sums);
   for (; reached != 0; reached &= reached - 1) {
     const auto lane = static_cast<std::uint32_t>(__builtin_ctz(reached));
     *hits++ = {static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(query) + lane, products[lane]};
@@ -145,8 +167,8 @@ constexpr std::size_t padded_digits(std::size_t depth) noexcept { return (depth 
   return hits;
 }
 
-template <std::size_t kStrip, std::size_t kColumns>
-[[gnu::always_inline]] inline CodeHit* keep_code_hits(const CodeLanes::Reg (&sums)[kStrip * kColumns],
+template <std::size_t kStrip, std::size_t kColumns, class Lanes = CodeLanes>
+[[gnu::always_inline]] inline CodeHit* keep_code_hits(const typename Lanes::Reg (&sums)[kStrip * kColumns],
                                                       const CodeScan& scan, std::size_t first_row,
                                                       std::size_t first_query, CodeHit* hits) noexcept {
 #pragma GCC unroll 2
@@ -154,26 +176,26 @@ template <std::size_t kStrip, std::size_t kColumns>
     const std::size_t query = first_query + c * static_cast<std::size_t>(Vec::kLanes);
     const Vec::Reg wanted = code_thresholds(scan, first_row / kCodeGroup, query);
     if (scan.row_terms == nullptr) {
-      const CodeLanes::Reg least = CodeLanes::floor_within(wanted, kCodeLimit);
-      CodeLanes::Reg greatest = sums[c];
+      const typename Lanes::Reg least = Lanes::floor_within(wanted, kCodeLimit);
+      typename Lanes::Reg greatest = sums[c];
 #pragma GCC unroll 8
-      for (std::size_t r = 1; r < kStrip; ++r) greatest = CodeLanes::max(greatest, sums[r * kColumns + c]);
-      if (CodeLanes::at_least(greatest, least) == 0) [[likely]]
+      for (std::size_t r = 1; r < kStrip; ++r) greatest = Lanes::max(greatest, sums[r * kColumns + c]);
+      if (Lanes::at_least(greatest, least) == 0) [[likely]]
         continue;
 #pragma GCC unroll 8
       for (std::size_t r = 0; r < kStrip; ++r) {
-        const std::uint32_t reached = CodeLanes::at_least(sums[r * kColumns + c], least);
-        if (reached != 0) hits = add_code_hits(reached, sums[r * kColumns + c], first_row + r, query, hits);
+        const std::uint32_t reached = Lanes::at_least(sums[r * kColumns + c], least);
+        if (reached != 0) hits = add_code_hits<Lanes>(reached, sums[r * kColumns + c], first_row + r, query, hits);
       }
     } else {
       const Vec::Reg unit = Vec::load(scan.units + query);
 #pragma GCC unroll 8
       for (std::size_t r = 0; r < kStrip; ++r) {
         const Vec::Reg term = Vec::broadcast(scan.row_terms[first_row + r]);
-        const CodeLanes::Reg least = CodeLanes::floor_within(Vec::fma(term, unit, wanted), kCodeLimit);
-        const std::uint32_t reached = CodeLanes::at_least(sums[r * kColumns + c], least);
+        const typename Lanes::Reg least = Lanes::floor_within(Vec::fma(term, unit, wanted), kCodeLimit);
+        const std::uint32_t reached = Lanes::at_least(sums[r * kColumns + c], least);
         if (reached != 0) [[unlikely]]
-          hits = add_code_hits(reached, sums[r * kColumns + c], first_row + r, query, hits);
+          hits = add_code_hits<Lanes>(reached, sums[r * kColumns + c], first_row + r, query, hits);
       }
     }
   }
@@ -184,10 +206,10 @@ template <std::size_t kStrip, std::size_t kColumns>
 struct KeptHits {
   CodeHit* hits;
 
-  template <std::size_t kStrip, std::size_t kColumns>
-  [[gnu::always_inline]] void take(const CodeLanes::Reg (&sums)[kStrip * kColumns], const CodeScan& scan,
+  template <std::size_t kStrip, std::size_t kColumns, class Lanes = CodeLanes>
+  [[gnu::always_inline]] void take(const typename Lanes::Reg (&sums)[kStrip * kColumns], const CodeScan& scan,
                                    std::size_t row, std::size_t query) noexcept {
-    hits = keep_code_hits<kStrip, kColumns>(sums, scan, row, query, hits);
+    hits = keep_code_hits<kStrip, kColumns, Lanes>(sums, scan, row, query, hits);
   }
 };
 
@@ -195,8 +217,8 @@ struct KeptHits {
 struct KeptGreatest {
   float* greatest;
 
-  template <std::size_t kStrip, std::size_t kColumns>
-  [[gnu::always_inline]] void take(const CodeLanes::Reg (&sums)[kStrip * kColumns], const CodeScan& scan,
+  template <std::size_t kStrip, std::size_t kColumns, class Lanes = CodeLanes>
+  [[gnu::always_inline]] void take(const typename Lanes::Reg (&sums)[kStrip * kColumns], const CodeScan& scan,
                                    std::size_t row, std::size_t first_query) noexcept {
     const std::size_t group = row / kCodeGroup;
     const float scale = scan.scales[group];
@@ -208,7 +230,7 @@ struct KeptGreatest {
       Vec::Reg most = Vec::broadcast(-__FLT_MAX__);
 #pragma GCC unroll 8
       for (std::size_t r = 0; r < kStrip; ++r) {
-        Vec::Reg value = CodeLanes::to_float(sums[r * kColumns + c]);
+        Vec::Reg value = Lanes::to_float(sums[r * kColumns + c]);
         if (scan.row_terms != nullptr) {
           value = Vec::sub(value, Vec::mul(Vec::broadcast(scan.row_terms[row + r]), unit));
         }
@@ -237,17 +259,18 @@ template <class Product>
 template <class Product, std::size_t kColumns, class Kept>
 [[gnu::always_inline]] inline void scan_code_strips(const CodeScan& scan, std::size_t first_row,
                                                     std::size_t first_query, Prefetch& prefetch, Kept& kept) noexcept {
+  using Lanes = typename Product::Lanes;
   constexpr std::size_t kStrip = Product::kRows;
   static_assert(kCodeGroup % kStrip == 0);
   for (std::size_t row = first_row; row < scan.row_count; row += kStrip) {
-    CodeLanes::Reg sums[kStrip * kColumns];
+    typename Lanes::Reg sums[kStrip * kColumns];
 #pragma GCC unroll 32
     for (std::size_t i = 0; i < kStrip * kColumns; ++i) {
-      sums[i] = CodeLanes::load(scan.corrections + first_query + i % kColumns * static_cast<std::size_t>(Vec::kLanes));
+      sums[i] = Lanes::load(scan.corrections + first_query + i % kColumns * static_cast<std::size_t>(Vec::kLanes));
     }
     Product::template multiply<kStrip, kColumns>(sums, scan.rows + row * scan.row_stride, scan.row_stride, scan.panel,
                                                  first_query, scan.width, scan.depth, prefetch);
-    kept.template take<kStrip, kColumns>(sums, scan, row, first_query);
+    kept.template take<kStrip, kColumns, Lanes>(sums, scan, row, first_query);
   }
 }
 

@@ -2,15 +2,15 @@
 // so that their zero is taken off again, once a query: sum (c + 128) q = sum c q + 128 sum q.
 #pragma once
 
-#include "kernels/scan_codes.inl.hpp"
+#include "kernels/four_bytes.inl.hpp"
 
 namespace fastembed {
 namespace {
 
-struct ByteProduct {
+struct ByteProduct : FourBytes<ByteProduct> {
+  using Lanes = CodeLanes;
   static constexpr std::int32_t kQueryLimit = 127;
-  static constexpr std::size_t kRows = 8;
-  static constexpr std::size_t kPrefetchDepth = 32;
+  static constexpr std::size_t kElements = 4;  // of four bytes
   static constexpr std::size_t kProducts = 4;  // summed in a lane at once
   using Reg = __m512i;
 
@@ -18,40 +18,6 @@ struct ByteProduct {
 
   static void pack(const CodePanel& step) noexcept { pack_fours(step, kCodeZero); }
   static void pack_single(const CodePanel& step) noexcept { pack_digits(step, kCodeZero); }
-
-  template <std::size_t kStrip, std::size_t kColumns>
-  [[gnu::always_inline]] static void step(Reg (&sums)[kStrip * kColumns], const std::uint8_t* rows,
-                                          std::size_t row_stride, const std::int8_t* panel) noexcept {
-    Reg columns[kColumns];
-#pragma GCC unroll 2
-    for (std::size_t c = 0; c < kColumns; ++c) columns[c] = _mm512_loadu_si512(panel + c * 64);
-#pragma GCC unroll 16
-    for (std::size_t r = 0; r < kStrip; ++r) {
-      std::int32_t four;
-      __builtin_memcpy(&four, rows + r * row_stride, sizeof(four));
-      const Reg row = _mm512_set1_epi32(four);
-#pragma GCC unroll 2
-      for (std::size_t c = 0; c < kColumns; ++c) {
-        sums[r * kColumns + c] = _mm512_dpbusd_epi32(sums[r * kColumns + c], row, columns[c]);
-      }
-    }
-  }
-
-  template <std::size_t kStrip, std::size_t kColumns>
-  [[gnu::always_inline]] static void multiply(Reg (&sums)[kStrip * kColumns], const std::uint8_t* rows,
-                                              std::size_t row_stride, const void* panel, std::size_t first_query,
-                                              std::size_t width, std::size_t depth, Prefetch& prefetch) noexcept {
-    const auto* queries = static_cast<const std::int8_t*>(panel) + 4 * first_query;
-    std::size_t i = 0;
-    for (; i + kPrefetchDepth <= depth; i += kPrefetchDepth) {
-      prefetch.turn();
-#pragma GCC unroll 8
-      for (std::size_t at = 0; at < kPrefetchDepth; at += 4, queries += 4 * width) {
-        step<kStrip, kColumns>(sums, rows + i + at, row_stride, queries);
-      }
-    }
-    for (; i < depth; i += 4, queries += 4 * width) step<kStrip, kColumns>(sums, rows + i, row_stride, queries);
-  }
 
   // Row after row: from memory the processor's prefetchers know a single stream best.
   static void scan_rows(const std::uint8_t* rows, std::size_t row_stride, std::size_t count, std::size_t depth,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cpu/dispatch.hpp"
 #include "search/coded_blocks.hpp"
 #include "search/score.hpp"
 #include "support/float_environment.hpp"
@@ -17,6 +18,12 @@ constexpr double kOperationsAWorker = 1.5e6;  // some 25 microseconds, several t
 
 constexpr auto kTickInterval = std::chrono::milliseconds(50);
 constexpr std::size_t kQueriesATick = 256;
+
+// Of a query in a panel.
+std::size_t panel_element_bytes(const Request& request) {
+  if (request.codes == nullptr) return codes_on_the_way(request) ? 1 : sizeof(float);
+  return request.codes->space->kind() == CodeKind::kInt8 ? 1 : cpu::kernels().bf16_query_bits() / 8;
+}
 
 }  // namespace
 
@@ -42,9 +49,8 @@ std::int64_t first_bad_query(const KernelTable& kernels, const Request& request)
 
 std::size_t batch_size(const Request& request, std::size_t bytes_a_query) {
   const auto within = [](std::size_t bytes, std::size_t each) { return bytes / (each + 1); };
-  // Panels of codes are a quarter of the size, and where rows are coded on the way a batch cannot be too large.
-  const bool coded = request.codes != nullptr || codes_on_the_way(request);
-  const std::size_t panels = within(kPanelBytes, request.index.depth * (coded ? 1 : sizeof(float)));
+  // Panels of codes are smaller, and where rows are coded on the way a batch cannot be too large.
+  const std::size_t panels = within(kPanelBytes, request.index.depth * panel_element_bytes(request));
   const std::size_t quick = std::min(panels, within(kListBytes, bytes_a_query));
   std::size_t size = std::clamp(quick, std::size_t{kPanelQueries}, std::size_t{1024}) / kPanelQueries * kPanelQueries;
   size = std::min(size, within(kMostListBytes, bytes_a_query * static_cast<std::size_t>(request.workers)));

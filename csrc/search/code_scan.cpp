@@ -1,8 +1,10 @@
 #include "search/code_scan.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cfloat>
 #include <cmath>
+#include <type_traits>
 
 #include "search/score.hpp"
 
@@ -16,6 +18,12 @@ constexpr double kLeastNorm = 0x1p-40, kGreatestNorm = 0x1p40;
 // For thresholds: room for a few roundings of float32 in what is multiplied and added there.
 float raised(double value) noexcept { return static_cast<float>(value * (1.0 + 0x1p-20)); }
 
+// An element, which a float holds, rounded to bfloat16.
+double to_bfloat16(double element) noexcept {
+  const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(element));
+  return std::bit_cast<float>((bits + 0x7fffU + ((bits >> 16) & 1U)) & 0xffff0000U);
+}
+
 }  // namespace
 
 std::int32_t code_limit(const KernelTable& kernels, bool single, std::size_t depth) noexcept {
@@ -24,46 +32,73 @@ std::int32_t code_limit(const KernelTable& kernels, bool single, std::size_t dep
   return std::min(single ? kSingleLimit : kernels.code_query_limit(), static_cast<std::int32_t>(most));
 }
 
+int code_query_bits(const KernelTable& kernels, CodeKind kind, bool single, std::size_t depth) noexcept {
+  if (kind == CodeKind::kBf16) return single ? 32 : static_cast<int>(kernels.bf16_query_bits());
+  return std::bit_width(static_cast<unsigned>(code_limit(kernels, single, depth))) + 1;
+}
+
 QueryCodes::QueryCodes(const KernelTable& kernels, const Request& request, const CodeSpace& space,
                        const QueryBatch& batch)
     : batch_(batch), space_(space), metric_(space.metric()), terms_(batch.size()) {
-  const std::size_t depth = space.depth(), padded = space.stride(), width = batch.width();
+  const std::size_t depth = space.depth(), width = batch.width();
   const auto terms = static_cast<double>(depth);
   const double wide = (terms + 64.0) * 0x1p-52;
+  const bool is_int8 = space.kind() == CodeKind::kInt8;
   relative_ = 2.02 * space.turn_error() + 2.0 * kUnit + wide;
   // The estimate of a norm, its inverse, and a product.
   absolute_ = metric_ == Metric::kCosine ? (terms / 2.0 + 16.0) * kUnit * 1.01 + 2.0 * wide : 0.0;
   square_error_ = 2.0 * ((terms + 32.0) * kUnit + 2.0 * space.turn_error()) + 0x1p-19;
-  const std::int32_t limit = code_limit(kernels, width == 1, depth);
-  usable_ = limit >= 16 && depth <= kMostCodeDepth;
+  // See CodeScan: exact in int32; in float32 what every step may lose, and underflow where both lengths are above 1.
+  sum_error_ = is_int8 ? 0.0 : (terms + 32.0) * 2.0 * kUnit * 1.01 + 0x1p-60;
+  query_bits_ = code_query_bits(kernels, space.kind(), width == 1, depth);
+  if (is_int8) limit_ = code_limit(kernels, width == 1, depth);
+  usable_ = depth <= kMostCodeDepth && (!is_int8 || limit_ >= 16);
   if (!usable_) return;
   const std::size_t all = batch.panels() * width;
-  panel_elements_ = width * (padded + 64);
+  panel_elements_ = width * (space.padded() + 64) * (is_int8 ? 1 : 2);
   packed_ = support::AlignedBuffer<std::int16_t>::uninitialised(batch.panels() * panel_elements_);
   corrections_.resize(all);
   slopes_.resize(all);
   weights_.resize(all);
   units_.resize(all);
-  auto columns = support::AlignedBuffer<float>::uninitialised(kCodeRows * depth);
-  std::vector<std::int16_t> codes(std::max<std::size_t>(width, kCodeRows) * padded);
-  for (std::size_t first = 0; first < batch.size() && usable_; first += kCodeRows) {
-    const std::size_t count = std::min<std::size_t>(kCodeRows, batch.size() - first);
+  if (is_int8) {
+    code_all<std::int16_t>(kernels, request);
+  } else {
+    code_all<float>(kernels, request);
+  }
+}
+
+template <class Code>
+void QueryCodes::code_all(const KernelTable& kernels, const Request& request) {
+  const std::size_t padded = space_.padded(), width = batch_.width();
+  auto columns = support::AlignedBuffer<float>::uninitialised(kCodeRows * space_.depth());
+  std::vector<Code> codes(std::max<std::size_t>(width, kCodeRows) * padded);
+  for (std::size_t first = 0; first < batch_.size() && usable_; first += kCodeRows) {
+    const std::size_t count = std::min<std::size_t>(kCodeRows, batch_.size() - first);
     double scales[kCodeRows];
-    for (std::size_t j = 0; j < count; ++j) scales[j] = batch.scale(first + j).scale;
-    pack_panel(kernels, request.queries, batch.first() + first, count, scales, kCodeRows, columns.data());
-    space.turn(kernels, columns.data(), metric_ == Metric::kL2);
+    for (std::size_t j = 0; j < count; ++j) scales[j] = batch_.scale(first + j).scale;
+    pack_panel(kernels, request.queries, batch_.first() + first, count, scales, kCodeRows, columns.data());
+    space_.turn(kernels, columns.data(), metric_ == Metric::kL2);
     for (std::size_t j = 0; j < count && usable_; ++j) {
       const std::size_t query = first + j;
       find_terms(query, request, terms_[query]);
-      usable_ = code(query, columns.data() + j, limit, codes.data() + query % width * padded);
-      const bool is_last = query % width == width - 1 || query == batch.size() - 1;
-      if (!usable_ || !is_last) continue;
-      const std::size_t p = query / width;
-      kernels.pack_code_panel({codes.data(), packed_.data() + p * panel_elements_, corrections_.data() + p * width,
-                               static_cast<std::uint32_t>(query % width + 1), static_cast<std::uint32_t>(padded),
-                               static_cast<std::uint32_t>(width)});
+      usable_ = code(query, columns.data() + j, codes.data() + query % width * padded);
+      const bool is_last = query % width == width - 1 || query == batch_.size() - 1;
+      if (usable_ && is_last) pack(kernels, codes.data(), query / width, query % width + 1);
     }
   }
+}
+
+void QueryCodes::pack(const KernelTable& kernels, const std::int16_t* codes, std::size_t panel, std::size_t count) {
+  const std::size_t width = batch_.width();
+  kernels.pack_code_panel({codes, packed_.data() + panel * panel_elements_, corrections_.data() + panel * width,
+                           static_cast<std::uint32_t>(count), static_cast<std::uint32_t>(space_.padded()),
+                           static_cast<std::uint32_t>(width)});
+}
+
+void QueryCodes::pack(const KernelTable& kernels, const float* codes, std::size_t panel, std::size_t count) {
+  kernels.pack_bf16_panel({codes, packed_.data() + panel * panel_elements_, static_cast<std::uint32_t>(count),
+                           static_cast<std::uint32_t>(space_.padded()), static_cast<std::uint32_t>(batch_.width())});
 }
 
 // What does not depend on the rounding to codes.
@@ -88,8 +123,10 @@ void QueryCodes::find_terms(std::size_t query, const Request& request, Terms& te
   terms.over = metric_ == Metric::kDot ? scale.unscale : 1.0 / norm;
 }
 
-// Rounds a turned query, column[i * kCodeRows], to integers and finds the bounds that follow. False if it cannot be.
-bool QueryCodes::code(std::size_t query, const float* column, std::int32_t limit, std::int16_t* codes) {
+// Rounds a turned query, column[i * kCodeRows], as the kernels take it and finds the bounds that follow. False if it
+// cannot be.
+template <class Code>
+bool QueryCodes::code(std::size_t query, const float* column, Code* codes) {
   const QueryScale& scale = batch_.scale(query);
   Terms& terms = terms_[query];
   const double norm = metric_ == Metric::kL2 ? std::sqrt(terms.square) : scale.norm;
@@ -101,19 +138,26 @@ bool QueryCodes::code(std::size_t query, const float* column, std::int32_t limit
     square += element * element;
   }
   if (!(most > 0)) return false;
-  terms.gain = limit / most;
-  double rest = 0;
-  for (std::size_t i = 0; i < space_.stride(); ++i) {
-    const double element = i < space_.depth() ? column[i * kCodeRows] * terms.gain : 0.0;
+  constexpr bool kIsInteger = std::is_integral_v<Code>;
+  // As floats, a power of two brings the greatest element to 1 .. 2.
+  terms.gain = kIsInteger ? limit_ / most : std::ldexp(1.0, -std::ilogb(most));
+  const auto round = [this](double element) {
     // Rounded to the nearest: 1.5 * 2^52 leaves no bits for fractions.
-    const double rounded = (element + 0x1.8p52) - 0x1.8p52;
+    if constexpr (kIsInteger) return (element + 0x1.8p52) - 0x1.8p52;
+    return query_bits_ == 16 ? to_bfloat16(element) : double{static_cast<float>(element)};
+  };
+  double rest = 0;
+  for (std::size_t i = 0; i < space_.padded(); ++i) {
+    const double element = i < space_.depth() ? column[i * kCodeRows] * terms.gain : 0.0;
+    const double rounded = round(element);
     rest += (element - rounded) * (element - rounded);
-    codes[i] = static_cast<std::int16_t>(rounded);
+    codes[i] = static_cast<Code>(rounded);
   }
-  const double scaled_norm = norm * scale.scale;
+  const double scaled_norm = norm * scale.scale, length = std::sqrt(square) * (1.0 + 1e-9) * terms.gain;
   const double common = relative_ * scaled_norm * terms.gain;
-  terms.slope = std::sqrt(rest) * (1.0 + 1e-9) + common;
-  terms.weight = std::sqrt(square) * (1.0 + 1e-9) * terms.gain + common;
+  const double delta = std::sqrt(rest) * (1.0 + 1e-9);
+  terms.slope = delta + common + sum_error_ * (length + delta);
+  terms.weight = length + common;
   slopes_[query] = raised(terms.slope);
   weights_[query] = raised(terms.weight);
   units_[query] = static_cast<float>(terms.gain);
@@ -132,7 +176,7 @@ void QueryCodes::find_keys(std::size_t p, float* keys) const noexcept {
   }
 }
 
-KeyBounds QueryCodes::key_bounds(std::size_t query, std::int32_t product, const CodesIn& at, std::size_t group,
+KeyBounds QueryCodes::key_bounds(std::size_t query, double product, const CodesIn& at, std::size_t group,
                                  float square) const noexcept {
   const double scale = at.scales[group];
   if (scale == 0.0) return {-INFINITY, INFINITY};

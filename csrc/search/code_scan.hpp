@@ -1,5 +1,5 @@
-// A batch of queries against rows of codes: the queries as integers, the thresholds of their products, and the bounds
-// on keys that follow from a product.
+// A batch of queries against rows of codes: the queries as integers (for codes of bfloat16 as that, or as they are),
+// the thresholds of their products, and the bounds on keys that follow from a product.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +16,9 @@ namespace fastembed::search {
 
 /// The greatest |element| of queries that are scanned singly, or in panels: what the tier takes, and int32 allows.
 [[nodiscard]] std::int32_t code_limit(const KernelTable& kernels, bool single, std::size_t depth) noexcept;
+
+/// Bits of an element of such queries, for rows as codes of this kind.
+[[nodiscard]] int code_query_bits(const KernelTable& kernels, CodeKind kind, bool single, std::size_t depth) noexcept;
 
 /// A batch's queries, turned and rounded as the tier wants them, of the width of the batch's panels.
 class QueryCodes {
@@ -38,7 +41,7 @@ class QueryCodes {
     return static_cast<float>(0.5 * (1.0 - square_error_)) * square * scale;
   }
   /// Bounds on the key of a row from its product with a query; `group` is its group, `square` of l2 its square.
-  [[nodiscard]] KeyBounds key_bounds(std::size_t query, std::int32_t product, const CodesIn& at, std::size_t group,
+  [[nodiscard]] KeyBounds key_bounds(std::size_t query, double product, const CodesIn& at, std::size_t group,
                                      float square) const noexcept;
 
  private:
@@ -55,16 +58,25 @@ class QueryCodes {
     double over = 1;      // a key is a product times this
   };
 
-  bool code(std::size_t query, const float* column, std::int32_t limit, std::int16_t* codes);
+  // Code is an element of the queries as the kernels take them: int16 or, for bfloat16, float.
+  template <class Code>
+  void code_all(const KernelTable& kernels, const Request& request);
+  template <class Code>
+  bool code(std::size_t query, const float* column, Code* codes);
+  void pack(const KernelTable& kernels, const std::int16_t* codes, std::size_t panel, std::size_t count);
+  void pack(const KernelTable& kernels, const float* codes, std::size_t panel, std::size_t count);
   void find_terms(std::size_t query, const Request& request, Terms& terms) const;
 
   const QueryBatch& batch_;
   const CodeSpace& space_;
   Metric metric_;
   bool usable_ = true;
+  std::int32_t limit_ = 0;  // of |element| of a query as integers
+  int query_bits_;
   double relative_;      // of |query| (|row| as centered): roundings of turning and centering
   double absolute_ = 0;  // of |query|: roundings of what does not shrink with the centered row
   double square_error_;  // relative, of squares in float32
+  double sum_error_;     // of a product of codes, in units of both lengths
   std::size_t panel_elements_ = 0;
   support::AlignedBuffer<std::int16_t> packed_;
   std::vector<std::int32_t> corrections_;

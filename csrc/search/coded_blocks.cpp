@@ -1,6 +1,7 @@
 #include "search/coded_blocks.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 namespace fastembed::search {
@@ -8,8 +9,10 @@ namespace {
 
 // Where making codes on the way takes less than they save: 0.55 ns an element, against kSavedElement a query (Zen 4).
 constexpr std::size_t kLeastQueries = 64, kLeastRows = 8192;
-// Nanoseconds, of one worker, that a multiply-add of float32 takes longer than one of codes.
-constexpr double kSavedElement = 0.012;
+// Nanoseconds, of one worker, that a multiply-add of float32 takes longer than one of codes of 8 bits, or of bfloat16,
+// and that an element takes longer to come from memory, which is the limit of single queries.
+constexpr double kSavedElement = 0.012, kSavedBf16Element = 0.008;
+constexpr double kSavedReading = 0.06, kSavedBf16Reading = 0.04;
 
 }  // namespace
 
@@ -27,7 +30,7 @@ CodedBlocks::CodedBlocks(const KernelTable& kernels, const Request& request, con
   } else {
     std::vector<float> mean(request.index.depth);
     sample_mean(kernels, request.index, request.metric, mean.data());
-    own_space_.emplace(request.metric, request.index.depth, mean.data());
+    own_space_.emplace(CodeKind::kInt8, request.metric, request.index.depth, mean.data());
     space_ = &*own_space_;
     rows_ = request.index.rows / kCodeGroup * kCodeGroup;
   }
@@ -42,7 +45,8 @@ std::unique_ptr<CodedBlocks::Room> CodedBlocks::make_room(std::size_t most_rows)
   room->code_hits.resize(single ? 0 : rows * batch_.width());
   room->keys.resize(batch_.width());
   if (request_.metric == Metric::kL2) room->row_terms.resize(rows);
-  if (single) room->products.resize(rows);
+  if (single && is_int8()) room->products.resize(rows);
+  if (single && !is_int8()) room->float_products.resize(rows);
   if (!on_the_way()) return room;
   room->columns = support::AlignedBuffer<float>::uninitialised(kCodeRows * space_->depth());
   room->codes = support::AlignedBuffer<std::uint8_t>(rows * stride() + kCodeSlack);
@@ -108,54 +112,66 @@ void CodedBlocks::scan_panels(const Run& run, const CodesIn& at, std::size_t beg
                         lines == 0 ? nullptr : run.ahead + line * 64,
                         static_cast<std::uint32_t>(end_line - line),
                         static_cast<std::uint32_t>(count),
-                        static_cast<std::uint32_t>(stride()),
+                        static_cast<std::uint32_t>(space_->padded()),
                         static_cast<std::uint32_t>(width)};
-    const std::uint32_t hits = kernels_.scan_codes(scan);
+    const std::uint32_t hits = is_int8() ? kernels_.scan_codes(scan) : kernels_.scan_bf16_codes(scan);
     room.candidates.clear();
     for (std::uint32_t h = 0; h < hits; ++h) {
       const CodeHit& hit = room.code_hits[h];
-      add_candidate(run, at, begin + hit.row, p * width + hit.query, hit.product, room);
+      const double product = is_int8() ? static_cast<double>(hit.product) : std::bit_cast<float>(hit.product);
+      add_candidate(run, at, begin + hit.row, p * width + hit.query, product, room);
     }
     if (!room.candidates.empty()) collector.take(room.candidates);
   }
 }
 
-// A few queries, each by itself: memory is the limit, so that two digits of the query cost nothing.
+// A few queries, each by itself: memory is the limit, so that two digits of the query, or float32, cost nothing.
 void CodedBlocks::scan_singles(const Run& run, const CodesIn& at, Room& room, Collector& collector) const {
-  std::int32_t* const products = room.products.data();
   for (std::size_t query = 0; query < batch_.size(); ++query) {
-    kernels_.scan_code_rows(at.codes, stride(), run.count, stride(), queries_->panel(query),
-                            *queries_->corrections(query), products);
-    const float slope = *queries_->slopes(query), weight = *queries_->weights(query), unit = *queries_->units(query);
-    queries_->find_keys(query, room.keys.data());
-    for (std::size_t g = 0; g < run.count / kCodeGroup; ++g) {
-      const std::int32_t* const group = products + g * kCodeGroup;
-      std::int32_t greatest = group[0];
-      for (std::size_t r = 1; r < kCodeGroup; ++r) greatest = std::max(greatest, group[r]);
-      const float slack = slope * at.lengths[g] + weight * at.errors[g];
-      float wanted = room.keys[0] * at.scales[g] - slack;
-      if (!room.row_terms.empty()) {
-        const float* const terms = room.row_terms.data() + g * kCodeGroup;
-        wanted += unit * *std::min_element(terms, terms + kCodeGroup);
-      }
-      // As floats products may be rounded down; `wanted` is raised as little by its own roundings.
-      const auto reaches = [wanted](std::int32_t product) {
-        return static_cast<float>(product) * (product > 0 ? 1.0F + 0x1p-22F : 1.0F - 0x1p-22F) >= wanted;
-      };
-      if (!reaches(greatest)) continue;
-      room.candidates.clear();
-      for (std::size_t r = 0; r < kCodeGroup; ++r) {
-        if (reaches(group[r])) add_candidate(run, at, g * kCodeGroup + r, query, group[r], room);
-      }
-      if (room.candidates.empty()) continue;
-      collector.take(room.candidates);
-      queries_->find_keys(query, room.keys.data());
+    if (is_int8()) {
+      kernels_.scan_code_rows(at.codes, stride(), run.count, space_->padded(), queries_->panel(query),
+                              *queries_->corrections(query), room.products.data());
+      take_singles(run, at, query, room.products.data(), room, collector);
+    } else {
+      kernels_.scan_bf16_rows(at.codes, stride(), run.count, space_->padded(), queries_->panel(query),
+                              room.float_products.data());
+      take_singles(run, at, query, room.float_products.data(), room, collector);
     }
   }
 }
 
-void CodedBlocks::add_candidate(const Run& run, const CodesIn& at, std::size_t r, std::size_t query,
-                                std::int32_t product, Room& room) const {
+template <class Product>
+void CodedBlocks::take_singles(const Run& run, const CodesIn& at, std::size_t query, const Product* products,
+                               Room& room, Collector& collector) const {
+  const float slope = *queries_->slopes(query), weight = *queries_->weights(query), unit = *queries_->units(query);
+  queries_->find_keys(query, room.keys.data());
+  for (std::size_t g = 0; g < run.count / kCodeGroup; ++g) {
+    const Product* const group = products + g * kCodeGroup;
+    Product greatest = group[0];
+    for (std::size_t r = 1; r < kCodeGroup; ++r) greatest = std::max(greatest, group[r]);
+    const float slack = slope * at.lengths[g] + weight * at.errors[g];
+    const float wanted = room.keys[0] * at.scales[g] - slack;
+    const float* const terms = room.row_terms.empty() ? nullptr : room.row_terms.data() + g * kCodeGroup;
+    // As floats integers may be rounded down; what is wanted is raised as little by its own roundings.
+    const auto reaches = [](Product product, float least) {
+      return static_cast<float>(product) * (product > 0 ? 1.0F + 0x1p-22F : 1.0F - 0x1p-22F) >= least;
+    };
+    if (!reaches(greatest, terms == nullptr ? wanted : wanted + unit * *std::min_element(terms, terms + kCodeGroup))) {
+      continue;
+    }
+    room.candidates.clear();
+    for (std::size_t r = 0; r < kCodeGroup; ++r) {
+      const float least = terms == nullptr ? wanted : wanted + unit * terms[r];
+      if (reaches(group[r], least)) add_candidate(run, at, g * kCodeGroup + r, query, group[r], room);
+    }
+    if (room.candidates.empty()) continue;
+    collector.take(room.candidates);
+    queries_->find_keys(query, room.keys.data());
+  }
+}
+
+void CodedBlocks::add_candidate(const Run& run, const CodesIn& at, std::size_t r, std::size_t query, double product,
+                                Room& room) const {
   if (run.mask != nullptr && run.mask[r] == 0) return;
   if (run.norms != nullptr && std::isnan(run.norms[r])) return;
   const std::size_t row = run.first + r;
@@ -187,7 +203,9 @@ void CodedBlocks::reconsider(Room& room) {
   const double rate = room.hits / (queries * (met - static_cast<double>(room.marked)));
   if (room.marked > 0 && rows > met) {
     const double cost = expected_hits(room, rate, rows) * hit_cost(space_->depth());
-    if (cost > queries * (rows - met) * depth * kSavedElement) given_up_ = true;
+    const double saved = batch_.width() == 1 ? (is_int8() ? kSavedReading : kSavedBf16Reading)
+                                             : queries * (is_int8() ? kSavedElement : kSavedBf16Element);
+    if (cost > (rows - met) * depth * saved) given_up_ = true;
   }
   room.rate = rate;
   room.hits = 0;

@@ -48,6 +48,7 @@ class CodedBlocks {
     return first + count <= rows_ && count % kCodeGroup == 0 && !given_up_.load(std::memory_order_relaxed);
   }
   [[nodiscard]] std::size_t stride() const noexcept { return space_->stride(); }
+  [[nodiscard]] bool is_int8() const noexcept { return space_->kind() == CodeKind::kInt8; }
   [[nodiscard]] const std::uint8_t* codes_of(std::size_t row) const noexcept {
     return on_the_way() ? nullptr : request_.codes->at.codes + row * stride();
   }
@@ -61,7 +62,10 @@ class CodedBlocks {
   void scan_panels(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
                    Collector& collector) const;
   void scan_singles(const Run& run, const CodesIn& at, Room& room, Collector& collector) const;
-  void add_candidate(const Run& run, const CodesIn& at, std::size_t r, std::size_t query, std::int32_t product,
+  template <class Product>
+  void take_singles(const Run& run, const CodesIn& at, std::size_t query, const Product* products, Room& room,
+                    Collector& collector) const;
+  void add_candidate(const Run& run, const CodesIn& at, std::size_t r, std::size_t query, double product,
                      Room& room) const;
   [[nodiscard]] double expected_hits(const Room& room, double rate, double rows) const;
   void reconsider(Room& room);
@@ -86,7 +90,8 @@ struct CodedBlocks::Room {
   std::vector<CodeHit> code_hits;
   std::vector<Candidate> candidates;
   std::vector<float> keys, row_terms;
-  std::vector<std::int32_t> products;
+  std::vector<std::int32_t> products;  // of a single query: of codes of 8 bits, or
+  std::vector<float> float_products;   // of bfloat16
   // Codes made on the way.
   support::AlignedBuffer<float> columns;
   support::AlignedBuffer<std::uint8_t> codes;

@@ -36,19 +36,20 @@ void make_void(std::size_t group, const CodesOut& out) noexcept {
 }
 
 // Upper bounds on lengths and errors from sums of squares in float32.
-void find_terms(std::size_t depth, float length, float error, std::size_t group, const CodesOut& out) noexcept {
-  const auto terms = static_cast<double>(depth);
+void find_terms(const CodeSpace& space, float length, float error, std::size_t group, const CodesOut& out) noexcept {
+  const auto terms = static_cast<double>(space.depth());
+  // What an element's error may be off by: a rounding of up to 127; as bfloat16, denormals and what squares lose.
+  const double off = space.kind() == CodeKind::kInt8 ? 0x1p-17 : 0x1p-60;
   const double wide = 1.0 + (terms + 16.0) * 0x1p-24;
   out.lengths[group] = static_cast<float>(std::sqrt(double{length}) * wide * (1.0 + 0x1p-22));
-  out.errors[group] =
-      static_cast<float>((std::sqrt(double{error}) * wide + std::sqrt(terms) * 0x1p-17) * (1.0 + 0x1p-22));
+  out.errors[group] = static_cast<float>((std::sqrt(double{error}) * wide + std::sqrt(terms) * off) * (1.0 + 0x1p-22));
   if (out.scales[group] == 0.0F) make_void(group, out);
 }
 
 }  // namespace
 
-CodeSpace::CodeSpace(Metric metric, std::size_t depth, const float* mean)
-    : metric_(metric), depth_(depth), window_(std::bit_floor(depth)), mean_(mean, mean + depth) {
+CodeSpace::CodeSpace(CodeKind kind, Metric metric, std::size_t depth, const float* mean)
+    : kind_(kind), metric_(metric), depth_(depth), window_(std::bit_floor(depth)), mean_(mean, mean + depth) {
   const std::size_t windows = window_ == depth ? 1 : 2;
   const float size = static_cast<float>(1.0 / std::sqrt(static_cast<double>(window_)));
   for (std::size_t i = 0; i < windows * window_; ++i) signs_.push_back((mixed(i) & 1) != 0 ? -size : size);
@@ -69,6 +70,7 @@ void code_rows(const KernelTable& kernels, const CodeSpace& space, const Matrix&
                float* columns, const CodesOut& out) {
   const bool is_cosine = space.metric() == Metric::kCosine;
   const std::size_t stride = space.stride();
+  const auto coder = space.kind() == CodeKind::kInt8 ? kernels.code_rows_u8 : kernels.code_rows_bf16;
   std::vector<std::uint8_t> rest;
   for (std::size_t r = 0; r < rows.rows; r += kCodeRows) {
     const std::size_t n = std::min<std::size_t>(kCodeRows, rows.rows - r);
@@ -87,11 +89,11 @@ void code_rows(const KernelTable& kernels, const CodeSpace& space, const Matrix&
     float scales[2], lengths[2], errors[2], squares[kCodeRows];
     const bool is_whole = n == kCodeRows;
     if (!is_whole) rest.resize(kCodeRows * stride);
-    kernels.code_rows_u8({columns, is_whole ? to.codes : rest.data(), scales, lengths, errors, squares, stride,
-                          static_cast<std::uint32_t>(rows.depth), 0});
+    coder({columns, is_whole ? to.codes : rest.data(), scales, lengths, errors, squares, stride,
+           static_cast<std::uint32_t>(rows.depth), 0});
     if (!is_whole) std::copy_n(rest.data(), n * stride, to.codes);
     std::copy_n(scales, n / kCodeGroup, to.scales);
-    for (std::size_t g = 0; g < n / kCodeGroup; ++g) find_terms(rows.depth, lengths[g], errors[g], g, to);
+    for (std::size_t g = 0; g < n / kCodeGroup; ++g) find_terms(space, lengths[g], errors[g], g, to);
     if (to.squares != nullptr) std::copy_n(squares, n, to.squares);
     for (std::size_t j = 0; j < n; ++j) {
       if (!has_codable_norm(norms[r + j])) make_void(j / kCodeGroup, to);

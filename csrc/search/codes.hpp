@@ -1,5 +1,5 @@
-// Rows as 8-bit codes: how they are made and how far a product of codes can be from that of the rows. The bounds are
-// derived in docs/exact-search.md; the scan over codes is in code_scan.hpp.
+// Rows as codes, of 8 bits or bfloat16: how they are made and how far a product of codes can be from that of the rows.
+// The bounds are derived in docs/exact-search.md; the scan over codes is in code_scan.hpp.
 #pragma once
 
 #include <cstddef>
@@ -15,22 +15,30 @@ namespace fastembed::search {
 
 /// Rows that are shorter are scanned as fast in float32.
 constexpr std::size_t kLeastCodeDepth = 32;
-/// The greatest dim that products of codes in int32 allow.
+/// The greatest dim that products of 8-bit codes in int32 allow.
 constexpr std::size_t kMostCodeDepth = 65536;
+
+/// What an element of a row becomes.
+enum class CodeKind { kInt8, kBf16 };
 
 /// The space that rows are coded in: a center is taken off and what is left turned by an orthogonal matrix that depends
 /// on the dimension alone. For cosine, rows are brought to length 1 first.
 class CodeSpace {
  public:
   /// `mean` has depth floats.
-  CodeSpace(Metric metric, std::size_t depth, const float* mean);
+  CodeSpace(CodeKind kind, Metric metric, std::size_t depth, const float* mean);
 
+  [[nodiscard]] CodeKind kind() const noexcept { return kind_; }
   [[nodiscard]] Metric metric() const noexcept { return metric_; }
   [[nodiscard]] std::size_t depth() const noexcept { return depth_; }
+  /// Bytes of an element.
+  [[nodiscard]] std::size_t element_bytes() const noexcept { return kind_ == CodeKind::kInt8 ? 1 : 2; }
   /// Bytes from row to row.
   [[nodiscard]] std::size_t stride() const noexcept {
-    return (depth_ + kCodePadding - 1) / kCodePadding * kCodePadding;
+    return (depth_ * element_bytes() + kCodePadding - 1) / kCodePadding * kCodePadding;
   }
+  /// Elements from row to row.
+  [[nodiscard]] std::size_t padded() const noexcept { return stride() / element_bytes(); }
   [[nodiscard]] const float* mean() const noexcept { return mean_.data(); }
   [[nodiscard]] double mean_norm() const noexcept { return mean_norm_; }
   /// Of vectors beside each other (CodeColumns), with or without taking the center off.
@@ -40,6 +48,7 @@ class CodeSpace {
   [[nodiscard]] double turn_error() const noexcept { return turn_error_; }
 
  private:
+  CodeKind kind_;
   Metric metric_;
   std::size_t depth_, window_;
   std::vector<float> mean_, signs_;

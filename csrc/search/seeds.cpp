@@ -36,7 +36,7 @@ class Sample {
         queries_(queries),
         k_(k),
         tried_(k + k / 4 + 4),
-        stride_((request.index.depth + kCodePadding - 1) / kCodePadding * kCodePadding) {}
+        space_(*request.codes->space) {}
 
   /// Decides on its size; false where none pays.
   bool choose();
@@ -66,7 +66,7 @@ class Sample {
   const QueryCodes& queries_;
   std::size_t k_;
   std::size_t tried_;  // rows that are scored
-  std::size_t stride_;
+  const CodeSpace& space_;
   std::size_t blocks_ = 0;
   std::size_t cell_groups_ = 1;
   std::size_t cells_ = 0;
@@ -96,7 +96,7 @@ bool Sample::choose() {
 void Sample::meet_panel(const CodesIn& at, std::size_t p, Room& room) const {
   const float* const row_terms = room.row_terms.empty() ? nullptr : room.row_terms.data();
   const CodeScan scan{at.codes,
-                      stride_,
+                      space_.stride(),
                       queries_.panel(p),
                       queries_.corrections(p),
                       at.scales,
@@ -111,13 +111,14 @@ void Sample::meet_panel(const CodesIn& at, std::size_t p, Room& room) const {
                       nullptr,
                       0,
                       kBlockRows,
-                      static_cast<std::uint32_t>(stride_),
+                      static_cast<std::uint32_t>(space_.padded()),
                       static_cast<std::uint32_t>(batch_.width())};
-  kernels_.greatest_codes(scan, room.greatest.data());
+  const auto greatest = space_.kind() == CodeKind::kInt8 ? kernels_.greatest_codes : kernels_.greatest_bf16_codes;
+  greatest(scan, room.greatest.data());
 }
 
 void Sample::meet(std::size_t block, Room& room) {
-  const CodesIn at = request_.codes->at.from(first_row(block), stride_);
+  const CodesIn at = request_.codes->at.from(first_row(block), space_.stride());
   for (std::size_t r = 0; r < room.row_terms.size(); ++r) {
     room.row_terms[r] = queries_.row_term(at.squares[r], at.scales[r / kCodeGroup]);
   }

@@ -68,6 +68,12 @@ struct Vec {
   static Bits low_half(Bits x) noexcept { return _mm256_and_si256(x, _mm256_set1_epi32(0xffff)); }
   static Bits high_half(Bits x) noexcept { return _mm256_srli_epi32(x, 16); }
 
+  static Reg first_bf16(Reg pairs) noexcept {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(pairs), 16));
+  }
+  static Reg second_bf16(Reg pairs) noexcept {
+    return _mm256_and_ps(pairs, _mm256_castsi256_ps(_mm256_set1_epi32(-0x10000)));
+  }
   static Reg load_bf16(const std::uint16_t* from) noexcept {
     const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));

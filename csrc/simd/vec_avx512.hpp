@@ -59,6 +59,13 @@ struct Vec {
   static Bits low_half(Bits x) noexcept { return _mm512_and_si512(x, _mm512_set1_epi32(0xffff)); }
   static Bits high_half(Bits x) noexcept { return _mm512_srli_epi32(x, 16); }
 
+  // Of pairs of bfloat16, a pair in the place of a float: the first ones, and the second ones.
+  static Reg first_bf16(Reg pairs) noexcept {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(pairs), 16));
+  }
+  static Reg second_bf16(Reg pairs) noexcept {
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(pairs), _mm512_set1_epi32(-0x10000)));
+  }
   static Reg load_bf16(const std::uint16_t* from) noexcept {
     const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));

@@ -61,6 +61,12 @@ struct Vec {
   static Bits low_half(Bits x) noexcept { return vandq_u32(x, vdupq_n_u32(0xffffU)); }
   static Bits high_half(Bits x) noexcept { return vshrq_n_u32(x, 16); }
 
+  static Reg first_bf16(Reg pairs) noexcept {
+    return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(pairs), 16));
+  }
+  static Reg second_bf16(Reg pairs) noexcept {
+    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(pairs), vdupq_n_u32(0xffff0000U)));
+  }
   static Reg load_bf16(const std::uint16_t* from) noexcept {
     return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(from), 16));
   }

@@ -55,6 +55,13 @@ struct Vec {
   static Bits low_half(Bits x) noexcept { return x & 0xffffU; }
   static Bits high_half(Bits x) noexcept { return x >> 16; }
 
+  // Of pairs of bfloat16, a pair in the place of a float: the first ones, and the second ones.
+  static Reg first_bf16(Reg pairs) noexcept {
+    return __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, pairs) << 16);
+  }
+  static Reg second_bf16(Reg pairs) noexcept {
+    return __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, pairs) & 0xffff0000U);
+  }
   // 16-bit rows. Stores round to either neighbour as 16 random bits say.
   static Reg load_bf16(const std::uint16_t* from) noexcept {
     return __builtin_bit_cast(float, static_cast<std::uint32_t>(*from) << 16);

@@ -181,10 +181,11 @@ class IndexCodes:
         errors: NDArray[np.float32],
         squares: NDArray[np.float32] | None,
         rows: int,
+        kind: str = "int8",
     ) -> None: ...
 
 def code_buffer(bytes: int) -> NDArray[np.uint8]: ...
-def code_query_bits(n_queries: int, dim: int) -> int: ...
+def code_query_bits(n_queries: int, dim: int, kind: str = "int8") -> int: ...
 def sample_mean(vectors: NDArray[np.float32] | StoredRows, metric: str) -> NDArray[np.float32]: ...
 def code_rows(
     vectors: NDArray[np.float32] | StoredRows,
@@ -198,6 +199,7 @@ def code_rows(
     squares: NDArray[np.float32] | None,
     first: int,
     workers: int = 1,
+    kind: str = "int8",
 ) -> None: ...
 def search_topk(
     queries: NDArray[np.float32],

@@ -13,7 +13,7 @@ Holds `save_index` and `load_index`; how any store is written, checked and repla
 
 and, if the index keeps codes (docs/exact-search.md)::
 
-    codes.npy       uint8, shape (coded rows * stride + 64,)
+    codes.npy       uint8, shape (coded rows * stride + 64,); or, of bfloat16, their bits as uint16, half as many
     code_terms.npy  float32, shape (3, coded rows / 8): scale, length and error of each group of rows
     code_squares.npy  float32, shape (coded rows,), for the metric "l2"
     code_mean.npy   float32, shape (dim,)
@@ -28,7 +28,7 @@ import numpy as np
 
 from fastembed import _core
 from fastembed._engine import METRICS
-from fastembed._index_codes import ACCELERATE, CODE_SLACK, GROUP, CodedRows, Coder, code_blocks, stride_of
+from fastembed._index_codes import ACCELERATE, CODE_BITS, CODE_SLACK, GROUP, CodedRows, Coder, code_blocks, stride_of
 from fastembed._index_elements import STORAGES, Stored, dtype_of, storage_of
 from fastembed._index_ids import as_ids, check_distinct, is_str_ids
 from fastembed._index_state import make
@@ -57,6 +57,8 @@ _KIND = Kind(
     ("vectors", "scales", "norms", "ids", "codes", "code_terms", "code_squares", "code_mean"),
     ("n_rows", "dim", "next_id"),
 )
+#: Of the elements of codes.npy, by kind of code.
+_DTYPES = {kind: f"uint{bits}" for kind, bits in CODE_BITS.items()}
 
 
 def _coded_files(state: Snapshot) -> dict[str, npt.NDArray[Any] | Rows | Text]:
@@ -69,10 +71,10 @@ def _coded_files(state: Snapshot) -> dict[str, npt.NDArray[Any] | Rows | Text]:
         def read(begin: int, end: int) -> tuple[KernelRows, npt.NDArray[np.float32]]:
             return state.rows_at(positions[begin:end]).rows, state.norms[positions[begin:end]]
 
-        coded = code_blocks(coded.metric, coded.mean, read, len(positions), len(positions))
+        coded = code_blocks(coded.kind, coded.metric, coded.mean, read, len(positions), len(positions))
     size = coded.rows * coded.stride + CODE_SLACK
     files: dict[str, npt.NDArray[Any] | Rows | Text] = {
-        "codes": coded.codes[:size],
+        "codes": coded.codes[:size].view(_DTYPES[coded.kind]),
         "code_terms": np.stack([group[: coded.rows // GROUP] for group in coded.groups]),
         "code_mean": coded.mean,
     }
@@ -82,20 +84,21 @@ def _coded_files(state: Snapshot) -> dict[str, npt.NDArray[Any] | Rows | Text]:
 
 
 def _load_coded(
-    directory: str, files: dict[str, Any], metric: str, count: int, dim: int, mmap: bool, verify: bool
+    directory: str, files: dict[str, Any], coder: Coder, count: int, dim: int, mmap: bool, verify: bool
 ) -> CodedRows | None:
     if "codes" not in files:
         return None
-    rows = count // GROUP * GROUP
+    rows, metric, kind = count // GROUP * GROUP, coder.metric, coder.kind
 
     def load(key: str, dtype: str, shape: tuple[int, ...], mmap: bool = False) -> npt.NDArray[Any]:
         return np.asarray(load_array(directory, files[key], dtype, shape, mmap=mmap, verify=verify))
 
-    codes = load("codes", "uint8", (rows * stride_of(dim) + CODE_SLACK,), mmap)
+    size = (rows * stride_of(kind, dim) + CODE_SLACK) * 8 // CODE_BITS[kind]
+    codes = load("codes", _DTYPES[kind], (size,), mmap).view(np.uint8)
     terms = load("code_terms", "float32", (3, rows // GROUP))
     squares = load("code_squares", "float32", (rows,)) if metric == "l2" else None
     mean = load("code_mean", "float32", (dim,))
-    return CodedRows(metric, mean, codes, (terms[0], terms[1], terms[2]), squares, rows, count)
+    return CodedRows(kind, metric, mean, codes, (terms[0], terms[1], terms[2]), squares, rows, count)
 
 
 def save_index(path: str | os.PathLike[str], state: Snapshot, next_id: int, coder: Coder) -> None:
@@ -155,9 +158,10 @@ def load_index(path: str | os.PathLike[str], mmap: bool, verify: bool) -> tuple[
             ids = as_ids("ids", load_array(directory, files["ids"], "int64", (count,), mmap=False, verify=verify))
         check_distinct("ids", ids)
         state = make(Stored(np.asarray(vectors), scales), norms, ids)
-        state.coded = _load_coded(directory, files, metric, count, dim, mmap, verify)
+        coder = Coder(metric, mode)
+        state.coded = _load_coded(directory, files, coder, count, dim, mmap, verify)
         if mmap and state.coded is not None:
             _core.advise_random_reads(state.elements)  # the codes are read in order, of these a few rows here and there
-        return state, metadata["next_id"], Coder(metric, mode)
+        return state, metadata["next_id"], coder
 
     return load_whole(path, _KIND, load)

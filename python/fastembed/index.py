@@ -67,10 +67,11 @@ class Index:
         Euclidean distance, for which smaller is nearer.
     ids : array_like of int or sequence of str, length n, optional
         Distinct, ints not negative. By default 0, 1, 2 and so on.
-    accelerate : {"auto", "none", "int8"}, default "auto"
-        Whether to keep 8-bit codes of the vectors, which most of a search then reads in place of the vectors: the
-        results are the same to the last bit, several times sooner. ``"auto"`` does so from 8,192 rows and 32 columns
-        on. `plan` says what a search will do.
+    accelerate : {"auto", "none", "int8", "bf16"}, default "auto"
+        Whether to keep codes of the vectors, which most of a search then reads in place of the vectors: the results are
+        the same to the last bit, sooner. ``"int8"`` keeps codes of 8 bits, ``"bf16"`` of 16 (bfloat16), which take
+        longer to read and tell rows apart that are several times nearer to each other. ``"auto"`` keeps codes of 8 bits
+        from 8,192 rows and 32 columns on. `plan` says what a search will do.
     storage : {"float32", "float16", "bfloat16", "int8"}, default "float32"
         What is kept of the vectors. In anything but float32 that is less than was given, and all results are those of
         the float32 that the stored values stand for, exactly: of an index that `Index(index.vectors)` would be.
@@ -91,10 +92,10 @@ class Index:
     Any number of threads may search while others add, remove and update (these take turns): a search sees the index as
     it was when the search began. Searching releases the GIL.
 
-    Memory: 4 bytes an element, 2 in float16 and bfloat16, 1 in int8 (and 4 a row); with codes a byte more (and 1.5 a
-    row); 12 bytes a row for norms and ids, about 100 for the ids' places if they are str or not ascending. `add` to an
-    index that is mapped or was made from an array copies it once, and keeps spare room from then on. Removed rows are
-    skipped, and dropped when they outnumber the others.
+    Memory: 4 bytes an element, 2 in float16 and bfloat16, 1 in int8 (and 4 a row); with codes of 8 bits a byte more, of
+    bfloat16 2 (and 1.5 a row); 12 bytes a row for norms and ids, about 100 for the ids' places if they are str or not
+    ascending. `add` to an index that is mapped or was made from an array copies it once, and keeps spare room from then
+    on. Removed rows are skipped, and dropped when they outnumber the others.
 
     Examples
     --------
@@ -149,7 +150,7 @@ class Index:
 
     @property
     def accelerate(self) -> str:
-        """As it was made: "auto", "none" or "int8"."""
+        """As it was made: "auto", "none", "int8" or "bf16"."""
         return self._rows.coder.mode
 
     @property

@@ -44,6 +44,6 @@ def active_kernels() -> dict[str, str]:
     --------
     >>> import fastembed
     >>> sorted(fastembed.isa.active_kernels())[:2]
-    ['add_rows', 'cbow_tile']
+    ['add_rows', 'bf16_query_bits']
     """
     return _core.active_kernels()

@@ -80,6 +80,9 @@ void check_search(const KernelTable& table, Report& report);
 /// Kernels over codes (codes_check.cpp).
 void check_codes(const KernelTable& table, Report& report);
 void check_code_products(const KernelTable& table, Report& report);
+/// Kernels over rows of bfloat16 (bf16_codes_check.cpp): all of them, or the scans of panels alone.
+void check_bf16_codes(const KernelTable& table, Report& report);
+void check_bf16_scans(const KernelTable& table, Report& report);
 
 /// stored_rows_check.cpp.
 void check_stored_rows(const KernelTable& table, Report& report);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "check_support.hpp"
+#include "code_scan_check.hpp"
 #include "support/aligned_buffer.hpp"
 
 namespace fastembed::check {
@@ -64,112 +65,22 @@ struct CodeCase {
   std::vector<std::int32_t> corrections;
 };
 
-// What thresholds are made of, at random; nothing is known of the last group.
-struct ScanTerms {
-  ScanTerms(const KernelTable& table, const CodeCase& data)
-      : groups(data.rows / kCodeGroup),
-        scales(groups),
-        lengths(groups),
-        errors(groups),
-        terms(data.rows),
-        keys(data.width),
-        slopes(data.width),
-        weights(data.width),
-        units(data.width) {
-    Random random(3);
-    for (auto* values : {&scales, &lengths, &errors, &terms, &slopes, &weights, &units}) {
-      for (float& value : *values) value = 1.0F + random.signed_unit() / 2;
-    }
-    const double size = 40.0 * std::sqrt(static_cast<double>(data.depth)) * table.code_query_limit();
-    for (float& key : keys) key = static_cast<float>(size * random.signed_unit());
-    keys[0] = -1e38F;
-    keys[1] = std::numeric_limits<float>::infinity();
-    scales[groups - 1] = 0;
-    errors[groups - 1] = std::numeric_limits<float>::infinity();
-  }
-  [[nodiscard]] CodeScan scan(const CodeCase& data, bool has_terms, CodeHit* hits) const {
-    return {data.codes.data(),
-            data.depth,
-            data.panel.data(),
-            data.corrections.data(),
-            scales.data(),
-            lengths.data(),
-            errors.data(),
-            has_terms ? terms.data() : nullptr,
-            keys.data(),
-            slopes.data(),
-            weights.data(),
-            units.data(),
-            hits,
-            reinterpret_cast<const char*>(data.codes.data()),
-            2,
-            static_cast<std::uint32_t>(data.rows),
-            static_cast<std::uint32_t>(data.depth),
-            data.width};
-  }
-  [[nodiscard]] double slack(std::size_t g, std::size_t j) const {
-    return double{slopes[j]} * lengths[g] + double{weights[j]} * errors[g];
-  }
-
-  std::size_t groups;
-  std::vector<float> scales, lengths, errors, terms, keys, slopes, weights, units;
-};
-
-void check_greatest(const KernelTable& table, const CodeCase& data, bool has_terms, Report& report) {
-  const ScanTerms terms(table, data);
-  std::vector<float> greatest(terms.groups * data.width + 1, 77.0F);
-  table.greatest_codes(terms.scan(data, has_terms, nullptr), greatest.data());
-  const std::string where = data.name("greatest_codes") + text("terms", has_terms ? 1 : 0);
-  report.expect(greatest.back() == 77.0F, where + ": wrote behind the last");
-  for (std::size_t g = 0; g < terms.groups; ++g) {
-    for (std::size_t j = 0; j < data.width; ++j) {
-      const float got = greatest[g * data.width + j];
-      if (g == terms.groups - 1) {
-        report.expect(got == -std::numeric_limits<float>::max(), where + ": a group without bounds");
-        continue;
-      }
-      double most = -1e300, size = 0, named = 0;
-      for (std::size_t r = 0; r < kCodeGroup; ++r) {
-        const std::size_t row = g * kCodeGroup + r;
-        const auto product = static_cast<double>(data.products[row * data.width + j]);
-        const double term = has_terms ? double{terms.terms[row]} * terms.units[j] : 0.0;
-        most = std::max(most, product - term);
-        size = std::max(size, std::fabs(product) + term);
-        if ((std::bit_cast<std::uint32_t>(got) & 7U) == r) named = product - term;
-      }
-      const double room = 0x1p-19 * size + 1e-40, value = double{got} * terms.scales[g];
-      report.expect(std::fabs(value - most) <= room && most - named <= 2 * room,
-                    where + text("group", g) + text("query", j));
-    }
-  }
-}
-
-void check_scan(const KernelTable& table, const CodeCase& data, bool has_terms, Report& report) {
-  const ScanTerms terms(table, data);
-  std::vector<CodeHit> hits(data.rows * data.width + 1, CodeHit{77, 77, 0});
-  const CodeScan scan = terms.scan(data, has_terms, hits.data());
-  const std::size_t found = table.scan_codes(scan);
-  const std::string where = data.name("scan_codes") + text("terms", has_terms ? 1 : 0);
-  report.expect(found <= data.rows * data.width && hits.back().row == 77, where + ": wrote behind the hits");
-  std::vector<int> seen(data.rows * data.width, 0);
-  for (std::size_t h = 0; h < std::min(found, hits.size()); ++h) {
-    const std::size_t at = hits[h].row * data.width + hits[h].query;
-    report.expect(at < seen.size() && ++seen[at] == 1, where + ": a hit twice or out of range");
-    if (at < seen.size()) report.expect(hits[h].product == data.products[at], where + ": a wrong product");
-  }
-  for (std::size_t at = 0; at < seen.size(); ++at) {
-    const std::size_t r = at / data.width, j = at % data.width, g = r / kCodeGroup;
-    if (g == terms.groups - 1) {
-      report.expect(seen[at] == (j == 1 ? 0 : 1), where + ": a group without bounds");
-      continue;
-    }
-    double wanted = double{terms.keys[j]} * terms.scales[g] - terms.slack(g, j);
-    if (has_terms) wanted += double{terms.terms[r]} * terms.units[j];
-    const auto product = static_cast<double>(data.products[at]);
-    if (product >= wanted)
-      report.expect(seen[at] == 1 || product < wanted + 4e-7 * std::fabs(wanted), where + ": a hit missed");
-    if (product < wanted - 2 - 4e-7 * std::fabs(wanted)) report.expect(seen[at] == 0, where + ": a hit made up");
-  }
+void check_scans(const KernelTable& table, const CodeCase& data, bool has_terms, Report& report) {
+  const ScanCase scan{data.name("scan_codes"),
+                      data.codes.data(),
+                      data.depth,
+                      data.panel.data(),
+                      data.corrections.data(),
+                      data.rows,
+                      data.depth,
+                      data.width,
+                      {data.products.begin(), data.products.end()},
+                      std::vector<double>(data.products.size()),
+                      40.0 * std::sqrt(static_cast<double>(data.depth)) * table.code_query_limit(),
+                      2};
+  const auto product_of = [](const CodeHit& hit) { return static_cast<double>(hit.product); };
+  check_code_scan(table.scan_codes, scan, product_of, has_terms, report);
+  check_greatest(table.greatest_codes, scan, has_terms, report);
 }
 
 void check_singles(const KernelTable& table, Report& report) {
@@ -308,10 +219,8 @@ void check_code_products(const KernelTable& table, Report& report) {
         const std::int32_t most =
             std::min(table.code_query_limit(), static_cast<std::int32_t>(INT32_MAX / (255 * depth)));
         const CodeCase data(table, rows, depth, width, most, depth + rows);
-        check_scan(table, data, false, report);
-        check_scan(table, data, true, report);
-        check_greatest(table, data, false, report);
-        check_greatest(table, data, true, report);
+        check_scans(table, data, false, report);
+        check_scans(table, data, true, report);
       }
     }
   }

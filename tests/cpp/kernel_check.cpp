@@ -432,6 +432,12 @@ void check_that_all_are_checked(Report& report) {
                                          "scan_codes",
                                          "greatest_codes",
                                          "scan_code_rows",
+                                         "code_rows_bf16",
+                                         "bf16_query_bits",
+                                         "pack_bf16_panel",
+                                         "scan_bf16_codes",
+                                         "greatest_bf16_codes",
+                                         "scan_bf16_rows",
                                          "code_peak"};
 #define FASTEMBED_IS_CHECKED(kernel, result, parameters) \
   report.expect(std::find(checked.begin(), checked.end(), #kernel) != checked.end(), #kernel " has no check");
@@ -467,6 +473,7 @@ int main() {
       check_search(table, report);
     }
     check_codes(table, report);
+    check_bf16_codes(table, report);
     check_stored_rows(table, report);
     const bool bfloat16 = name == "avx512bf16" || name == "amx";
     check_tiles(table, report, bfloat16);
@@ -479,6 +486,7 @@ int main() {
       check_tiles(fastembed::kTable_amx_emulated, emulated, true);
       check_cbow_tiles(fastembed::kTable_amx_emulated, emulated, true);
       check_code_products(fastembed::kTable_amx_emulated, emulated);
+      check_bf16_scans(fastembed::kTable_amx_emulated, emulated);
       print(emulated);
     }
 #endif
