@@ -235,7 +235,7 @@ struct KeptGreatest {
           value = Vec::sub(value, Vec::mul(Vec::broadcast(scan.row_terms[row + r]), unit));
         }
         const auto number = static_cast<std::uint32_t>((row + r) % kCodeGroup);
-        value = Vec::mul(value, step);
+        value = Vec::max(Vec::mul(value, step), Vec::broadcast(-__FLT_MAX__));  // of infinity, bits make a NaN
         most = Vec::max(most, Vec::with_low_bits(value, Vec::broadcast(__builtin_bit_cast(float, number))));
       }
       if (scale == 0.0F) most = Vec::broadcast(-__FLT_MAX__);

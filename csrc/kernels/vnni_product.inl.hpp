@@ -7,6 +7,15 @@
 namespace fastembed {
 namespace {
 
+// The sum of the lanes modulo 2^32; that of the compiler's header ends with a signed sum.
+[[gnu::always_inline]] inline std::uint32_t sum_modulo(__m512i lanes) noexcept {
+  const __m256i eight = _mm256_add_epi32(_mm512_castsi512_si256(lanes), _mm512_extracti64x4_epi64(lanes, 1));
+  __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1));
+  return static_cast<std::uint32_t>(_mm_cvtsi128_si32(four));
+}
+
 struct ByteProduct : FourBytes<ByteProduct> {
   using Lanes = CodeLanes;
   static constexpr std::int32_t kQueryLimit = 127;
@@ -33,8 +42,7 @@ struct ByteProduct : FourBytes<ByteProduct> {
         lows = _mm512_dpbusd_epi32(lows, codes, _mm512_loadu_si512(high + padded + i));
       }
       const Reg both = _mm512_add_epi32(_mm512_slli_epi32(highs, 8), lows);
-      products[r] = static_cast<std::int32_t>(static_cast<std::uint32_t>(_mm512_reduce_add_epi32(both)) +
-                                              static_cast<std::uint32_t>(correction));
+      products[r] = static_cast<std::int32_t>(sum_modulo(both) + static_cast<std::uint32_t>(correction));
     }
   }
 };

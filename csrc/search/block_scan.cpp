@@ -224,7 +224,8 @@ void BlockScan::add_candidate(const Block& block, std::size_t r, std::size_t que
 }
 
 // The first threshold of a query that has its products with a block's rows: of some of these, the least key that the k
-// may have that look best. It spares the k ln(rows / k) candidates that a threshold lets through that rises from nothing.
+// may have that look best. It spares the k ln(rows / k) candidates that a threshold lets through that rises from
+// nothing.
 void BlockScan::raise_at_once(const Block& block, std::size_t query, std::size_t k, Room& room) {
   constexpr std::size_t kSampled = 16, kMostWanted = 64;
   const std::size_t count = std::min(block.count, kSampled * k);

@@ -4,6 +4,8 @@
 #include <bit>
 #include <cmath>
 
+#include "support/page_advice.hpp"
+
 namespace fastembed::search {
 namespace {
 
@@ -35,7 +37,14 @@ CodedBlocks::CodedBlocks(const KernelTable& kernels, const Request& request, con
     rows_ = request.index.rows / kCodeGroup * kCodeGroup;
   }
   queries_ = std::make_unique<QueryCodes>(kernels, request, *space_, batch);
-  if (!queries_->usable()) given_up_ = true;
+  if (!queries_->usable()) give_up();
+}
+
+// Now all rows are read in order, where a mapped index has told the system that a few would be.
+void CodedBlocks::give_up() {
+  const StoredRows& rows = request_.index;
+  if (!given_up_.exchange(true))
+    support::advise(rows.address(0), rows.rows * rows.stride, support::ReadOrder::kAscending);
 }
 
 std::unique_ptr<CodedBlocks::Room> CodedBlocks::make_room(std::size_t most_rows) const {
@@ -205,7 +214,7 @@ void CodedBlocks::reconsider(Room& room) {
     const double cost = expected_hits(room, rate, rows) * hit_cost(space_->depth());
     const double saved = batch_.width() == 1 ? (is_int8() ? kSavedReading : kSavedBf16Reading)
                                              : queries * (is_int8() ? kSavedElement : kSavedBf16Element);
-    if (cost > (rows - met) * depth * saved) given_up_ = true;
+    if (cost > (rows - met) * depth * saved) give_up();
   }
   room.rate = rate;
   room.hits = 0;

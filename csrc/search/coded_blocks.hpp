@@ -69,6 +69,7 @@ class CodedBlocks {
                      Room& room) const;
   [[nodiscard]] double expected_hits(const Room& room, double rate, double rows) const;
   void reconsider(Room& room);
+  void give_up();
 
   const KernelTable& kernels_;
   const Request& request_;

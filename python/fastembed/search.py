@@ -272,6 +272,8 @@ def self_topk(
             order=None if state is None else state.order,
             threshold=threshold,
             self_first=begin,
+            codes=None if state is None or state.coded is None else state.coded.core,
+            accelerate=not isinstance(vectors, Index) or vectors.accelerate != "none",
             check_finite=check_finite,
             workers=workers,
             first_query=begin,
