@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fastembed import _core
 from reference import search as reference
 
 METRICS = ("cosine", "dot", "l2")
@@ -131,6 +132,10 @@ HARD_TO_CODE = HARD | {
     "sorted": by_size,
     "one giant": one_giant,
 }
+
+
+#: Kinds of data. What sanitizers look at does not depend on values: a few will do.
+KINDS, CODE_KINDS = (sorted(kinds)[:: 6 if _core.sanitizers else 1] for kinds in (HARD, HARD_TO_CODE))
 
 
 def hard(kind: str, n_queries: int, n_rows: int, dim: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ import pytest
 import fastembed
 from fastembed import Index, _core
 from fastembed._index_elements import Stored, as_stored
-from search_cases import HARD, METRICS, assert_same, assert_same_bits, hard, normal
+from search_cases import KINDS, METRICS, assert_same, assert_same_bits, hard, normal
 
 NARROW = ["float16", "bfloat16", "int8"]
 #: Queries, rows, columns: sizes off every block, the last with codes made on the way.
@@ -143,7 +143,7 @@ def test_results_are_those_of_the_widened_vectors(storage: str, metric: str, eve
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("accelerate", ["none", "int8", "bf16"])
-@pytest.mark.parametrize("kind", sorted(HARD))
+@pytest.mark.parametrize("kind", KINDS)
 def test_hard_data(kind: str, accelerate: str, metric: str, every_isa: str) -> None:
     queries, x = hard(kind, 17, 507, 36, seed=4)
     for storage in NARROW:

@@ -15,7 +15,7 @@ import pytest
 import fastembed
 from fastembed import Index, _core
 from reference import search as reference
-from search_cases import HARD_TO_CODE, METRICS, assert_same, hard, normal, solved
+from search_cases import CODE_KINDS, METRICS, assert_same, hard, normal, solved
 
 KINDS = ("int8", "bf16")
 # Queries, rows, columns: sizes off every block.
@@ -24,7 +24,7 @@ SIZES = [(1, 8, 1), (2, 17, 3), (3, 65, 33), (5, 257, 100), (17, 500, 64), (40, 
 
 @pytest.mark.parametrize("accelerate", KINDS)
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("kind", sorted(HARD_TO_CODE))
+@pytest.mark.parametrize("kind", CODE_KINDS)
 def test_coded_index_is_the_definition(kind: str, metric: str, accelerate: str, every_isa: str) -> None:
     for size in SIZES:
         queries, vectors, scores, rows = solved(kind, metric, size)
@@ -37,7 +37,7 @@ def test_coded_index_is_the_definition(kind: str, metric: str, accelerate: str, 
 
 @pytest.mark.parametrize("accelerate", KINDS)
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("kind", sorted(HARD_TO_CODE))
+@pytest.mark.parametrize("kind", CODE_KINDS)
 def test_thresholds_from_a_sample_lose_nothing(kind: str, metric: str, accelerate: str, every_isa: str) -> None:
     queries, vectors = hard(kind, 19, 5003, 40, seed=8)  # a sample is a quarter of the rows at most
     coded, plain = (Index(vectors, metric, accelerate=mode) for mode in (accelerate, "none"))
@@ -60,7 +60,7 @@ def test_a_set_in_itself_by_thresholds_from_a_sample(metric: str, accelerate: st
 
 @pytest.mark.parametrize("accelerate", KINDS)
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("kind", sorted(HARD_TO_CODE))
+@pytest.mark.parametrize("kind", CODE_KINDS)
 def test_range_search_over_codes_is_the_definition(kind: str, metric: str, accelerate: str, every_isa: str) -> None:
     queries, vectors, scores, rows = solved(kind, metric, SIZES[-2])
     finite = scores[np.isfinite(scores)]
