@@ -377,15 +377,15 @@ def test_ctrl_c_at_any_moment_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_in_the_middle_of_a_chunk_keeps_the_last_checkpoint(tmp_path: Path) -> None:
-    """One sentence of 300,000 words is one chunk: it takes too long to wait for its end."""
+    """One sentence of 1,000,000 words is one chunk: it takes too long to wait for its end."""
 
     class Interrupting(Callback):
         def on_epoch_begin(self, state: TrainingState) -> None:
             if state.epoch == 1:
                 signal.setitimer(signal.ITIMER_REAL, 0.02)
 
-    ids = np.random.default_rng(0).integers(0, 100, 300_000)
-    options = {"corpus": (ids, np.array([0, 300_000])), "max_sentence_length": 10**7, "sample": 0.0, "negative": 30}
+    ids = np.random.default_rng(0).integers(0, 100, 1_000_000)
+    options = {"corpus": (ids, np.array([0, 1_000_000])), "max_sentence_length": 10**7, "sample": 0.0, "negative": 30}
     with interrupted_after(60.0):
         train(**options, epochs=2, checkpoint=tmp_path / "run", callbacks=[Interrupting()])
     entry = training_of(tmp_path / "run")
