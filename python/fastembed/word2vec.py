@@ -128,6 +128,9 @@ class _Training:
             deterministic=options.deterministic,
             corpus_counts=None if initial is None else initial.corpus_counts(corpus),
         )
+        if checkpoint is not None:
+            checkpoint.bind(corpus, initial, options.vector_size)
+        _announce(options, corpus)
         if checkpoint is not None and checkpoint.exists:
             self.progress = checkpoint.restore(self.trainer, corpus)
         elif initial is not None:
@@ -472,9 +475,6 @@ def train_word2vec(
         progress=progress,
         known=initial,
     )
-    if opened is not None:
-        opened.bind(encoded, initial, options.vector_size)
-    _announce(options, encoded)
     config = {**options.config(), "min_count": min_count, "max_final_vocab": max_final_vocab}
     training = _Training(encoded, options, config, initial, opened)
     del initial, init, given  # vectors read from a file are not needed any more
