@@ -15,12 +15,12 @@ consteval KernelTable make_override() {
   table.sgns_tile = &amx_sgns_tile;
   table.cbow_tile = &amx_cbow_tile;
   table.pack_code_panel = &pack_code_panel<MatrixByteProduct>;
-  table.scan_codes = &amx_scan_codes<MatrixByteProduct>;
-  table.greatest_codes = &amx_greatest_codes<MatrixByteProduct>;
+  table.scan_codes = &scan_codes<MatrixByteProduct>;
+  table.greatest_codes = &greatest_codes<MatrixByteProduct>;
   table.code_peak = &amx_code_peak;
   table.pack_bf16_panel = &pack_bf16_panel<MatrixBf16Product>;
-  table.scan_bf16_codes = &amx_scan_codes<MatrixBf16Product>;
-  table.greatest_bf16_codes = &amx_greatest_codes<MatrixBf16Product>;
+  table.scan_bf16_codes = &scan_codes<MatrixBf16Product>;
+  table.greatest_bf16_codes = &greatest_codes<MatrixBf16Product>;
   return table;
 }
 

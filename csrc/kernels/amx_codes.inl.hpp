@@ -31,7 +31,14 @@ struct MatrixProduct : Product {
   }
 };
 
+template <class Product, class Kept>
+void scan_matrix_codes(const CodeScan& scan, Kept& kept) noexcept;
+
 struct MatrixByteProduct : MatrixProduct<ByteProduct> {
+  template <class Kept>
+  static void scan_all(const CodeScan& scan, Kept& kept) noexcept {
+    scan_matrix_codes<MatrixByteProduct>(scan, kept);
+  }
   // Bytes behind a row, times zeros, count for nothing.
   static constexpr bool kReadsBehind = true;
   template <int kSum, int kLeft, int kRight>
@@ -41,6 +48,10 @@ struct MatrixByteProduct : MatrixProduct<ByteProduct> {
 };
 
 struct MatrixBf16Product : MatrixProduct<Bf16Pairs> {
+  template <class Kept>
+  static void scan_all(const CodeScan& scan, Kept& kept) noexcept {
+    scan_matrix_codes<MatrixBf16Product>(scan, kept);
+  }
   // What lies behind a row may be NaN, times zero too.
   static constexpr bool kReadsBehind = false;
   template <int kSum, int kLeft, int kRight>
@@ -143,7 +154,7 @@ inline void scan_matrix_columns(const CodeScan& scan, std::size_t query, std::si
 }
 
 template <class Product, class Kept>
-inline void scan_matrix_codes(const CodeScan& scan, Kept& kept) noexcept {
+void scan_matrix_codes(const CodeScan& scan, Kept& kept) noexcept {
   static_assert(kMatrixSide == Vec::kLanes && kScanColumns == 2);
   Prefetch prefetch{scan.prefetch, scan.prefetch + std::size_t{64} * scan.prefetch_lines, 0};
   const std::size_t strips = scan.row_count / kMatrixStrip + 1;
@@ -153,20 +164,6 @@ inline void scan_matrix_codes(const CodeScan& scan, Kept& kept) noexcept {
     scan_matrix_columns<Product, 2>(scan, query, strips * (scan.width / (2 * kMatrixSide)), prefetch, kept);
   }
   for (; query < scan.width; query += kMatrixSide) scan_matrix_columns<Product, 1>(scan, query, strips, prefetch, kept);
-}
-
-template <class Product>
-std::uint32_t amx_scan_codes(const CodeScan& scan) noexcept {
-  if (scan.depth == 0) return 0;
-  KeptHits kept{scan.hits};
-  scan_matrix_codes<Product>(scan, kept);
-  return static_cast<std::uint32_t>(kept.hits - scan.hits);
-}
-
-template <class Product>
-void amx_greatest_codes(const CodeScan& scan, float* greatest) noexcept {
-  KeptGreatest kept{greatest};
-  scan_matrix_codes<Product>(scan, kept);
 }
 
 // Twelve products a round in four sums.

@@ -92,24 +92,24 @@ template <class Rows>
   }
 }
 
-void widen_rows(const NarrowRows& rows, float* out, std::size_t out_stride) noexcept {
-  if (rows.storage == Storage::kFloat16) {
-    widen_all<Float16Rows>(rows, out, out_stride);
-  } else if (rows.storage == Storage::kBfloat16) {
-    widen_all<Bfloat16Rows>(rows, out, out_stride);
+// act(Rows{}) for how the rows are kept.
+template <class Act>
+[[gnu::always_inline]] inline void for_storage(Storage storage, const Act& act) noexcept {
+  if (storage == Storage::kFloat16) {
+    act(Float16Rows{});
+  } else if (storage == Storage::kBfloat16) {
+    act(Bfloat16Rows{});
   } else {
-    widen_all<Int8Rows>(rows, out, out_stride);
+    act(Int8Rows{});
   }
 }
 
+void widen_rows(const NarrowRows& rows, float* out, std::size_t out_stride) noexcept {
+  for_storage(rows.storage, [&](auto kept) { widen_all<decltype(kept)>(rows, out, out_stride); });
+}
+
 void scan_narrow_rows(const NarrowRows& rows, const float* query, float* products) noexcept {
-  if (rows.storage == Storage::kFloat16) {
-    multiply_all<Float16Rows>(rows, query, products);
-  } else if (rows.storage == Storage::kBfloat16) {
-    multiply_all<Bfloat16Rows>(rows, query, products);
-  } else {
-    multiply_all<Int8Rows>(rows, query, products);
-  }
+  for_storage(rows.storage, [&](auto kept) { multiply_all<decltype(kept)>(rows, query, products); });
 }
 
 }  // namespace

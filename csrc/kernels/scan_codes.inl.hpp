@@ -275,7 +275,7 @@ template <class Product, std::size_t kColumns, class Kept>
 }
 
 template <class Product, class Kept>
-[[gnu::always_inline]] inline void scan_all_codes(const CodeScan& scan, Kept& kept) noexcept {
+[[gnu::always_inline]] inline void scan_strips(const CodeScan& scan, Kept& kept) noexcept {
   constexpr std::size_t kWide = kScanColumns * Vec::kLanes;
   Prefetch prefetch{scan.prefetch, scan.prefetch + std::size_t{64} * scan.prefetch_lines, 0};
   const std::size_t strips = scan.row_count / Product::kRows;
@@ -288,6 +288,16 @@ template <class Product, class Kept>
   for (; query < scan.width; query += Vec::kLanes) {
     spread_prefetch<Product>(scan, strips, prefetch);
     scan_code_strips<Product, 1>(scan, 0, query, prefetch, kept);
+  }
+}
+
+// A Product that has a way of its own through the rows names it scan_all.
+template <class Product, class Kept>
+[[gnu::always_inline]] inline void scan_all_codes(const CodeScan& scan, Kept& kept) noexcept {
+  if constexpr (requires { Product::scan_all(scan, kept); }) {
+    Product::scan_all(scan, kept);
+  } else {
+    scan_strips<Product>(scan, kept);
   }
 }
 

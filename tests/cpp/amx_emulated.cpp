@@ -83,14 +83,14 @@ extern constinit const KernelTable kTable_amx_emulated = [] {
   table.cbow_tile = &amx_cbow_tile;
   table.code_query_limit = &code_query_limit<MatrixByteProduct>;
   table.pack_code_panel = &pack_code_panel<MatrixByteProduct>;
-  table.scan_codes = &amx_scan_codes<MatrixByteProduct>;
-  table.greatest_codes = &amx_greatest_codes<MatrixByteProduct>;
+  table.scan_codes = &scan_codes<MatrixByteProduct>;
+  table.greatest_codes = &greatest_codes<MatrixByteProduct>;
   table.scan_code_rows = &scan_code_rows<MatrixByteProduct>;
   table.code_peak = &amx_code_peak;
   table.bf16_query_bits = &bf16_query_bits<MatrixBf16Product>;
   table.pack_bf16_panel = &pack_bf16_panel<MatrixBf16Product>;
-  table.scan_bf16_codes = &amx_scan_codes<MatrixBf16Product>;
-  table.greatest_bf16_codes = &amx_greatest_codes<MatrixBf16Product>;
+  table.scan_bf16_codes = &scan_codes<MatrixBf16Product>;
+  table.greatest_bf16_codes = &greatest_codes<MatrixBf16Product>;
   return table;
 }();
 
