@@ -212,6 +212,20 @@ class Bench:
         recalls = {name: self.recall(ids, k) for name, ids in found.items()}
         return Cell(own, {name: seconds[name] for name in ranked}, ratios, recalls, slow)
 
+    def survivors(self, batch: int, k: int, workers: int) -> str:
+        """What is left of the rows after each stage of our search, a query."""
+        state, queries = self.index._rows.state, self.queries[:batch]
+        found = np.empty((batch, k), np.float32), np.empty((batch, k), np.int64)
+        counts = np.zeros(3, np.int64)
+        codes = None if state.coded is None else state.coded.core
+        accelerate = self.args.accelerate != "none"
+        fastembed._core.search_topk(
+            queries, state.vectors, self.metric, *found, norms=state.norms, workers=workers, codes=codes,
+            accelerate=accelerate, counts=counts,
+        )  # fmt: skip
+        sampled, candidates, scored = counts / batch
+        return f"a query: {sampled:,.0f} scored in a sample, {candidates:,.0f} candidates, {scored:,.0f} of them scored"
+
     def report(self, batch: int, k: int, workers: int) -> None:
         rows, dim = self.vectors.shape
         cell = self.cell(batch, k, workers)
@@ -235,6 +249,8 @@ class Bench:
             f"{name} {rate}" + (f" (recall {cell.recalls[name]:.3f})" if cell.recalls[name] < 1 else "")
             for name, rate in rates.items()
         ]
+        if not self.args.plain:
+            print("      " + self.survivors(batch, k, workers))
         if len(others) > 1 or cell.slow or "recall" in "".join(others):
             print("      " + ", ".join(others + [f"{name} slow" for name in cell.slow]), flush=True)
 

@@ -49,6 +49,18 @@ def test_thresholds_from_a_sample_lose_nothing(kind: str, metric: str, accelerat
     assert_same(coded.search(queries[:5], 3), (wanted.scores[:5, :3], wanted.ids[:5, :3]))
 
 
+def test_what_is_left_after_each_stage_is_counted() -> None:
+    queries, vectors = normal(64, 48, seed=1), normal(20_000, 48, seed=2)
+    state = Index(vectors, "dot")._rows.state
+    counts, found = np.zeros(3, dtype=np.int64), (np.empty((64, 10), np.float32), np.empty((64, 10), np.int64))
+    _core.search_topk(queries, vectors, "dot", *found, norms=state.norms, codes=state.coded.core, counts=counts)
+    sampled, candidates, scored = counts / 64
+    assert sampled in (0, 10 + 10 // 4 + 4)  # none where the clock says that a sample does not pay
+    assert 10 <= scored <= candidates < 2000
+    with pytest.raises(ValueError, match="counts must have 3 elements"):
+        _core.search_topk(queries, vectors, "dot", *found, counts=np.zeros(2, dtype=np.int64))
+
+
 @pytest.mark.parametrize("accelerate", KINDS)
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_set_in_itself_by_thresholds_from_a_sample(metric: str, accelerate: str) -> None:

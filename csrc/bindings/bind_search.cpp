@@ -133,13 +133,11 @@ struct Arguments {
   }
 };
 
-std::tuple<std::int64_t, std::int64_t> search_topk(const Rows& queries, const py::object& index,
-                                                   std::string_view metric, ContiguousArray<float>& scores,
-                                                   ContiguousArray<std::int64_t>& rows, const OptionalNorms& norms,
-                                                   const OptionalMask& mask, const OptionalOrder& order,
-                                                   std::optional<double> threshold, std::int64_t self_first,
-                                                   bool check_finite, int workers, const py::object& codes,
-                                                   bool accelerate) {
+std::tuple<std::int64_t, std::int64_t> search_topk(
+    const Rows& queries, const py::object& index, std::string_view metric, ContiguousArray<float>& scores,
+    ContiguousArray<std::int64_t>& rows, const OptionalNorms& norms, const OptionalMask& mask,
+    const OptionalOrder& order, std::optional<double> threshold, std::int64_t self_first, bool check_finite,
+    int workers, const py::object& codes, bool accelerate, std::optional<ContiguousArray<std::int64_t>> counts) {
   Arguments arguments(queries, index, metric, norms, mask, order, self_first, check_finite, workers, codes, accelerate);
   arguments.request.has_threshold = threshold.has_value();
   arguments.request.threshold = static_cast<float>(threshold.value_or(0.0));
@@ -149,8 +147,20 @@ std::tuple<std::int64_t, std::int64_t> search_topk(const Rows& queries, const py
   view_rows(rows, "rows_out", count, k);
   float* const scores_out = scores.mutable_data();
   std::int64_t* const rows_out = rows.mutable_data();
+  search::SearchCounts found;
+  std::span<std::int64_t> counts_out;
+  if (counts) {
+    counts_out = writable_view_1d(*counts, "counts");
+    if (counts_out.size() != 3) throw std::invalid_argument("counts must have 3 elements");
+    arguments.request.counts = &found;
+  }
   const py::gil_scoped_release release;
   const search::BadRows bad = search::topk(arguments.request, k, scores_out, rows_out);
+  if (counts) {
+    counts_out[0] = found.sampled;
+    counts_out[1] = found.candidates;
+    counts_out[2] = found.scored;
+  }
   return {bad.query, bad.index};
 }
 
@@ -317,7 +327,8 @@ void bind_search(py::module_& m) {
         py::arg("scores_out").noconvert(), py::arg("rows_out").noconvert(), py::arg("norms").noconvert() = py::none(),
         py::arg("mask").noconvert() = py::none(), py::arg("order").noconvert() = py::none(),
         py::arg("threshold") = py::none(), py::arg("self_first") = -1, py::arg("check_finite") = true,
-        py::arg("workers") = 1, py::arg("codes") = py::none(), py::arg("accelerate") = true);
+        py::arg("workers") = 1, py::arg("codes") = py::none(), py::arg("accelerate") = true,
+        py::arg("counts").noconvert() = py::none());
   m.def("search_range", &search_range, py::arg("queries").noconvert(), py::arg("index"), py::arg("metric"),
         py::arg("threshold"), py::kw_only(), py::arg("norms").noconvert() = py::none(),
         py::arg("mask").noconvert() = py::none(), py::arg("order").noconvert() = py::none(), py::arg("self_first") = -1,

@@ -29,6 +29,7 @@ void TopCandidates::begin(QueryBatch& batch, SharedKeys& shared, int worker, con
   least_keys_ = seeds;
   least_keys_.resize(batch.size(), -INFINITY);
   unscanned.clear();
+  met_ = scored_ = 0;
 }
 
 std::size_t TopCandidates::capacity_for(std::size_t k, std::size_t rows) noexcept {
@@ -37,6 +38,7 @@ std::size_t TopCandidates::capacity_for(std::size_t k, std::size_t rows) noexcep
 
 void TopCandidates::take(std::span<const Candidate> candidates) {
   constexpr std::size_t kAhead = 6;
+  met_ += static_cast<std::int64_t>(candidates.size());
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     const Candidate& candidate = candidates[i];
     if (candidate.rough && i + kAhead < candidates.size()) scorer_->prefetch(candidates[i + kAhead].row);
@@ -45,6 +47,7 @@ void TopCandidates::take(std::span<const Candidate> candidates) {
     if (key.upper < least_keys_[query]) continue;  // the threshold of its panel was older
     if (candidate.rough && least_keys_[query] > -INFINITY) {
       const float exact = scorer_->key(query, candidate.row);
+      ++scored_;
       if (exact < least_keys_[query]) continue;
       if (!std::isnan(exact)) key = {exact, exact};
     }

@@ -95,6 +95,11 @@ class TopCandidates final : public Collector {
   void take(std::span<const Candidate> candidates) override;
   [[nodiscard]] std::size_t wanted() const noexcept override { return k_; }
   [[nodiscard]] const Bounded* entries(std::size_t query) const noexcept { return lists_.data() + query * capacity_; }
+  /// Adds what came since the batch began.
+  void add_counts(SearchCounts& counts) const noexcept {
+    counts.candidates += met_;
+    counts.scored += scored_;
+  }
   [[nodiscard]] std::size_t count(std::size_t query) const noexcept { return counts_[query]; }
 
  private:
@@ -109,6 +114,7 @@ class TopCandidates final : public Collector {
   std::optional<Scorer> scorer_;
   SharedKeys* shared_ = nullptr;
   std::size_t worker_ = 0;
+  std::int64_t met_ = 0, scored_ = 0;
   std::size_t k_;
   std::size_t capacity_;
   std::vector<float> lowers_;  // of the list that is being tightened

@@ -1,6 +1,7 @@
 // What a search is asked: rows, metric, filters. Plain data that the bindings fill and search/ reads.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -49,6 +50,13 @@ struct StoredRows {
 
 struct Codes;
 
+/// What a search for the k best came upon, over all its queries.
+struct SearchCounts {
+  std::atomic<std::int64_t> sampled{0};     // rows scored for thresholds to start with
+  std::atomic<std::int64_t> candidates{0};  // rows that the scan could not rule out
+  std::atomic<std::int64_t> scored{0};      // of those, by the definition
+};
+
 struct Request {
   Matrix queries;
   StoredRows index;
@@ -61,8 +69,9 @@ struct Request {
   float threshold = 0;           // least score admitted (l2: greatest)
   std::int64_t self_first = -1;  // query i does not meet row self_first + i; -1: it meets all
   bool check_finite = true;
-  const Codes* codes = nullptr;  // of the index; null: it has none
-  bool accelerate = true;        // codes may be made on the way
+  const Codes* codes = nullptr;    // of the index; null: it has none
+  bool accelerate = true;          // codes may be made on the way
+  SearchCounts* counts = nullptr;  // null: nobody asks
   int workers = 1;
   std::function<void()> tick;  // called about every 50 ms; throws to end the search
 

@@ -156,6 +156,7 @@ float Sample::find_key(Scorer& scorer, std::size_t query, std::vector<float>& va
     if (request_.admits(batch_.first() + query, row)) rows.push_back(static_cast<std::int64_t>(row));
   }
   if (rows.size() < k_) return -INFINITY;
+  if (request_.counts != nullptr) request_.counts->sampled += static_cast<std::int64_t>(rows.size());
   for (std::size_t i = 0; i < rows.size(); ++i) {
     if (i + kAhead < rows.size()) scorer.prefetch(rows[i + kAhead]);
     const float key = scorer.key(query, rows[i]);

@@ -135,6 +135,9 @@ std::int64_t TopSearch::search(float* scores, std::int64_t* rows) {
     scan_.work(*lists_[static_cast<std::size_t>(worker)], stop);
   };
   run(request_, workers, operations, scan_body);
+  for (const auto& list : lists_) {
+    if (request_.counts != nullptr) list->add_counts(*request_.counts);
+  }
   for (auto& list : lists_) unscanned_.insert(unscanned_.end(), list->unscanned.begin(), list->unscanned.end());
   const auto finish_body = [&](int, const support::StopFlag& stop) {
     Finishing at{Scorer(kernels_, request_, batch_), {}, {}};

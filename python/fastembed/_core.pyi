@@ -216,6 +216,7 @@ def search_topk(
     workers: int = 1,
     codes: IndexCodes | None = None,
     accelerate: bool = True,
+    counts: NDArray[np.int64] | None = None,
 ) -> tuple[int, int]: ...
 def search_range(
     queries: NDArray[np.float32],
