@@ -139,7 +139,7 @@ CASES: dict[str, dict[str, Any]] = {
         "vector_size": 16,
         "sg": False,
         "sample": 0.0,
-        "alpha": 0.2,
+        "alpha": 0.13,
         "negative_sharing": "tile",
     },
     "CBOW, tile, sum, wide fixed windows": {

@@ -13,7 +13,6 @@ namespace {
 consteval KernelTable make_override() {
   KernelTable table{};
   table.sgns_tile = &amx_sgns_tile;
-  table.cbow_tile = &amx_cbow_tile;
   table.pack_code_panel = &pack_code_panel<MatrixByteProduct>;
   table.scan_codes = &scan_codes<MatrixByteProduct>;
   table.greatest_codes = &greatest_codes<MatrixByteProduct>;

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "kernels/bf16_product.inl.hpp"
-#include "kernels/cbow_tile.inl.hpp"
+#include "kernels/sgns_tile.inl.hpp"
 
 namespace fastembed {
 namespace {
@@ -162,8 +162,7 @@ template <class Rows>
   static_assert(kLanes == kTileSide);
   constexpr std::size_t kBlock = kTileSide * kTileSide;
   const std::size_t negative_steps = (layout.tile.negative_count + kTileDepth - 1) / kTileDepth;
-  const std::size_t band = layout.used_centers == 0 ? 0 : kTileSide + 2 * layout.tile.window;
-  const std::size_t center_steps = (band + kTileDepth - 1) / kTileDepth;
+  const std::size_t center_steps = (kTileSide + 2 * layout.tile.window + kTileDepth - 1) / kTileDepth;
   float* const negatives = layout.turned;
   float* const centers = negatives + negative_steps * kBlock;
   for (std::size_t input = 0; input < kPositions; input += kTileSide) {
@@ -228,46 +227,6 @@ void amx_sgns_tile(const SgnsTile& tile) noexcept {
     case RowFormat::kFloat32: return amx_run_tile<Float32Rows>(tile);
     case RowFormat::kBfloat16: return amx_run_tile<Bfloat16Rows>(tile);
     case RowFormat::kFloat16: return amx_run_tile<Float16Rows>(tile);
-  }
-}
-
-// `Updated` is the rows' format, or StoredSums.
-template <class Updated>
-void amx_update_cbow(const CbowTile& tile, const CbowBuffers& buffers, const AmxLayout& layout,
-                     Prefetcher& prefetch) noexcept {
-  const CbowTargets targets = cbow_targets(tile);
-  RoundingBits random(tile.rounding_seed);
-  amx_update_inputs<Float32Rows>(layout, {buffers.error_rows, nullptr}, prefetch, random);
-  spread_errors<Updated>(tile, targets.contexts, buffers.error, 0, kPositions + 2 * tile.window, prefetch, random);
-  amx_update_outputs<Updated>(layout, {}, {targets.negatives, tile.negative_scales}, prefetch, random);
-  update_centers<Updated>(tile, targets.centers, buffers, prefetch, random);
-}
-
-template <class Rows>
-void amx_run_cbow_tile(const CbowTile& tile) noexcept {
-  CbowBuffers buffers(tile);
-  const SgnsTile inner = inner_tile(tile, buffers);
-  const AmxLayout layout(inner, false);
-  Prefetcher prefetch(inner, prefetch_places(tile));
-  const MatrixUnit unit;
-  make_means<Bf16Product, Rows>(tile, buffers, layout, prefetch);
-  amx_score_negatives(layout, prefetch);
-  for (std::size_t j = 0; j < kPositions; ++j) {
-    const auto* const center = static_cast<const typename Rows::Element*>(tile.center_rows[j]);
-    const Vec::Reg gradient = Vec::broadcast(buffers.gradients[j]);
-    for (std::size_t i = 0; i < layout.depth; i += kLanes) {
-      Vec::store(buffers.error + j * layout.depth + i, Vec::mul(gradient, Rows::load(center + i)));
-    }
-  }
-  if (tile.sum_rows != nullptr) return amx_update_cbow<StoredSums>(tile, buffers, layout, prefetch);
-  amx_update_cbow<Rows>(tile, buffers, layout, prefetch);
-}
-
-void amx_cbow_tile(const CbowTile& tile) noexcept {
-  switch (tile.row_format) {
-    case RowFormat::kFloat32: return amx_run_cbow_tile<Float32Rows>(tile);
-    case RowFormat::kBfloat16: return amx_run_cbow_tile<Bfloat16Rows>(tile);
-    case RowFormat::kFloat16: return amx_run_cbow_tile<Float16Rows>(tile);
   }
 }
 

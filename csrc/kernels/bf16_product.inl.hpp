@@ -48,6 +48,13 @@ struct Bf16Product {
     }
   }
 
+  // Gradients of 4 x 4 pairs row by row: pairs of neighbours in each row, and then in each column.
+  static void store_block(__m512 gradients, float* to) noexcept {
+    const __m512 columns =
+        _mm512_permutexvar_ps(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), gradients);
+    _mm512_storeu_si512(to, round_both(gradients, columns));
+  }
+
  private:
   static void store_half(float* to, __m256i values) noexcept {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), values);

@@ -31,7 +31,8 @@ constexpr std::size_t kPositions = kTilePositions;
 // Spreads the prefetches of a tile evenly over its register blocks: in one burst they would fill the line buffers.
 class Prefetcher {
  public:
-  Prefetcher(const SgnsTile& tile, std::size_t blocks) noexcept
+  template <class Tile>
+  Prefetcher(const Tile& tile, std::size_t blocks) noexcept
       : row_(tile.prefetch_rows),
         end_(tile.prefetch_rows + tile.prefetch_count),
         bytes_(tile.depth * (tile.row_format == RowFormat::kFloat32 ? 4 : 2)),
@@ -59,14 +60,13 @@ template <class Product>
 struct TileLayout {
   static constexpr std::size_t kFactors = Product::kFactors;
 
-  // Without centers the tile has negatives alone.
-  explicit TileLayout(const SgnsTile& step, bool with_centers = true) noexcept
+  explicit TileLayout(const SgnsTile& step) noexcept
       : tile(step),
         depth(tile.depth),
         depth_pitch(kFactors == 1 ? depth : tile_round_up(depth / kFactors, 16)),
         first_negative(tile_first_negative(tile.window)),
-        used_centers(with_centers ? tile_round_up(kPositions + 2 * tile.window, kBlockRows) : 0),
-        band_rows(with_centers ? kBlockRows + 2 * tile.window : 0),
+        used_centers(tile_round_up(kPositions + 2 * tile.window, kBlockRows)),
+        band_rows(kBlockRows + 2 * tile.window),
         rows(first_negative + tile_round_up(tile.negative_count, 32)),
         halo(tile_halo(tile.window)),
         pitch(tile_columns(tile.window)),
@@ -121,19 +121,19 @@ struct TileLayout {
   float* turned;             // gradients of 16 inputs, for matrix tiles
 };
 
-// Inputs [begin, end), multiples of 16: packed both ways, and turned into columns.
+// The inputs, packed both ways, and turned into columns.
 template <class Product, class Rows>
-inline void pack_inputs(const TileLayout<Product>& layout, std::size_t begin, std::size_t end) noexcept {
+inline void pack_inputs(const TileLayout<Product>& layout) noexcept {
   constexpr std::size_t kFactors = Product::kFactors;
   const SgnsTile& tile = layout.tile;
   const std::size_t depth = layout.depth;
   const std::size_t pitch = layout.depth_pitch;
-  for (std::size_t i = begin; i < end; i += 2) {
+  for (std::size_t i = 0; i < kPositions; i += 2) {
     Product::template pack_rows<Rows>(tile.input_rows[i], tile.input_rows[i + 1], depth, pitch,
                                       layout.input_by_depth + i * pitch, layout.input_by_row + i / kFactors * depth);
   }
   for (std::size_t step = 0; step < pitch; step += kLanes) {
-    for (std::size_t i = begin; i < end; i += kLanes) {
+    for (std::size_t i = 0; i < kPositions; i += kLanes) {
       Vec::Reg block[kLanes];
       for (std::size_t j = 0; j < kLanes; ++j) block[j] = Vec::load(layout.input_by_depth + (i + j) * pitch + step);
       Vec::transpose(block);
@@ -158,7 +158,7 @@ inline void pack_outputs(const TileLayout<Product>& layout, void* const* rows, s
 template <class Product, class Rows>
 [[gnu::noinline]] void pack_tile(const TileLayout<Product>& layout) noexcept {
   const SgnsTile& tile = layout.tile;
-  pack_inputs<Product, Rows>(layout, 0, kPositions);
+  pack_inputs<Product, Rows>(layout);
   pack_outputs<Product, Rows>(layout, tile.center_rows, layout.used_centers, 0);
   pack_outputs<Product, Rows>(layout, tile.negative_rows, tile.negative_count, layout.first_negative);
 }
@@ -326,17 +326,18 @@ struct Targets {
   }
 };
 
-// Adds the sums of a block to kBlockRows rows of a matrix. A row may repeat, so it is read here and not before.
-template <class Rows, std::size_t kColumns>
-[[gnu::always_inline]] inline void add_to_rows(const Targets& targets, std::size_t at,
-                                               Vec::Reg (&sums)[kBlockRows * kColumns], RoundingBits& random) noexcept {
+// Adds the sums of a block to rows of a matrix. A row may repeat, so it is read here and not before.
+template <class Rows, std::size_t kColumns, std::size_t kSums>
+[[gnu::always_inline]] inline void add_to_rows(const Targets& targets, std::size_t at, Vec::Reg (&sums)[kSums],
+                                               RoundingBits& random) noexcept {
+  constexpr std::size_t kRows = kSums / kColumns;
   if (targets.scales != nullptr) [[unlikely]] {
-    for (std::size_t r = 0; r < kBlockRows; ++r) {
+    for (std::size_t r = 0; r < kRows; ++r) {
       const Vec::Reg scale = Vec::broadcast(targets.scales[r]);
       for (std::size_t c = 0; c < kColumns; ++c) sums[r * kColumns + c] = Vec::mul(scale, sums[r * kColumns + c]);
     }
   }
-  for (std::size_t r = 0; r < kBlockRows; ++r) {
+  for (std::size_t r = 0; r < kRows; ++r) {
     for (std::size_t c = 0; c < kColumns; ++c) {
       Rows::add(static_cast<typename Rows::Element*>(targets.rows[r]) + at + c * kLanes, sums[r * kColumns + c],
                 random);

@@ -37,6 +37,9 @@ struct FloatProduct {
                               float*) noexcept {
     for (std::size_t r = 0; r < kBlockRows; ++r) Vec::store(by_input + r * pitch, gradients[r]);
   }
+
+  // Gradients of kBlockRows x kBlockRows pairs, or a register of them, row by row: for products along either side.
+  static void store_block(Vec::Reg gradients, float* to) noexcept { Vec::store(to, gradients); }
 };
 
 // sums[r][c] += sum over steps of a[step * a_step + r * a_row] * b[step * b_step + c * kLanes ...].

@@ -17,13 +17,18 @@ using support::stream_key;
 namespace {
 
 constexpr std::int64_t kThresholdLookahead = 32;  // tokens; the table of a large vocabulary lies beyond L2
+constexpr std::uint32_t kLeastGroup = 8;          // negatives that a center of CBOW meets
+constexpr std::uint32_t kMostGroup = 64;
+
 }  // namespace
 
 std::uint32_t tile_negative_count(const TrainConfig& config) noexcept {
-  const bool cbow = config.architecture == Architecture::kCbow;
-  const std::uint64_t windows = cbow ? 1 : config.shrink_windows ? config.window + 1 : 2 * config.window;
-  const std::uint64_t least = cbow ? 2 * kTileRows : kTileRows;
-  const std::uint64_t draws = std::max(tile_round_up(config.negative * windows, kTileRows), least);
+  if (config.architecture == Architecture::kCbow) {
+    const std::uint32_t group = std::clamp(config.negative, kLeastGroup, kMostGroup);
+    return kCbowGroups * static_cast<std::uint32_t>(tile_round_up(group, kTileRows / kCbowGroups));
+  }
+  const std::uint64_t windows = config.shrink_windows ? config.window + 1 : 2 * config.window;
+  const std::uint64_t draws = std::max<std::uint64_t>(tile_round_up(config.negative * windows, kTileRows), kTileRows);
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(draws, 256));
 }
 
@@ -42,11 +47,13 @@ TileWorker::TileWorker(WindowTrainer& trainer, std::uint32_t epoch)
       negative_key_(stream_key(config_.seed, Stream::kNegatives, epoch)),
       rounding_key_(stream_key(config_.seed, Stream::kPools, epoch)),
       negative_count_(tile_negative_count(config_)),
+      group_size_(negative_count_ / kCbowGroups),
       center_count_(cbow() ? kTilePositions : tile_center_rows(config_.window)),
-      negative_weight_(static_cast<float>(config_.negative) / static_cast<float>(negative_count_)),
-      special_(std::size_t{negative_count_} * kTilePositions),
+      negative_weight_(static_cast<float>(config_.negative * (cbow() ? kCbowGroups : 1)) /
+                       static_cast<float>(negative_count_)),
+      special_(cbow() ? 0 : std::size_t{negative_count_} * kTilePositions),
       padding_row_(trainer.model_.row_bytes()),
-      workspace_(cbow() ? cbow_workspace_floats(negative_count_, trainer.model_.depth())
+      workspace_(cbow() ? cbow_workspace_floats(config_.window, negative_count_, trainer.model_.depth())
                         : tile_workspace_floats(config_.window, negative_count_, trainer.model_.depth())) {
   for (Tile& tile : tiles_) {
     tile.center_rows.resize(center_count_);
@@ -56,6 +63,7 @@ TileWorker::TileWorker(WindowTrainer& trainer, std::uint32_t epoch)
     tile.negative_rows.resize(negative_count_);
     tile.negatives.resize(negative_count_);
     tile.special_weights.resize(negative_count_);
+    tile.negative_centers.resize(negative_count_);
     tile.context_rows.resize(kTilePositions + 2 * std::size_t{config_.window});
     tile.input_words.resize(cbow() ? tile.context_rows.size() : kTilePositions);
     tile.input_loads.resize(tile.input_words.size());
@@ -171,6 +179,9 @@ void TileWorker::prepare_skip_gram(Tile& tile, std::size_t first) {
     tile.input_loads[i] = 0.0F;
     tile.input_weights[i] = 0.0F;
   }
+  float all_weights = 0;
+  for (const float weight : tile.input_weights) all_weights += weight;
+  tile.negative_loads.fill(all_weights);
   const auto origin = static_cast<std::int64_t>(first);
   const auto window = static_cast<std::int64_t>(config_.window);
   for (std::size_t j = 0; j < center_count_; ++j) {
@@ -194,59 +205,6 @@ void TileWorker::prepare_skip_gram(Tile& tile, std::size_t first) {
   }
 }
 
-void TileWorker::prepare_cbow(Tile& tile, std::size_t first) {
-  Model& model = trainer_.model_;
-  const std::size_t window = config_.window;
-  const std::size_t centers = std::min<std::size_t>(kTilePositions, layout_->kept_count - first);
-  for (std::size_t c = 0; c < tile.context_rows.size(); ++c) {
-    const std::size_t at = first + c - window;  // wraps below 0, and is then not less than kept_count
-    tile.context_rows[c] = at < layout_->kept_count ? model.input_row(layout_->kept[at].word) : padding_row_.data();
-    tile.input_words[c] = at < layout_->kept_count ? layout_->kept[at].word : 0;
-  }
-  // Bit j is switched on where center j's contexts begin and off where they end, and so is its share of the load.
-  tile.context_centers.assign(tile.context_rows.size() + 1, 0);
-  shares_.assign(tile.context_rows.size() + 1, 0.0F);
-  for (std::size_t j = 0; j < kTilePositions; ++j) {
-    if (j >= centers) {
-      tile.center_rows[j] = padding_row_.data();
-      tile.center_words[j] = 0;  // with no contexts, any word will do
-      tile.center_contexts[j] = 0;
-      tile.center_loads[j] = 0.0F;
-      tile.context_begin[j] = tile.context_end[j] = 0;
-      tile.input_weights[j] = tile.hidden_scale[j] = tile.gradient_scale[j] = 0.0F;
-      continue;
-    }
-    const ChunkLayout::Kept& center = layout_->kept[first + j];
-    tile.center_rows[j] = model.output_row(center.word);
-    tile.center_words[j] = center.word;
-    tile.center_contexts[j] = std::uint64_t{1} << j;  // its only input is its own mean
-    tile.center_loads[j] = 1.0F;
-    tile.context_begin[j] = static_cast<std::uint32_t>(center.context_begin + window - first);
-    tile.context_end[j] = static_cast<std::uint32_t>(center.context_end + window - first);
-    tile.input_weights[j] = negative_weight_;
-    const float share = 1.0F / static_cast<float>(center.context_end - center.context_begin - 1);
-    // As in word2vec.c and gensim: the mean's error goes undivided to every context row, the sum's error divided.
-    tile.hidden_scale[j] = config_.cbow_mean ? share : 1.0F;
-    tile.gradient_scale[j] = config_.cbow_mean ? 1.0F : share;
-    tile.context_centers[tile.context_begin[j]] ^= std::uint64_t{1} << j;
-    tile.context_centers[tile.context_end[j]] ^= std::uint64_t{1} << j;
-    shares_[tile.context_begin[j]] += share;
-    shares_[tile.context_end[j]] -= share;
-  }
-  float open_share = 0;
-  std::uint64_t open = 0;
-  for (std::size_t c = 0; c < tile.context_rows.size(); ++c) {
-    open ^= tile.context_centers[c];
-    const bool is_center = c >= window && c < window + kTilePositions;
-    tile.context_centers[c] = is_center ? open & ~(std::uint64_t{1} << (c - window)) : open;
-    open_share += shares_[c];
-    // The share of the center that this is, and of which it is no context; hidden_scale of padding is 0.
-    const float own = is_center ? tile.hidden_scale[c - window] * tile.gradient_scale[c - window] : 0.0F;
-    const float others = tile.context_centers[c] == 0 ? 0.0F : open_share - own;
-    tile.input_loads[c] = others * static_cast<float>(1 + config_.negative);
-  }
-}
-
 // A tile is one step, so a row that occurs often in it takes a long one: too long for convergence where a few words
 // make up much of the text (small vocabularies, no subsampling, wide windows with many negatives). The load of a row is
 // the learning rate times the weight of all its pairs in the tile. Steps of rows with more than most_load() are scaled
@@ -262,34 +220,35 @@ void TileWorker::weigh_rows(Tile& tile) {
   // A word with so many occurrences may exceed the bound by its share of the tile, whatever its contexts' shares.
   const float all_held = static_cast<float>(2 * config_.window * (1 + config_.negative)) / kTilePositions;
   const float most_occurrences = cbow() ? std::sqrt(bound / all_held) : 1e9F;
-  float all_weights = 0;
-  for (const float weight : tile.input_weights) all_weights += weight;
   bool over = false;
   for (std::size_t i = 0; i < tile.input_words.size(); ++i) {
-    const std::size_t slot = input_slot(tile.input_words[i]);
-    input_loads_[slot] += tile.input_loads[i];
-    occurrences_[slot] += 1.0F;
-    over |= input_loads_[slot] > bound || occurrences_[slot] > most_occurrences;
+    InputLoad& load = input_loads_[input_slot(tile.input_words[i])];
+    load.weight += tile.input_loads[i];
+    load.occurrences += 1.0F;
+    over |= (load.weight > bound) | (load.occurrences > most_occurrences);
   }
   for (std::size_t j = 0; j < center_count_; ++j) {
     const std::size_t slot = output_slot(tile.center_words[j]);
     output_loads_[slot] += tile.center_loads[j];
     over |= output_loads_[slot] > bound;
   }
-  for (std::uint32_t k = 0; k < negative_count_; ++k) {
-    const std::size_t slot = output_slot(tile.negatives[k]);
-    tile.special_weights[k] = nullptr;
-    if (output_loads_[slot] > 0) leave_out_centers(tile, k);
-    output_loads_[slot] += all_weights;
-    over |= output_loads_[slot] > bound;
+  for (std::uint32_t group = 0, k = 0; group < kCbowGroups; ++group) {
+    for (const std::uint32_t end = k + group_size_; k < end; ++k) {
+      float& load = output_loads_[output_slot(tile.negatives[k])];
+      tile.special_weights[k] = nullptr;
+      tile.negative_centers[k] = tile.centers & kGroupCenters << group;
+      if (load > 0) leave_out_centers(tile, k);
+      load += tile.negative_loads[group];
+      over |= load > bound;
+    }
   }
   tile.scaled = over;
-  if (over) set_scales(tile, bound, most_occurrences, all_weights);
+  if (over) set_scales(tile, bound, most_occurrences);
   clear_loads(tile);
 }
 
 void TileWorker::clear_loads(const Tile& tile) noexcept {
-  for (const std::int32_t word : tile.input_words) input_loads_[input_slot(word)] = occurrences_[input_slot(word)] = 0;
+  for (const std::int32_t word : tile.input_words) input_loads_[input_slot(word)] = {};
   for (const std::int32_t word : tile.center_words) output_loads_[output_slot(word)] = 0;
   for (const std::int32_t word : tile.negatives) output_loads_[output_slot(word)] = 0;
 }
@@ -298,6 +257,10 @@ void TileWorker::leave_out_centers(Tile& tile, std::uint32_t negative) {
   float* const weights = special_.data() + std::size_t{negative} * kTilePositions;
   for (std::size_t j = 0; j < center_count_; ++j) {
     if (tile.center_words[j] != tile.negatives[negative]) continue;
+    if (cbow()) {
+      tile.negative_centers[negative] &= ~(std::uint64_t{1} << j);
+      continue;
+    }
     if (tile.special_weights[negative] == nullptr) {
       std::copy(tile.input_weights.begin(), tile.input_weights.end(), weights);
       tile.special_weights[negative] = weights;
@@ -309,11 +272,11 @@ void TileWorker::leave_out_centers(Tile& tile, std::uint32_t negative) {
 }
 
 // A slot may hold several words, so those of slots above the bound are counted one by one.
-void TileWorker::set_scales(Tile& tile, float bound, float most_occurrences, float all_weights) {
+void TileWorker::set_scales(Tile& tile, float bound, float most_occurrences) {
   for (std::size_t i = 0; i < tile.input_words.size(); ++i) {
     tile.input_scales[i] = 1.0F;
-    const std::size_t slot = input_slot(tile.input_words[i]);
-    if (input_loads_[slot] <= bound && occurrences_[slot] <= most_occurrences) continue;
+    const InputLoad& bounds = input_loads_[input_slot(tile.input_words[i])];
+    if (bounds.weight <= bound && bounds.occurrences <= most_occurrences) continue;
     float load = 0;
     float held = 0;
     float occurrences = 0;
@@ -332,7 +295,9 @@ void TileWorker::set_scales(Tile& tile, float bound, float most_occurrences, flo
     for (std::size_t j = 0; j < center_count_; ++j) {
       if (tile.center_words[j] == word) load += tile.center_loads[j];
     }
-    for (const std::int32_t negative : tile.negatives) load += negative == word ? all_weights : 0.0F;
+    for (std::uint32_t k = 0; k < negative_count_; ++k) {
+      load += tile.negatives[k] == word ? tile.negative_loads[k / group_size_] : 0.0F;
+    }
     return std::min(1.0F, bound / load);
   };
   for (std::size_t j = 0; j < center_count_; ++j) tile.center_scales[j] = output_scale(tile.center_words[j]);
@@ -363,34 +328,6 @@ void TileWorker::run(const Tile& tile, LossSum& loss, void* const* sum_rows) {
                       .input_weights = tile.input_weights.data(),
                       .special_weights = tile.special_weights.data(),
                       .input_scales = tile.scaled ? tile.input_scales.data() : nullptr,
-                      .center_scales = tile.scaled ? tile.center_scales.data() : nullptr,
-                      .negative_scales = tile.scaled ? tile.negative_scales.data() : nullptr,
-                      .prefetch_rows = prefetch_rows_.data(),
-                      .sum_rows = sum_rows,
-                      .rounding_seed = tile.rounding_seed,
-                      .prefetch_count = static_cast<std::uint32_t>(prefetch_rows_.size()),
-                      .negative_count = negative_count_,
-                      .window = config_.window,
-                      .dim = static_cast<std::uint32_t>(trainer_.model_.vector_size()),
-                      .depth = static_cast<std::uint32_t>(trainer_.model_.depth()),
-                      .learning_rate = tile.learning_rate,
-                      .row_format = trainer_.model_.format(),
-                      .workspace = workspace_.data(),
-                      .loss = &loss});
-}
-
-void TileWorker::run_cbow(const Tile& tile, LossSum& loss, void* const* sum_rows) {
-  kernels_.cbow_tile({.context_rows = tile.context_rows.data(),
-                      .center_rows = tile.center_rows.data(),
-                      .negative_rows = tile.negative_rows.data(),
-                      .context_begin = tile.context_begin.data(),
-                      .context_end = tile.context_end.data(),
-                      .context_centers = tile.context_centers.data(),
-                      .hidden_scale = tile.hidden_scale.data(),
-                      .gradient_scale = tile.gradient_scale.data(),
-                      .center_weights = tile.input_weights.data(),
-                      .special_weights = tile.special_weights.data(),
-                      .context_scales = tile.scaled ? tile.input_scales.data() : nullptr,
                       .center_scales = tile.scaled ? tile.center_scales.data() : nullptr,
                       .negative_scales = tile.scaled ? tile.negative_scales.data() : nullptr,
                       .prefetch_rows = prefetch_rows_.data(),
@@ -466,22 +403,6 @@ void TileWorker::list_targets(const Tile& tile, std::size_t first, TileSums& sum
   }
   for (std::uint32_t k = 0; k < negative_count_; ++k, ++slot) {
     sums.add_target(slot, tile.negative_rows[k], tile.negatives[k], true);
-  }
-  sums.group();
-}
-
-void TileWorker::list_cbow_targets(const Tile& tile, TileSums& sums) const {
-  std::size_t slot = 0;
-  for (std::size_t c = 0; c < tile.context_rows.size(); ++c, ++slot) {
-    if (tile.context_centers[c] != 0) sums.add_target(slot, tile.context_rows[c], tile.input_words[c], false);
-  }
-  for (std::uint32_t k = 0; k < negative_count_; ++k, ++slot) {
-    sums.add_target(slot, tile.negative_rows[k], tile.negatives[k], true);
-  }
-  for (std::size_t j = 0; j < kTilePositions; ++j, ++slot) {
-    if (tile.context_begin[j] != tile.context_end[j]) {
-      sums.add_target(slot, tile.center_rows[j], tile.center_words[j], true);
-    }
   }
   sums.group();
 }

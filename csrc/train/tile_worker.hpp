@@ -14,8 +14,10 @@
 
 namespace fastembed::train {
 
-/// Negatives of a tile: at least as many as the pairs of one position (CBOW: one center) draw with `"pair"`, so that
-/// what an input row sees is as varied; a multiple of kTileRows, at most 256. CBOW: 32 or more.
+/// Negatives of a tile: at least as many as the pairs of one position draw with `"pair"`, so that what an input row
+/// sees is as varied; a multiple of kTileRows, at most 256. CBOW: kCbowGroups groups, each of as many as a center draws
+/// with
+/// `"pair"`, at least 8; neighbouring centers meet different groups.
 std::uint32_t tile_negative_count(const TrainConfig& config) noexcept;
 
 /// Slots of a TileSums for one tile: inputs, centers, negatives (CBOW: contexts, negatives, centers).
@@ -36,6 +38,9 @@ struct ChunkLayout {
   std::int64_t token_count = 0;       // raw ones
   std::int64_t positive_count = 0;
 };
+
+/// Bit j is set where center j belongs to the first of the groups of CBOW.
+constexpr std::uint64_t kGroupCenters = 0x1111111111111111;
 
 class TileWorker {
  public:
@@ -73,15 +78,18 @@ class TileWorker {
     std::vector<void*> negative_rows;
     std::vector<std::int32_t> negatives;
     std::vector<const float*> special_weights;
-    std::vector<std::int32_t> input_words;  // CBOW: of the context rows
-    std::vector<float> input_loads;         // see weigh_rows
+    std::array<float, kCbowGroups> negative_loads;  // the weight of all pairs of a negative, by group
+    std::vector<std::int32_t> input_words;          // CBOW: of the context rows
+    std::vector<float> input_loads;                 // see weigh_rows
     std::vector<float> input_scales;
     std::vector<float> center_scales;
     std::vector<float> negative_scales;
     bool scaled;
     std::uint64_t rounding_seed;
     float learning_rate;
-    // CBOW alone, whose inputs are the centers' means: the rows that they are means of.
+    // CBOW alone, whose inputs are the centers' means: the rows that they are means of, and which centers there are.
+    std::uint64_t centers = 0;
+    std::vector<std::uint64_t> negative_centers;
     std::vector<void*> context_rows;
     std::vector<std::uint64_t> context_centers;
     std::array<std::uint32_t, kTilePositions> context_begin;
@@ -97,7 +105,7 @@ class TileWorker {
   void weigh_rows(Tile& tile);
   void clear_loads(const Tile& tile) noexcept;
   void leave_out_centers(Tile& tile, std::uint32_t negative);
-  void set_scales(Tile& tile, float bound, float most_occurrences, float all_weights);
+  void set_scales(Tile& tile, float bound, float most_occurrences);
   void list_prefetches(const Tile& next);
   void list_targets(const Tile& tile, std::size_t first, TileSums& sums) const;
   void list_cbow_targets(const Tile& tile, TileSums& sums) const;
@@ -113,8 +121,9 @@ class TileWorker {
   std::uint64_t negative_key_;
   std::uint64_t rounding_key_;
   std::uint32_t negative_count_;
+  std::uint32_t group_size_;  // of the negatives of CBOW
   std::size_t center_count_;
-  float negative_weight_;  // of one negative for one window
+  float negative_weight_;  // of one negative for one window that meets it
   ChunkLayout own_layout_;
   const ChunkLayout* layout_ = nullptr;
   std::array<Tile, 2> tiles_;
@@ -122,8 +131,11 @@ class TileWorker {
   std::size_t prepared_ = kNoTile;  // the tile that tiles_[turn_] has been prepared for
   // What a word of the tile may weigh at most, by its number modulo the size: several words may share a slot. Zeros
   // between tiles.
-  float input_loads_[512] = {};
-  float occurrences_[512] = {};
+  struct InputLoad {
+    float weight;
+    float occurrences;
+  };
+  InputLoad input_loads_[512] = {};
   float output_loads_[1024] = {};
   [[nodiscard]] static std::size_t input_slot(std::int32_t word) noexcept { return std::size_t(word) % 512; }
   [[nodiscard]] static std::size_t output_slot(std::int32_t word) noexcept { return std::size_t(word) % 1024; }

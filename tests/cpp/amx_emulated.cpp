@@ -80,7 +80,6 @@ namespace fastembed {
 extern constinit const KernelTable kTable_amx_emulated = [] {
   KernelTable table{};
   table.sgns_tile = &amx_sgns_tile;
-  table.cbow_tile = &amx_cbow_tile;
   table.code_query_limit = &code_query_limit<MatrixByteProduct>;
   table.pack_code_panel = &pack_code_panel<MatrixByteProduct>;
   table.scan_codes = &scan_codes<MatrixByteProduct>;

@@ -12,8 +12,11 @@ struct Shape {
   std::uint32_t window;
   std::uint32_t negatives;
   std::uint32_t dim;
+  bool scaled = true;  // whether the step is told of scales other than that of the means
 };
-constexpr Shape kShapes[] = {{5, 16, 100}, {1, 32, 7}, {20, 48, 300}, {8, 144, 33}, {20, 16, 1024}};
+constexpr Shape kShapes[] = {{5, 32, 100}, {5, 32, 100, false}, {1, 32, 7},           {20, 48, 300},
+                             {8, 144, 33}, {20, 16, 1024},      {12, 256, 64, false}, {40, 32, 48}};
+constexpr float kNegativeWeight = 0.3125F;
 
 struct Case {
   Case(Random& random, const Shape& tile_shape, RowFormat row_format)
@@ -24,19 +27,22 @@ struct Case {
         output(random, shape.dim, depth, format, 0.4F),
         padding(depth * 4),
         centers_of(kTilePositions + 2 * std::size_t{shape.window}),
-        special(shape.negatives * kTilePositions),
-        special_rows(shape.negatives),
+        negative_centers(shape.negatives),
         context_scales(random_scales(random, centers_of.size())),
         output_scales(random_scales(random, kTilePositions + shape.negatives)) {
+    if (!shape.scaled) {
+      std::fill(context_scales.begin(), context_scales.end(), 1.0F);
+      std::fill(output_scales.begin(), output_scales.end(), 1.0F);
+    }
     for (std::size_t c = 0; c < centers_of.size(); ++c) contexts.push_back(random.next() % kWords);
     for (std::size_t r = 0; r < kTilePositions + shape.negatives; ++r) words.push_back(random.next() % kWords);
     for (std::size_t j = 0; j < kTilePositions; ++j) add_center(random, j);
     for (std::size_t k = 0; k < shape.negatives; ++k) {
-      if (random.next() % 5 != 0) continue;
-      for (std::size_t j = 0; j < kTilePositions; ++j) {
-        special[k * kTilePositions + j] = weights[j] * static_cast<float>(random.next() % 3) * 0.5F;
+      const std::size_t group = k / (shape.negatives / kCbowGroups);
+      for (std::size_t j = group; j < kTilePositions; j += kCbowGroups) {
+        const bool counts = begin[j] != end[j] && random.next() % 7 != 0;
+        negative_centers[k] |= static_cast<std::uint64_t>(counts) << j;
       }
-      special_rows[k] = special.data() + k * kTilePositions;
     }
   }
 
@@ -48,9 +54,10 @@ struct Case {
     begin.push_back(real ? low : 0);
     end.push_back(real ? high + 1 : 0);
     const double count = real ? high - low : 0;
-    weights.push_back(real ? 0.3125F : 0.0F);
+    centers |= static_cast<std::uint64_t>(real) << j;
     hidden_scale.push_back(real ? static_cast<float>(1 / count) : 0.0F);
-    gradient_scale.push_back(real ? 0.5F + 0.125F * static_cast<float>(random.next() % 4) : 0.0F);
+    const float scale = shape.scaled ? 0.5F + 0.125F * static_cast<float>(random.next() % 4) : 1.0F;
+    gradient_scale.push_back(real ? scale : 0.0F);
     for (std::uint32_t c = begin[j]; c < end[j]; ++c) {
       if (c != self) centers_of[c] |= std::uint64_t{1} << j;
     }
@@ -70,21 +77,22 @@ struct Case {
                      .context_end = end.data(),
                      .context_centers = centers_of.data(),
                      .hidden_scale = hidden_scale.data(),
-                     .gradient_scale = gradient_scale.data(),
-                     .center_weights = weights.data(),
-                     .special_weights = special_rows.data(),
-                     .context_scales = context_scales.data(),
-                     .center_scales = output_scales.data(),
-                     .negative_scales = output_scales.data() + kTilePositions,
+                     .gradient_scale = shape.scaled ? gradient_scale.data() : nullptr,
+                     .negative_centers = negative_centers.data(),
+                     .context_scales = shape.scaled ? context_scales.data() : nullptr,
+                     .center_scales = shape.scaled ? output_scales.data() : nullptr,
+                     .negative_scales = shape.scaled ? output_scales.data() + kTilePositions : nullptr,
                      .prefetch_rows = context_rows.data(),
                      .sum_rows = sum_rows,
                      .rounding_seed = 5,
+                     .centers = centers,
                      .prefetch_count = static_cast<std::uint32_t>(context_rows.size()),
                      .negative_count = shape.negatives,
                      .window = shape.window,
                      .dim = shape.dim,
                      .depth = static_cast<std::uint32_t>(depth),
                      .learning_rate = rate,
+                     .negative_weight = kNegativeWeight,
                      .row_format = format,
                      .workspace = workspace,
                      .loss = &loss});
@@ -103,9 +111,8 @@ struct Case {
   std::vector<std::uint64_t> centers_of;
   std::vector<float> hidden_scale;
   std::vector<float> gradient_scale;
-  std::vector<float> weights;
-  std::vector<float> special;
-  std::vector<const float*> special_rows;
+  std::uint64_t centers = 0;
+  std::vector<std::uint64_t> negative_centers;
   std::vector<float> context_scales;
   std::vector<float> output_scales;
 };
@@ -115,13 +122,18 @@ struct Step {
   Wanted output;
   double loss = 0;
   double loss_bound = 0;
+  std::vector<double> errors{};  // by column, the sum of their magnitudes over the centers
 };
 
 // One center: `operand` is the relative error of an operand of a negative's product; the center's own is float32.
 void add_center(const Case& c, std::size_t j, float rate, double operand, Step& step) {
   const std::size_t dim = c.shape.dim;
   const double terms = 4.0 * static_cast<double>(c.words.size() + c.contexts.size());
-  std::vector<double> mean(dim), size(dim), error(dim), error_bound(dim);
+  std::vector<double> mean(dim), size(dim), rounded(dim), error(dim), error_bound(dim);
+  // A window's sum may be the difference of sums over the whole tile.
+  for (const std::size_t word : c.contexts) {
+    for (std::size_t d = 0; d < dim; ++d) rounded[d] += c.hidden_scale[j] * std::fabs(c.input.get(word, d));
+  }
   for (std::uint32_t i = c.begin[j]; i < c.end[j]; ++i) {
     if (i == j + c.shape.window) continue;
     for (std::size_t d = 0; d < dim; ++d) {
@@ -133,14 +145,16 @@ void add_center(const Case& c, std::size_t j, float rate, double operand, Step& 
     const bool own = r < kTilePositions;
     if (own && r != j) continue;
     const std::size_t k = r - kTilePositions;
-    const double weight = own ? 1 : c.special_rows[k] != nullptr ? c.special_rows[k][j] : c.weights[j];
+    if (!own && (c.negative_centers[k] >> j & 1) == 0) continue;
+    const double weight = own ? 1 : static_cast<double>(kNegativeWeight);
     const double product = own ? 0 : 2 * operand + operand * operand;
-    double x = 0, magnitude = 0;
+    double x = 0, magnitude = 0, rounding = 0;
     for (std::size_t d = 0; d < dim; ++d) {
       x += mean[d] * c.output.get(c.words[r], d);
       magnitude += size[d] * std::fabs(c.output.get(c.words[r], d));
+      rounding += rounded[d] * std::fabs(c.output.get(c.words[r], d));
     }
-    const double x_error = magnitude * (product + (static_cast<double>(dim) + terms) * kUnit);
+    const double x_error = magnitude * product + rounding * (static_cast<double>(dim) + terms) * kUnit;
     const double g = rate * weight * (own ? sigmoid(-x) : -sigmoid(x));
     const double g_error = rate * weight * 0.25 * x_error + std::fabs(g) * 8 * kUnit;
     step.loss += weight * softplus(own ? -x : x);
@@ -153,7 +167,8 @@ void add_center(const Case& c, std::size_t j, float rate, double operand, Step& 
       const double scale = c.output_scales[r];
       step.output.value[at] += scale * g * mean[d];
       step.output.moved[at] += scale * std::fabs(g) * size[d];
-      step.output.bound[at] += scale * size[d] * (g_error * (1 + product) + std::fabs(g) * (product + terms * kUnit));
+      step.output.bound[at] += scale * (size[d] * (g_error * (1 + product) + std::fabs(g) * product) +
+                                        std::fabs(g) * rounded[d] * terms * kUnit);
     }
   }
   for (std::uint32_t i = c.begin[j]; i < c.end[j]; ++i) {
@@ -163,9 +178,30 @@ void add_center(const Case& c, std::size_t j, float rate, double operand, Step& 
       const std::size_t at = c.contexts[i] * dim + d;
       step.input.value[at] += scale * error[d];
       step.input.moved[at] += scale * (std::fabs(error[d]) + error_bound[d]);
-      step.input.bound[at] += scale * (error_bound[d] + std::fabs(error[d]) * terms * kUnit);
+      step.input.bound[at] += scale * error_bound[d];
     }
   }
+  step.errors.resize(dim);
+  for (std::size_t d = 0; d < dim; ++d) step.errors[d] += c.gradient_scale[j] * (std::fabs(error[d]) + error_bound[d]);
+}
+
+// A context's sum may be what is left of a sum over all centers.
+void add_rounding(const Case& c, Step& step) {
+  const double terms = 4.0 * static_cast<double>(c.words.size() + c.contexts.size());
+  for (std::size_t i = 0; i < c.contexts.size(); ++i) {
+    for (std::size_t d = 0; d < c.shape.dim; ++d) {
+      step.input.bound[c.contexts[i] * c.shape.dim + d] += c.context_scales[i] * step.errors[d] * terms * kUnit;
+    }
+  }
+}
+
+Step wanted_step(const Case& c, bool bfloat16) {
+  Step step{unchanged(c.input, c.shape.dim), unchanged(c.output, c.shape.dim)};
+  for (std::size_t j = 0; j < kTilePositions; ++j) {
+    if (c.begin[j] < c.end[j]) add_center(c, j, 0.05F, bfloat16 ? 0x1p-8 : 0.0, step);
+  }
+  add_rounding(c, step);
+  return step;
 }
 
 // The sums of a tile, stored: nothing else changes; added to float32 rows in order they give the bits of the step in
@@ -177,13 +213,10 @@ void check_stored(const KernelTable& table, Report& report, bool bfloat16, const
     return Case(random, shape, format);
   };
   Case c = fresh(), untouched = fresh(), in_place = fresh();
-  Step wanted{unchanged(c.input, shape.dim), unchanged(c.output, shape.dim)};
-  for (std::size_t j = 0; j < kTilePositions; ++j) {
-    if (c.begin[j] < c.end[j]) add_center(c, j, 0.05F, bfloat16 ? 0x1p-8 : 0.0, wanted);
-  }
+  const Step wanted = wanted_step(c, bfloat16);
   const std::size_t slots = c.contexts.size() + c.words.size();
   const SlotSums sums(slots, c.depth);
-  AlignedBuffer<float> workspace(cbow_workspace_floats(shape.negatives, c.depth));
+  AlignedBuffer<float> workspace(cbow_workspace_floats(shape.window, shape.negatives, c.depth));
   LossSum loss = empty_loss(), loss_in_place = empty_loss();
   c.run(table, 0.05F, loss, workspace.data(), sums.rows());
   in_place.run(table, 0.05F, loss_in_place, workspace.data());
@@ -226,17 +259,14 @@ void check_cbow_tiles(const KernelTable& table, Report& report, bool bfloat16) {
       check_stored(table, report, bfloat16, shape, format);
       Random random(shape.window * 1000 + shape.dim);
       const std::size_t depth = (shape.dim + kRowPadding - 1) / kRowPadding * kRowPadding;
-      const std::size_t floats = cbow_workspace_floats(shape.negatives, depth);
+      const std::size_t floats = cbow_workspace_floats(shape.window, shape.negatives, depth);
       AlignedBuffer<float> workspace(floats + kGuard);
       std::fill(workspace.data() + floats, workspace.data() + floats + kGuard, kGuardValue);
       const std::string where = "cbow_tile" + text("window", shape.window) + text("negatives", shape.negatives) +
                                 text("dim", shape.dim) + text("format", static_cast<std::size_t>(format));
       for (int turn = 0; turn < 2; ++turn) {
         Case c(random, shape, format);
-        Step wanted{unchanged(c.input, shape.dim), unchanged(c.output, shape.dim)};
-        for (std::size_t j = 0; j < kTilePositions; ++j) {
-          if (c.begin[j] < c.end[j]) add_center(c, j, 0.05F, bfloat16 ? 0x1p-8 : 0.0, wanted);
-        }
+        const Step wanted = wanted_step(c, bfloat16);
         LossSum loss = empty_loss();
         c.run(table, 0.05F, loss, workspace.data());
         drain(loss);

@@ -487,7 +487,6 @@ int main(int argc, char** argv) {
     if (name == "avx512bf16") {
       Report emulated{"amx, emulated"};
       check_tiles(fastembed::kTable_amx_emulated, emulated, true);
-      check_cbow_tiles(fastembed::kTable_amx_emulated, emulated, true);
       check_code_products(fastembed::kTable_amx_emulated, emulated);
       check_bf16_scans(fastembed::kTable_amx_emulated, emulated);
       print(emulated);

@@ -15,6 +15,7 @@ import numpy as np
 from reference.sgns import NEGATIVES, TOKENS, Reference, draw, stream_key
 
 TILE, CHUNK = 64, 16_384
+GROUPS = 4  # of the negatives of a CBOW tile: center j meets those of group j % 4 alone
 MOST_LOAD, MOST_LOAD_CBOW = 4.0, 2.0
 
 
@@ -78,9 +79,10 @@ class TileReference(Reference):
         return result
 
     def negative_count(self) -> int:
-        windows = 1 if not self.sg else self.window + 1 if self.shrink_windows else 2 * self.window
-        draws = self.negative * windows
-        return min(max((draws + 15) // 16 * 16, 16 if self.sg else 32), 256)
+        if not self.sg:
+            return GROUPS * ((min(max(self.negative, 8), 64) + 3) // 4 * 4)
+        draws = self.negative * (self.window + 1 if self.shrink_windows else 2 * self.window)
+        return min((draws + 15) // 16 * 16, 256)
 
     def begin(self, epoch: int, start: int) -> tuple[list[int], float]:
         """Negatives and learning rate of the tile whose first raw position is `start`."""
@@ -119,13 +121,15 @@ class TileReference(Reference):
         self.output_delta += scales(output_load, rate, MOST_LOAD) * output_delta
 
     def cbow_tile(self, epoch: int, kept: list[tuple[int, int, list[int]]], first: int) -> None:
-        negatives, rate = self.begin(epoch, kept[first][0])
+        drawn, rate = self.begin(epoch, kept[first][0])
+        size = len(drawn) // GROUPS
         input_delta, output_delta = np.zeros_like(self.input), np.zeros_like(self.output)
         whole_load, alone_load = np.zeros(len(self.input)), np.zeros(len(self.input))
         output_load = np.zeros(len(self.output))
         used = set()
-        weight = self.negative / len(negatives)
-        for _, center, contexts in kept[first : first + TILE]:
+        weight = self.negative / size
+        for j, (_, center, contexts) in enumerate(kept[first : first + TILE]):
+            negatives = drawn[j % GROUPS * size :][:size]
             words = [kept[i][1] for i in contexts]
             used.update(contexts)
             hidden = self.input[words].sum(axis=0) / (len(words) if self.cbow_mean else 1)

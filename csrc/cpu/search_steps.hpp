@@ -1,0 +1,176 @@
+// What the kernels of search are told: plain data, part of cpu/kernel_table.hpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace fastembed {
+
+/// Queries of a panel, packed with their elements side by side: element i of query j is panel[i * width + j].
+constexpr std::uint32_t kPanelQueries = 32;
+constexpr std::uint32_t kNarrowPanelQueries = 16;
+
+/// A row of the index whose product with a query reached the threshold.
+struct PanelHit {
+  std::uint32_t row;    // of the rows that were given
+  std::uint32_t query;  // of the panel
+  float product;
+};
+
+/// Rows against a panel of queries: s[r][j] = <row_r, query_j>, where every sum may be taken in any order;
+/// |error| <= depth * 2^-24 / (1 - depth * 2^-24) * |row_r| |query_j| + depth * 2^-149. Those with
+/// s[r][j] >= row_factors[r] * thresholds[j] + row_offsets[r] (one rounding) are written to `hits`, which has room for
+/// row_count * width of them; never where a comparison meets NaN. `width` is kPanelQueries or kNarrowPanelQueries.
+/// `prefetch` names prefetch_lines cache lines of 64 bytes, one after the other, that will be wanted soon.
+struct PanelScan {
+  const float* rows;
+  std::size_t row_stride;
+  const float* panel;
+  const float* row_factors;
+  const float* row_offsets;
+  const float* thresholds;
+  PanelHit* hits;
+  const char* prefetch;
+  std::uint32_t prefetch_lines;
+  std::uint32_t row_count;
+  std::uint32_t depth;
+  std::uint32_t width;
+};
+
+/// Rows against a panel, all results kept: with s as above (the same bound),
+///   out[r][j] = (s * row_factors[r]) * column_factors[j]                       when `squared_distance` is false
+///   out[r][j] = max(0, (row_factors[r] + column_factors[j]) - 2 s)             when it is true
+/// for j < columns <= width.
+struct PanelProduct {
+  const float* rows;
+  std::size_t row_stride;
+  const float* panel;
+  const float* row_factors;
+  const float* column_factors;
+  float* out;
+  std::size_t out_stride;
+  std::uint32_t row_count;
+  std::uint32_t depth;
+  std::uint32_t width;
+  std::uint32_t columns;
+  std::uint32_t squared_distance;  // 0 or 1
+};
+
+/// Rows of codes come in groups of this many that share a scale.
+constexpr std::uint32_t kCodeGroup = 8;
+/// Rows that are coded together.
+constexpr std::uint32_t kCodeRows = 16;
+/// Bytes behind the last code that the kernels may read; rows of codes are padded to a multiple of kCodePadding.
+constexpr std::size_t kCodeSlack = 64;
+constexpr std::size_t kCodePadding = 4;
+
+/// What an element of a row, in units of its group's step, becomes: c + kCodeZero for c in -127 .. 127.
+constexpr int kCodeZero = 128;
+
+/// Vectors side by side: element i of vector j is columns[i * kCodeRows + j]. Takes `mean` off each vector (unless
+/// null) and turns it, in place, by an orthogonal matrix: for the first 2^p elements and then,
+/// where depth is no power of two, for the last 2^p, with 2^p <= depth < 2^(p+1), each element is multiplied by the
+/// next of `signs` and the 2^p go through the Hadamard matrix of +-1 (Sylvester's). `signs` holds +-2^(-p/2), rounded.
+struct CodeColumns {
+  float* columns;
+  const float* mean;
+  const float* signs;
+  std::uint32_t depth;
+  std::uint32_t window;  // 2^p
+};
+
+/// Codes kCodeRows vectors y of CodeColumns, two groups: row j to codes + j * code_stride, padded with zeros' codes to
+/// code_stride. With u the group's scale, c = round(u y) and e = u y - c:
+///   scales[g]  = u, about 127 / max |y|; 1 where all y are 0; 0 where max |y| is below 2^-60 or above 2^60
+///   lengths[g] = max |c|^2, errors[g] = max |e|^2 over the rows of the group, relative error below (depth + 2) * 2^-24
+///                of sums of squares of e, each of them off by 2^-17 at most
+///   squares[j] = |y_j|^2, relative error below (depth + 2) * 2^-24
+/// As bfloat16, u = 2^-floor(log2 max |y|), c is u y to the nearest; lengths and errors have the same relative error,
+/// and 2^-120 a term.
+struct CodeRows {
+  const float* columns;
+  std::uint8_t* codes;
+  float* scales;
+  float* lengths;
+  float* errors;
+  float* squares;
+  std::size_t code_stride;
+  std::uint32_t depth;
+  std::uint32_t pad;
+};
+
+/// Query vectors of integers made ready for scan_codes. `depth` is that of the codes, a multiple of kCodePadding;
+/// queries[j] begins at queries + j * depth, |element| <= code_query_limit (width 1: any). `panel` is 64-byte aligned
+/// and has room for width * (depth + 64) elements of 2 bytes; corrections for `width` of them. `width` is
+/// kPanelQueries, kNarrowPanelQueries or 1; columns from `count` on are zeros.
+struct CodePanel {
+  const std::int16_t* queries;
+  void* panel;
+  std::int32_t* corrections;
+  std::uint32_t count;
+  std::uint32_t depth;
+  std::uint32_t width;
+};
+
+/// The same for scan_bf16_codes. `queries` are floats, of 8 significant bits where bf16_query_bits is 16 and `width` is
+/// not 1; `panel` has room for width * (depth + 64) floats; there are no corrections.
+struct Bf16Panel {
+  const float* queries;
+  void* panel;
+  std::uint32_t count;
+  std::uint32_t depth;  // even
+  std::uint32_t width;
+};
+
+/// A row whose product with a query reached the threshold.
+struct CodeHit {
+  std::uint32_t row;     // of the rows that were given
+  std::uint32_t query;   // of the panel
+  std::int32_t product;  // for scan_bf16_codes the bits of a float32
+};
+
+/// Rows of codes against a panel of queries: D[r][j] = sum of c_r[i] Q_j[i], exact; the caller sees to it that
+/// 255 * depth * max |Q| < 2^31. Written to `hits` (room for row_count * width) is where D >= floor(T), with
+///   T = keys[j] * scales[g] - slopes[j] * lengths[g] - weights[j] * errors[g] (+ row_terms[r] * units[j])
+/// for the row's group g, brought to -2^30 .. 2^30, NaN to 2^30; a few roundings of float32. The last term only where
+/// row_terms is not null. row_count is a multiple of kCodeGroup. `prefetch` as in PanelScan.
+/// scan_bf16_codes: row_stride is in bytes, depth (even) in elements, corrections are zeros. D is a float32 sum in any
+/// order, each step rounded to either neighbour, below 2^-126 perhaps to zero: |error| of rows and queries below 2^100
+/// is at most (depth + 32) 2^-23 |c_r| |Q_j| + depth * 2^-124. It is compared with T itself, never with NaN.
+struct CodeScan {
+  const std::uint8_t* rows;
+  std::size_t row_stride;
+  const void* panel;
+  const std::int32_t* corrections;
+  const float* scales;
+  const float* lengths;
+  const float* errors;
+  const float* row_terms;
+  const float* keys;
+  const float* slopes;
+  const float* weights;
+  const float* units;
+  CodeHit* hits;
+  const char* prefetch;
+  std::uint32_t prefetch_lines;
+  std::uint32_t row_count;
+  std::uint32_t depth;
+  std::uint32_t width;
+};
+
+/// What the elements of an index's rows are. kBfloat16 is the upper half of a float32, kInt8 a multiple of a scale that
+/// belongs to the row.
+enum class Storage : std::uint32_t { kFloat32, kFloat16, kBfloat16, kInt8 };
+
+/// Narrow rows, each `row_stride` bytes behind the one before: `storage` is not kFloat32, elements are finite. They
+/// stand for what they are converted to, exactly, and for kInt8 that times the row's scale, one rounding.
+struct NarrowRows {
+  const void* rows;
+  std::size_t row_stride;
+  const float* scales;  // null but for kInt8
+  std::size_t count;
+  std::uint32_t depth;
+  Storage storage;
+};
+
+}  // namespace fastembed
