@@ -26,6 +26,7 @@ void TopCandidates::begin(QueryBatch& batch, SharedKeys& shared, int worker, con
   shared_ = &shared;
   worker_ = static_cast<std::size_t>(worker);
   counts_.assign(batch.size(), 0);
+  full_.assign(batch.size(), static_cast<std::uint32_t>(k_ + some()));
   least_keys_ = seeds;
   least_keys_.resize(batch.size(), -INFINITY);
   unscanned.clear();
@@ -51,10 +52,9 @@ void TopCandidates::take(std::span<const Candidate> candidates) {
       if (exact < least_keys_[query]) continue;
       if (!std::isnan(exact)) key = {exact, exact};
     }
-    // Known keys are dear: each is to raise the threshold soon.
+    // Known keys are dear: some of them, and the threshold is to rise.
     const bool is_known = key.lower == key.upper;
-    if (counts_[query] == capacity_ || (is_known && counts_[query] >= k_ + std::max<std::size_t>(6, k_ / 3)))
-      tighten(query);
+    if (counts_[query] == capacity_ || (is_known && counts_[query] >= full_[query])) tighten(query);
     lists_[query * capacity_ + counts_[query]++] = {key.lower, key.upper, candidate.row};
   }
 }
@@ -84,6 +84,8 @@ void TopCandidates::tighten(std::size_t query) {
   counts_[query] = static_cast<std::uint32_t>(kept);
   raise(query, key);
   if (counts_[query] > k_ + (capacity_ - k_) / 2) resolve(query, list);
+  // Entries that bounds cannot tell apart may all have stayed: others must come before it is worth another look.
+  full_[query] = static_cast<std::uint32_t>(std::max<std::size_t>(k_, counts_[query]) + some());
 }
 
 // Bounds that overlap: replaces them by keys, of which k are enough.

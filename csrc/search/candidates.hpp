@@ -103,6 +103,8 @@ class TopCandidates final : public Collector {
   [[nodiscard]] std::size_t count(std::size_t query) const noexcept { return counts_[query]; }
 
  private:
+  // Entries more than a list had when it was last tightened that make it worth doing again.
+  [[nodiscard]] std::size_t some() const noexcept { return std::max<std::size_t>(6, k_ / 3); }
   void raise(std::size_t query, float key);
   void tighten(std::size_t query);
   void resolve(std::size_t query, Bounded* list);
@@ -120,6 +122,7 @@ class TopCandidates final : public Collector {
   std::vector<float> lowers_;  // of the list that is being tightened
   support::AlignedBuffer<Bounded> lists_;
   std::vector<std::uint32_t> counts_;
+  std::vector<std::uint32_t> full_;  // entries of known keys at which a list is tightened
   std::vector<float> least_keys_;  // k rows are known to reach it, or -infinity
 };
 

@@ -34,6 +34,7 @@ __all__ = [
     "check_k",
     "check_metric",
     "check_threshold",
+    "codes_pay",
     "missing_score",
     "run_count",
     "run_range",
@@ -50,6 +51,12 @@ _INT64 = np.dtype(np.int64)
 #: Multiply-adds below which a second thread costs more than it brings; asking how many there may be does too.
 _SMALL_WORK = 1 << 19
 _MASK_BLOCK_BYTES = 1 << 23
+#: Rows for each wanted result from which a scan of codes takes less time than one in float32: for one or two queries,
+#: which memory limits, and for more. Below, too many rows have to be scored one by one.
+_FEW_QUERIES = 2
+_ROWS_A_RESULT_OF_FEW, _ROWS_A_RESULT = 64, 200
+#: Fewer queries never code rows on the way (csrc/search/coded_blocks.cpp).
+_LEAST_QUERIES_ON_THE_WAY = 64
 
 
 class TopK(NamedTuple):
@@ -118,6 +125,11 @@ def missing_score(metric: str) -> float:
     return np.inf if metric == "l2" else -np.inf
 
 
+def codes_pay(k: int, n_queries: int, n_rows: int) -> bool:
+    """Whether ``accelerate="auto"`` reads codes, where there are any, for the k best of so many queries at once."""
+    return n_rows >= k * (_ROWS_A_RESULT_OF_FEW if n_queries <= _FEW_QUERIES else _ROWS_A_RESULT)
+
+
 def worker_count(workers: int | None, multiply_adds: int) -> int:
     """Resolve a ``workers`` argument for this much work."""
     return 1 if workers is None and multiply_adds < _SMALL_WORK else default_workers(workers)
@@ -148,7 +160,7 @@ def run_topk(
     threshold: float | None = None,
     self_first: int = -1,
     codes: _core.IndexCodes | None = None,
-    accelerate: bool = True,
+    accelerate: str = "auto",
     check_finite: bool = True,
     workers: int | None = None,
     first_query: int = 0,
@@ -159,6 +171,9 @@ def run_topk(
     scores = _empty((n_queries, k), _FLOAT32)
     rows = _empty((n_queries, k), _INT64)
     if not isinstance(mask, PerQueryMask):
+        reads_codes = accelerate != "none"
+        if accelerate == "auto" and (codes is not None or n_queries >= _LEAST_QUERIES_ON_THE_WAY):
+            reads_codes = codes_pay(k, n_queries, len(index))
         bad = _core.search_topk(
             queries,
             index,
@@ -173,7 +188,7 @@ def run_topk(
             check_finite,
             worker_count(workers, n_queries * index.size),
             codes,
-            accelerate,
+            reads_codes,
         )
         if bad != _NO_BAD_ROW:
             _refuse(bad, first_query, query_name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fastembed import _core
-from fastembed._engine import worker_count
+from fastembed._engine import codes_pay, worker_count
 from fastembed._index_elements import element_bytes
 from fastembed._validate import check_choice
 
@@ -48,8 +48,8 @@ CODE_SLACK = 64  # bytes behind the last code that a search may read
 CODE_BITS = {"int8": 8, "bf16": 16}
 _PADDING = 4
 #: From here on "auto" makes codes: below, all vectors stay in the processor's caches, or are so short that float32 is
-#: as fast. The limits of codes made on the way are the same (csrc/search/coded_blocks.cpp).
-_AUTO_ROWS, _AUTO_DIM = 8192, 32
+#: as fast. (csrc/search/coded_blocks.cpp has the limits of codes made on the way, which take making each time.)
+_AUTO_ROWS, _AUTO_DIM = 4096, 32
 _MOST_DIM = 65536
 _GROWTH = 1.5
 _BLOCK_ROWS = 1 << 16
@@ -81,11 +81,11 @@ class Plan(NamedTuple):
     scan_bytes: int
 
 
-def plan_of(state: Snapshot, n_queries: int) -> Plan:
-    """The plan of a search by this many queries."""
+def plan_of(state: Snapshot, mode: str, k: int, n_queries: int) -> Plan:
+    """The plan of a search for the k best of so many queries, in an index of this ``accelerate``."""
     dim = state.elements.shape[1]
     coded = state.coded
-    if coded is None:
+    if coded is None or (mode == "auto" and not codes_pay(min(k, state.live_count), n_queries, len(state.elements))):
         return Plan("float32", 8 * state.elements.dtype.itemsize, 32, 0, element_bytes(state.elements))
     scan_bytes = coded.rows * coded.stride + element_bytes(state.elements[coded.rows :])
     query_bits = _core.code_query_bits(n_queries, dim, coded.kind)

@@ -71,7 +71,7 @@ class Index:
         Whether to keep codes of the vectors, which most of a search then reads in place of the vectors: the results are
         the same to the last bit, sooner. ``"int8"`` keeps codes of 8 bits, ``"bf16"`` of 16 (bfloat16), which take
         longer to read and tell rows apart that are several times nearer to each other. ``"auto"`` keeps codes of 8 bits
-        from 8,192 rows and 32 columns on. `plan` says what a search will do.
+        from 4,096 rows and 32 columns on, and reads them unless results are many. `plan` says what a search will do.
     storage : {"float32", "float16", "bfloat16", "int8"}, default "float32"
         What is kept of the vectors. In anything but float32 that is less than was given, and all results are those of
         the float32 that the stored values stand for, exactly: of an index that `Index(index.vectors)` would be.
@@ -164,15 +164,14 @@ class Index:
         Parameters
         ----------
         k : int, default 10
-            Checked only: no plan depends on it so far.
+            With ``accelerate="auto"`` a search for very many of the rows reads float32: scoring them takes its time.
         n_queries : int, default 1
 
         Returns
         -------
         Plan
         """
-        check_k(k)
-        return plan_of(self._rows.state, check_int("n_queries", n_queries, 0))
+        return plan_of(self._rows.state, self.accelerate, check_k(k), check_int("n_queries", n_queries, 0))
 
     @property
     def vectors(self) -> Float32Array:
@@ -252,7 +251,7 @@ class Index:
             order=state.order,
             threshold=None if threshold is None else check_threshold(threshold),
             codes=None if state.coded is None else state.coded.core,
-            accelerate=self._rows.coder.mode != "none",
+            accelerate=self._rows.coder.mode,
             check_finite=check_finite,
             workers=workers,
         )

@@ -273,7 +273,7 @@ def self_topk(
             threshold=threshold,
             self_first=begin,
             codes=None if state is None or state.coded is None else state.coded.core,
-            accelerate=not isinstance(vectors, Index) or vectors.accelerate != "none",
+            accelerate=vectors.accelerate if isinstance(vectors, Index) else "auto",
             check_finite=check_finite,
             workers=workers,
             first_query=begin,
