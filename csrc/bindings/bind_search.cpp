@@ -142,9 +142,11 @@ std::tuple<std::int64_t, std::int64_t> search_topk(
   arguments.request.has_threshold = threshold.has_value();
   arguments.request.threshold = static_cast<float>(threshold.value_or(0.0));
   const std::size_t count = arguments.request.queries.rows;
-  const std::size_t k = scores.ndim() == 2 ? static_cast<std::size_t>(scores.shape(1)) : 0;
-  view_rows(scores, "scores_out", count, k);
-  view_rows(rows, "rows_out", count, k);
+  const std::size_t k = scores.ndim() == 0 ? 0 : static_cast<std::size_t>(scores.shape(scores.ndim() - 1));
+  if (count != 1 || scores.ndim() != 1 || rows.ndim() != 1 || static_cast<std::size_t>(rows.size()) != k) {
+    view_rows(scores, "scores_out", count, k);
+    view_rows(rows, "rows_out", count, k);
+  }
   float* const scores_out = scores.mutable_data();
   std::int64_t* const rows_out = rows.mutable_data();
   search::SearchCounts found;

@@ -165,11 +165,12 @@ def run_topk(
     workers: int | None = None,
     first_query: int = 0,
     query_name: str = "queries",
+    single: bool = False,
 ) -> tuple[Float32Array, Int64Array]:
-    """Return scores and rows, both of shape (n_queries, k), as `_core.search_topk` finds them."""
+    """Return scores and rows, of shape (n_queries, k), or (k,) for a `single` query, as `_core.search_topk` finds them."""
     n_queries = len(queries)
-    scores = _empty((n_queries, k), _FLOAT32)
-    rows = _empty((n_queries, k), _INT64)
+    scores = _empty(k if single else (n_queries, k), _FLOAT32)
+    rows = _empty(k if single else (n_queries, k), _INT64)
     if not isinstance(mask, PerQueryMask):
         reads_codes = accelerate != "none"
         if accelerate == "auto" and (codes is not None or n_queries >= _LEAST_QUERIES_ON_THE_WAY):
@@ -193,8 +194,9 @@ def run_topk(
         if bad != _NO_BAD_ROW:
             _refuse(bad, first_query, query_name)
         return scores, rows
+    scores_2d, rows_2d = scores.reshape(n_queries, k), rows.reshape(n_queries, k)
     for begin, part, part_mask in _blocks(queries, mask, len(index)):
-        scores[begin : begin + len(part)], rows[begin : begin + len(part)] = run_topk(
+        scores_2d[begin : begin + len(part)], rows_2d[begin : begin + len(part)] = run_topk(
             part,
             index,
             k,

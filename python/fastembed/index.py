@@ -254,9 +254,9 @@ class Index:
             accelerate=self._rows.coder.mode,
             check_finite=check_finite,
             workers=workers,
+            single=single,
         )
-        ids = state.ids_of(rows)
-        return TopK(scores[0], ids[0]) if single else TopK(scores, ids)
+        return TopK(scores, state.ids_of(rows))
 
     def range_search(
         self,

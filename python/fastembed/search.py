@@ -140,8 +140,9 @@ def topk(
         threshold=None if threshold is None else check_threshold(threshold),
         check_finite=check_finite,
         workers=workers,
+        single=single,
     )
-    return TopK(scores[0], ids[0]) if single else TopK(scores, ids)
+    return TopK(scores, ids)
 
 
 def _mask(given: Any, queries: Float32Array, index: Float32Array) -> BoolArray | PerQueryMask | None:
