@@ -123,7 +123,7 @@ class TopCandidates final : public Collector {
   support::AlignedBuffer<Bounded> lists_;
   std::vector<std::uint32_t> counts_;
   std::vector<std::uint32_t> full_;  // entries of known keys at which a list is tightened
-  std::vector<float> least_keys_;  // k rows are known to reach it, or -infinity
+  std::vector<float> least_keys_;    // k rows are known to reach it, or -infinity
 };
 
 }  // namespace fastembed::search

@@ -16,8 +16,7 @@ namespace fastembed::train {
 
 /// Negatives of a tile: at least as many as the pairs of one position draw with `"pair"`, so that what an input row
 /// sees is as varied; a multiple of kTileRows, at most 256. CBOW: kCbowGroups groups, each of as many as a center draws
-/// with
-/// `"pair"`, at least 8; neighbouring centers meet different groups.
+/// with `"pair"`, at least 8; neighbouring centers meet different groups.
 std::uint32_t tile_negative_count(const TrainConfig& config) noexcept;
 
 /// Slots of a TileSums for one tile: inputs, centers, negatives (CBOW: contexts, negatives, centers).

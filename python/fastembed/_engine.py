@@ -167,7 +167,7 @@ def run_topk(
     query_name: str = "queries",
     single: bool = False,
 ) -> tuple[Float32Array, Int64Array]:
-    """Return scores and rows, of shape (n_queries, k), or (k,) for a `single` query, as `_core.search_topk` finds them."""
+    """Return scores and rows as `_core.search_topk` finds them: (n_queries, k), or (k,) for a `single` query."""
     n_queries = len(queries)
     scores = _empty(k if single else (n_queries, k), _FLOAT32)
     rows = _empty(k if single else (n_queries, k), _INT64)
