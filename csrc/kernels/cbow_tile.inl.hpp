@@ -21,7 +21,6 @@ static_assert(kBlockCenters == kBlockRows && kQuad == kBlockRows && kBlockCenter
 template <class Product>
 struct CbowLayout {
   static constexpr std::size_t kFactors = Product::kFactors;
-  static constexpr std::size_t kGradients = kFactors == 1 ? kScores : 2 * kScores / kFactors;  // elements of a block
 
   explicit CbowLayout(const CbowTile& step) noexcept
       : tile(step),
@@ -42,8 +41,8 @@ struct CbowLayout {
     negative_by_row = kFactors == 1 ? negative_by_depth : take(step.negative_count / kFactors * depth);
     hidden_by_depth = kFactors == 1 ? hidden : take(kPositions * depth_pitch);
     hidden_by_row = kFactors == 1 ? hidden : take(kPositions / kFactors * depth);
-    gradients = take(kPositions / kBlockCenters * quads * kGradients);
-    scores = kFactors == 1 ? gradients : take(kBlockCenters * quads * kScores);
+    gradients = take(kStretches * kCbowGroups * quads * kScores);
+    scores = kFactors == 1 ? gradients : take(kCbowGroups * quads * kScores);
   }
 
   // Center c of the block of group g in stretch b, and the slot of its mean.
@@ -58,7 +57,7 @@ struct CbowLayout {
   }
   [[nodiscard]] std::size_t negative(std::size_t g, std::size_t q) const noexcept { return (g * quads + q) * kQuad; }
   [[nodiscard]] float* block_gradients(std::size_t b, std::size_t g, std::size_t q) const noexcept {
-    return gradients + ((b * kCbowGroups + g) * quads + q) * kGradients;
+    return gradients + ((b * kCbowGroups + g) * quads + q) * kScores;
   }
   // Scores are kept for one stretch only, unless they become the gradients in place.
   [[nodiscard]] float* block_scores(std::size_t b, std::size_t g, std::size_t q) const noexcept {
@@ -77,7 +76,7 @@ struct CbowLayout {
   float* negative_by_row;    // element (step of negatives, column of depth)
   float* hidden_by_depth;    // element (slot, step of depth)
   float* hidden_by_row;      // element (step of slots, column of depth)
-  float* gradients;          // of means with their negatives, by block, as Product likes them
+  float* gradients;          // of means with their negatives, by block, as Product::store_block leaves them
   float* scores;             // element (center, negative), by block
   float own[kPositions];     // gradients of the means with their own centers
 };
