@@ -6,6 +6,7 @@ rows only: what a row is called (its id) is the business of the callers, search.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -172,9 +173,8 @@ def run_topk(
     scores = _empty(k if single else (n_queries, k), _FLOAT32)
     rows = _empty(k if single else (n_queries, k), _INT64)
     if not isinstance(mask, PerQueryMask):
-        reads_codes = accelerate != "none"
-        if accelerate == "auto" and (codes is not None or n_queries >= _LEAST_QUERIES_ON_THE_WAY):
-            reads_codes = codes_pay(k, n_queries, len(index))
+        may_code = codes is not None or n_queries >= _LEAST_QUERIES_ON_THE_WAY
+        pays = accelerate != "auto" or (may_code and codes_pay(k, n_queries, len(index)))
         bad = _core.search_topk(
             queries,
             index,
@@ -189,29 +189,18 @@ def run_topk(
             check_finite,
             worker_count(workers, n_queries * index.size),
             codes,
-            reads_codes,
+            accelerate != "none" and pays,
         )
         if bad != _NO_BAD_ROW:
             _refuse(bad, first_query, query_name)
         return scores, rows
-    scores_2d, rows_2d = scores.reshape(n_queries, k), rows.reshape(n_queries, k)
+    search = partial(run_topk, norms=norms, order=order, threshold=threshold, codes=codes, accelerate=accelerate)
+    search = partial(search, check_finite=check_finite, workers=workers, query_name=query_name, single=single)
     for begin, part, part_mask in _blocks(queries, mask, len(index)):
-        scores_2d[begin : begin + len(part)], rows_2d[begin : begin + len(part)] = run_topk(
-            part,
-            index,
-            k,
-            metric,
-            norms=norms,
-            mask=part_mask,
-            order=order,
-            threshold=threshold,
-            self_first=self_first if self_first < 0 else self_first + begin,
-            codes=codes,
-            accelerate=accelerate,
-            check_finite=check_finite,
-            workers=workers,
-            first_query=first_query + begin,
-            query_name=query_name,
+        here = slice(None) if single else slice(begin, begin + len(part))
+        own = self_first if self_first < 0 else self_first + begin
+        scores[here], rows[here] = search(
+            part, index, k, metric, mask=part_mask, self_first=own, first_query=first_query + begin
         )
     return scores, rows
 
