@@ -335,3 +335,14 @@ def test_a_set_of_rows_or_ids_is_a_filter() -> None:
     names = [f"row {row}" for row in range(40)]
     named = fastembed.Index(vectors, ids=names).search(queries, 3, filter={"row 3", "row 5", "row 30"})
     assert named.ids.tolist() == [[names[row] for row in rows] for rows in wanted.ids.tolist()]
+
+
+def test_one_vector_with_a_mask_of_its_own_gives_one_row() -> None:
+    vectors = np.random.default_rng(5).standard_normal((50, 8)).astype(np.float32)
+    mask = np.random.default_rng(6).random((1, 49)) < 0.5
+    index = fastembed.Index(vectors)
+    index.remove([3])  # so that the mask is put in place block by block
+    alone, together = index.search(vectors[0], 5, filter=mask), index.search(vectors[:1], 5, filter=mask)
+    assert alone.ids.shape == alone.scores.shape == (5,)
+    np.testing.assert_array_equal(alone.ids, together.ids[0])
+    np.testing.assert_array_equal(alone.scores, together.scores[0])
