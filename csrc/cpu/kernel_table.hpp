@@ -70,6 +70,12 @@ struct TokenEdges {
   /* The k-th greatest of `count` values, 1 <= k <= count, none of them NaN; behind them -infinity, up to a multiple   \
      of kRowPadding. */                                                                                                \
   X(kth_greatest_f32, float, (const float* values, std::size_t count, std::size_t k))                                  \
+  /* See RowEstimates; false where a norm lies outside of its bounds. */                                               \
+  X(estimate_rows_f32, bool, (const RowEstimates& step))                                                               \
+  /* The numbers of the values that are at least `least`, ascending, to `rows`, which has `room` for some; room + 1    \
+     when there are more. `count` is a multiple of kEstimateBlock. */                                                  \
+  X(rows_at_least_f32, std::size_t,                                                                                    \
+    (const float* values, std::size_t count, float least, std::uint32_t* rows, std::size_t room))                      \
   /* What the rows stand for, row r to out + r * out_stride floats: the same bits on every tier. */                    \
   X(widen_rows, void, (const NarrowRows& rows, float* out, std::size_t out_stride))                                    \
   /* products[r] = <row_r, query> of what the rows stand for; the bound of PanelScan. */                               \

@@ -56,6 +56,36 @@ struct PanelProduct {
   std::uint32_t squared_distance;  // 0 or 1
 };
 
+/// A product s reaches a threshold T when s >= f T + o, where a row of norm n has f = factor + factor_slope n and
+/// o = offset + offset_slope n + offset_square n^2.
+struct RowTerms {
+  float factor;
+  float factor_slope;
+  float offset;
+  float offset_slope;
+  float offset_square;
+};
+
+/// Estimates come in blocks of this many, the last one filled up with -infinity.
+constexpr std::size_t kEstimateBlock = 64;
+
+/// The thresholds that the products of `count` rows reach: estimates[r] = (s - o) / f, with at most six roundings of
+/// float32 relative to the largest of its terms. Of every block, greatest[16 b + j] is the greatest of estimates j,
+/// j + 16, j + 32 and j + 48. Norms are known_norms, or where that is null the roots of `squares`, which go to `norms`.
+/// Nothing is promised of any unless all norms are in least_norm .. greatest_norm. Outputs have whole blocks.
+struct RowEstimates {
+  const float* products;
+  const float* known_norms;
+  const float* squares;
+  float* norms;
+  float* estimates;
+  float* greatest;
+  std::size_t count;
+  RowTerms terms;
+  float least_norm;
+  float greatest_norm;
+};
+
 /// Rows of codes come in groups of this many that share a scale.
 constexpr std::uint32_t kCodeGroup = 8;
 /// Rows that are coded together.

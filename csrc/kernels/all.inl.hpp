@@ -11,6 +11,7 @@
 #include "kernels/kth_greatest.inl.hpp"
 #include "kernels/narrow_rows.inl.hpp"
 #include "kernels/peak.inl.hpp"
+#include "kernels/row_estimates.inl.hpp"
 #include "kernels/scan_codes.inl.hpp"
 #include "kernels/scan_panel.inl.hpp"
 #include "kernels/scan_rows.inl.hpp"
@@ -42,6 +43,8 @@ consteval KernelTable make_table() {
       .exact_dot_and_square_f32 = &exact_dot_and_square_f32,
       .exact_squared_distance_f32 = &exact_squared_distance_f32,
       .kth_greatest_f32 = &kth_greatest_f32,
+      .estimate_rows_f32 = &estimate_rows_f32,
+      .rows_at_least_f32 = &rows_at_least_f32,
       .widen_rows = &widen_rows,
       .scan_narrow_rows = &scan_narrow_rows,
       .turn_columns_f32 = &turn_columns_f32,

@@ -44,28 +44,22 @@ QueryScale Bounds::query_scale(double norm) const noexcept {
   return query;
 }
 
-void Bounds::row_terms(const float* norms, std::size_t count, float* factors, float* offsets) const noexcept {
+RowTerms Bounds::row_terms() const noexcept {
   const auto relative = static_cast<float>(relative_ * 1.0001);
   const auto absolute = static_cast<float>(absolute_ * 1.0001);
   switch (metric_) {
-    case Metric::kDot:
-      for (std::size_t r = 0; r < count; ++r) {
-        factors[r] = 1.0F;
-        offsets[r] = -(relative * norms[r] + absolute);
-      }
-      break;
-    case Metric::kCosine:
-      for (std::size_t r = 0; r < count; ++r) {
-        factors[r] = norms[r];
-        offsets[r] = -(relative * norms[r] + absolute);
-      }
-      break;
-    case Metric::kL2:
-      for (std::size_t r = 0; r < count; ++r) {
-        factors[r] = 1.0F;
-        offsets[r] = norms[r] * norms[r] * (0.5F - relative) - absolute;
-      }
-      break;
+    case Metric::kDot: return {1.0F, 0.0F, -absolute, -relative, 0.0F};
+    case Metric::kCosine: return {0.0F, 1.0F, -absolute, -relative, 0.0F};
+    case Metric::kL2: break;
+  }
+  return {1.0F, 0.0F, -absolute, 0.0F, 0.5F - relative};
+}
+
+void Bounds::row_terms(const float* norms, std::size_t count, float* factors, float* offsets) const noexcept {
+  const RowTerms terms = row_terms();
+  for (std::size_t r = 0; r < count; ++r) {
+    factors[r] = terms.factor + terms.factor_slope * norms[r];
+    offsets[r] = terms.offset + norms[r] * (terms.offset_slope + norms[r] * terms.offset_square);
   }
 }
 

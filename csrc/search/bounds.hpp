@@ -45,6 +45,9 @@ class Bounds {
 
   [[nodiscard]] float greatest_norm() const noexcept { return greatest_norm_; }
 
+  /// What makes a row's terms of its norm.
+  [[nodiscard]] RowTerms row_terms() const noexcept;
+
   /// From norms of `count` rows, which can_scan, the terms of their thresholds: a product s reaches a threshold T when
   /// s >= factors[r] * T + offsets[r].
   void row_terms(const float* norms, std::size_t count, float* factors, float* offsets) const noexcept;

@@ -9,6 +9,7 @@
 #include "search/batches.hpp"
 #include "search/block_scan.hpp"
 #include "search/candidates.hpp"
+#include "search/short_search.hpp"
 #include "support/float_environment.hpp"
 
 namespace fastembed::search {
@@ -233,6 +234,7 @@ BadRows topk(const Request& request, std::size_t k, float* scores, std::int64_t*
   const support::DefaultFloatEnvironment environment;
   BadRows bad;
   if (request.queries.rows == 0 || k == 0) return bad;
+  if (short_topk(kernels, request, k, scores, rows)) return bad;
   bad.query = first_bad_query(kernels, request);
   if (bad.query >= 0) return bad;
   const std::int64_t row = TopBatches(kernels, request, k, scores, rows).search();

@@ -23,6 +23,7 @@ struct Vec {
   static Reg sub(Reg a, Reg b) noexcept { return _mm512_sub_ps(a, b); }
   static Reg mul(Reg a, Reg b) noexcept { return _mm512_mul_ps(a, b); }
   static Reg div(Reg a, Reg b) noexcept { return _mm512_div_ps(a, b); }
+  static Reg sqrt(Reg a) noexcept { return _mm512_sqrt_ps(a); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return _mm512_fmadd_ps(a, b, c); }
   static Reg max(Reg a, Reg b) noexcept { return _mm512_max_ps(a, b); }
   // What was loaded stays in a register: a compiler may load it again for each of its uses.

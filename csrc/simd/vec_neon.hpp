@@ -23,6 +23,7 @@ struct Vec {
   static Reg sub(Reg a, Reg b) noexcept { return vsubq_f32(a, b); }
   static Reg mul(Reg a, Reg b) noexcept { return vmulq_f32(a, b); }
   static Reg div(Reg a, Reg b) noexcept { return vdivq_f32(a, b); }
+  static Reg sqrt(Reg a) noexcept { return vsqrtq_f32(a); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return vfmaq_f32(c, a, b); }
   static Reg max(Reg a, Reg b) noexcept { return vmaxq_f32(a, b); }
   // What was loaded stays in a register: a compiler may load it again for each of its uses.

@@ -22,6 +22,7 @@ struct Vec {
   static Reg sub(Reg a, Reg b) noexcept { return a - b; }
   static Reg mul(Reg a, Reg b) noexcept { return a * b; }
   static Reg div(Reg a, Reg b) noexcept { return a / b; }
+  static Reg sqrt(Reg a) noexcept { return __builtin_sqrtf(a); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return a * b + c; }
   static Reg max(Reg a, Reg b) noexcept { return a > b ? a : b; }
   // What was loaded stays in a register: a compiler may load it again for each of its uses.

@@ -423,6 +423,8 @@ void check_that_all_are_checked(Report& report) {
                                          "exact_dot_f32",
                                          "exact_squared_distance_f32",
                                          "kth_greatest_f32",
+                                         "estimate_rows_f32",
+                                         "rows_at_least_f32",
                                          "widen_rows",
                                          "scan_narrow_rows",
                                          "turn_columns_f32",
