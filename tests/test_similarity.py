@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fastembed
+from fastembed import _core
 from reference import search as reference
 from search_cases import KINDS, METRICS, assert_same_bits, hard, normal
 from tolerances import similarity_bound
@@ -44,6 +45,30 @@ def test_many_rows_are_within_the_bound(kind: str, metric: str) -> None:
         for shift in (1, 4, 15):
             out = np.empty((n, m + 16 - m % 16 + 32), dtype=np.float32)[:, shift : m + shift]
             assert_within_bound(fastembed.similarity(a, b, metric, out), a, b, metric)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_products_in_parts_are_within_the_bound(kind: str, metric: str, every_isa: str) -> None:
+    """What matrix tiles are used for where there are any; elsewhere the same steps."""
+    for n, m, dim in [(32, 32, 1), (33, 65, 100), (70, 1100, 9), (300, 70, 33)]:
+        a, b = hard(kind, n, m, dim)
+        out = np.full((n, m + 5), np.float32(7))
+        _core.similarity(a, b, metric, out[:, :m], workers=2, split=True)
+        assert_within_bound(out[:, :m], a, b, metric)
+        assert (out[:, m:] == 7).all()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_products_in_parts_are_as_good_as_those_of_float32(metric: str) -> None:
+    a, b = normal(200, 384), normal(300, 384, seed=1)
+    exact = reference.scores(a, b, metric).astype(np.float64)
+    errors = {}
+    for split in (False, True):
+        out = np.empty((200, 300), dtype=np.float32)
+        _core.similarity(a, b, metric, out, split=split)
+        errors[split] = np.sqrt(np.mean((out - exact) ** 2))
+    assert 0 < errors[True] < 1.5 * errors[False]
 
 
 def test_cosine_is_the_default() -> None:

@@ -211,8 +211,10 @@ search::Similarity pair_of(const Rows& a, const Rows& b, std::string_view metric
   return wanted;
 }
 
-void similarity(const Rows& a, const Rows& b, std::string_view metric, Rows& out, int workers) {
+void similarity(const Rows& a, const Rows& b, std::string_view metric, Rows& out, int workers,
+                std::optional<bool> split) {
   search::Similarity wanted = pair_of(a, b, metric, workers);
+  wanted.split = split;
   const Matrix result = output_of(out);
   if (result.rows != wanted.a.rows || result.depth != wanted.b.rows) {
     throw std::invalid_argument("out must have shape (" + std::to_string(wanted.a.rows) + ", " +
@@ -342,7 +344,7 @@ void bind_search(py::module_& m) {
         py::arg("check_finite") = true, py::arg("workers") = 1, py::arg("codes") = py::none(),
         py::arg("accelerate") = true);
   m.def("similarity", &similarity, py::arg("a").noconvert(), py::arg("b").noconvert(), py::arg("metric"),
-        py::arg("out").noconvert(), py::arg("workers") = 1);
+        py::arg("out").noconvert(), py::arg("workers") = 1, py::arg("split") = py::none());
   m.def("paired_similarity", &paired_similarity, py::arg("a").noconvert(), py::arg("b").noconvert(), py::arg("metric"),
         py::arg("out").noconvert(), py::arg("workers") = 1);
   m.def("advise_random_reads", &advise_random_reads, py::arg("mapped").noconvert());

@@ -52,6 +52,12 @@ struct TokenEdges {
      std::size_t width, float* out))                                                                                   \
   /* See PanelProduct. */                                                                                              \
   X(multiply_panel_f32, void, (const PanelProduct& step))                                                              \
+  /* Whether multiply_split is faster than multiply_panel_f32. */                                                      \
+  X(prefers_split, bool, ())                                                                                           \
+  /* See SplitPack. */                                                                                                 \
+  X(pack_split, void, (const SplitPack& step))                                                                         \
+  /* See SplitProduct. */                                                                                              \
+  X(multiply_split, void, (const SplitProduct& step))                                                                  \
   /* products[r] = <row_r, query> and, unless null, squares[r] = <row_r, row_r>, for `count` rows of any length;       \
      the bound of PanelScan. `from_memory` says that the rows are not expected in a cache: how, not what. */           \
   X(scan_rows_f32, void,                                                                                               \

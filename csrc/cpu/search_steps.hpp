@@ -56,6 +56,51 @@ struct PanelProduct {
   std::uint32_t squared_distance;  // 0 or 1
 };
 
+/// Vectors in parts of bfloat16: x = h + m + l, where h is x rounded to bfloat16, m what is left of x, rounded, and l
+/// what is left then, which fits. In tiles of kSplitSide vectors by kSplitDepth elements: of vectors 16 v .. 16 v + 15
+/// and elements 32 s .. 32 s + 31, part p (0: h) is tile (v * steps + s) * kSplitParts + p of kSplitTile elements, with
+/// zeros where there is none. In a tile of rows, row r is that of vector r; in one of columns, row k has elements 2k
+/// and 2k + 1 of each vector. There are tiles for a multiple of kSplitBlock vectors.
+constexpr std::size_t kSplitSide = 16, kSplitDepth = 32, kSplitParts = 3, kSplitBlock = 32;
+constexpr std::size_t kSplitTile = kSplitSide * kSplitDepth;
+constexpr std::size_t split_steps(std::size_t depth) { return (depth + kSplitDepth - 1) / kSplitDepth; }
+constexpr std::size_t split_elements(std::size_t vectors, std::size_t depth) {
+  return (vectors + kSplitBlock - 1) / kSplitBlock * 2 * split_steps(depth) * kSplitParts * kSplitTile;
+}
+
+/// Vectors times scales, powers of two that leave no element above 2^100 (smaller than 2^-100: its parts may be 0).
+struct SplitPack {
+  const float* vectors;
+  std::size_t stride;
+  const float* scales;
+  std::uint16_t* out;  // 64-byte aligned, split_elements(count, depth) of them
+  std::uint32_t count;
+  std::uint32_t depth;
+  std::uint32_t as_columns;  // 0 or 1
+};
+
+/// Rows against columns, both split: with s[r][j] of h h, and apart from it of h m + m h + m m + h l + l h, two sums of
+/// float32 that are added at the end,
+///   out[r][j] = (s * row_factors[r]) * column_factors[j]                                        without squares
+///   out[r][j] = max(0, (row_squares[r] + column_squares[j]) - 2 (s * row_factors[r]) * column_factors[j])  with them
+/// |error of s| <= (1.05 depth + 6) 2^-24 sum |x_i y_i|, for vectors of norms 1/2 .. 1 and 2^-100 more: what is left
+/// out is below 2.1 * 2^-24, products of h pass through `depth` roundings to nearest, those of parts 2^-8 as large
+/// through five times as many. Factors and squares of columns are read up to a multiple of kSplitBlock.
+struct SplitProduct {
+  const std::uint16_t* rows;
+  const std::uint16_t* columns;
+  const float* row_factors;
+  const float* column_factors;
+  const float* row_squares;
+  const float* column_squares;
+  float* out;
+  std::size_t out_stride;
+  std::uint32_t row_count;
+  std::uint32_t column_count;
+  std::uint32_t depth;
+  std::uint32_t pad;
+};
+
 /// A product s reaches a threshold T when s >= f T + o, where a row of norm n has f = factor + factor_slope n and
 /// o = offset + offset_slope n + offset_square n^2.
 struct RowTerms {

@@ -6,6 +6,7 @@
 //
 #include "kernels/amx_codes.inl.hpp"
 #include "kernels/amx_tile.inl.hpp"
+#include "kernels/split_product.inl.hpp"
 
 namespace fastembed {
 namespace {
@@ -16,6 +17,9 @@ consteval KernelTable make_override() {
   table.pack_code_panel = &pack_code_panel<MatrixByteProduct>;
   table.scan_codes = &scan_codes<MatrixByteProduct>;
   table.greatest_codes = &greatest_codes<MatrixByteProduct>;
+  table.prefers_split = &prefers_split<MatrixUnit>;
+  table.pack_split = &pack_split;
+  table.multiply_split = &multiply_split<MatrixUnit>;
   table.code_peak = &amx_code_peak;
   table.pack_bf16_panel = &pack_bf16_panel<MatrixBf16Product>;
   table.scan_bf16_codes = &scan_codes<MatrixBf16Product>;

@@ -19,6 +19,7 @@
 #include "kernels/sgns_tile.inl.hpp"
 #include "kernels/sgns_window.inl.hpp"
 #include "kernels/sigmoid.inl.hpp"
+#include "kernels/split_product.inl.hpp"
 #include "kernels/whitespace.inl.hpp"
 
 namespace fastembed {
@@ -37,6 +38,9 @@ consteval KernelTable make_table() {
       .scan_panel_f32 = &scan_panel_f32,
       .pack_panel_f32 = &pack_panel_f32,
       .multiply_panel_f32 = &multiply_panel_f32,
+      .prefers_split = &prefers_split<PlainTiles>,
+      .pack_split = &pack_split,
+      .multiply_split = &multiply_split<PlainTiles>,
       .scan_rows_f32 = &scan_rows_f32,
       .squared_norms_f32 = &squared_norms_f32,
       .exact_dot_f32 = &exact_dot_f32,

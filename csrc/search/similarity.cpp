@@ -24,9 +24,15 @@ constexpr float kCancelled = 1.0F / 64;  // of |a|^2 + |b|^2: a squared distance
 // What the kernel's epilogue needs of consecutive rows of one side.
 struct Terms {
   explicit Terms(std::size_t rows)
-      : factors((rows + kPanelQueries - 1) / kPanelQueries * kPanelQueries), scales(rows), exact(rows) {}
+      : factors(tile_round_up(rows, kPanelQueries)),
+        unscales(factors.size()),
+        float_scales(rows),
+        scales(rows),
+        exact(rows) {}
 
-  std::vector<float> factors;
+  std::vector<float> factors;       // of the product; l2: squared norms
+  std::vector<float> unscales;      // 1 / scales
+  std::vector<float> float_scales;  // scales
   std::vector<double> scales;       // of the rows when they are packed: powers of two
   std::vector<std::uint8_t> exact;  // not zero where float32 cannot do it
   bool any_exact = false;
@@ -43,6 +49,8 @@ class Product {
         single_(swapped_ && wanted.a.rows <= kSingleRows),
         rows_(swapped_ ? wanted.b : wanted.a),
         columns_(swapped_ ? wanted.a : wanted.b),
+        split_(!swapped_ && rows_.rows >= kSplitBlock && columns_.rows >= kSplitBlock &&
+               wanted.split.value_or(kernels_.prefers_split() && rows_.depth >= kSplitDepth)),
         from_memory_(rows_.rows * rows_.stride * sizeof(float) > kCachedBytes) {}
 
   void compute() {
@@ -54,7 +62,8 @@ class Product {
     const auto parts = static_cast<std::size_t>(wanted_.workers) * 4 / groups_ + 1;
     chunk_ = std::max<std::size_t>((rows_.rows + parts - 1) / parts, 10 * kRowMultiple);
     chunks_ = (rows_.rows + chunk_ - 1) / chunk_;
-    block_ = std::clamp<std::size_t>(kRowBlockBytes / row_bytes, kRowMultiple, 960) / kRowMultiple * kRowMultiple;
+    const std::size_t multiple = split_ ? kSplitBlock : kRowMultiple;
+    block_ = std::clamp<std::size_t>(kRowBlockBytes / row_bytes, multiple, 960) / multiple * multiple;
     const double operations = static_cast<double>(rows_.rows * columns_.rows) * static_cast<double>(rows_.depth);
     Request pool;
     pool.workers = wanted_.workers;
@@ -73,6 +82,7 @@ class Product {
           turned(turned_floats) {}
     Terms row_terms, column_terms;
     support::AlignedBuffer<float> packed;
+    support::AlignedBuffer<std::uint16_t> split_rows, split_columns;
     std::vector<float> turned;  // results with rows and columns swapped
   };
 
@@ -81,6 +91,8 @@ class Product {
   void work(const support::StopFlag& stop);
   void multiply(std::size_t row, std::size_t rows, std::size_t column, std::size_t columns, std::size_t panel,
                 Room& room) const;
+  void split(const Matrix& from, std::size_t first, std::size_t count, bool as_columns, Room& room) const;
+  void multiply_split(std::size_t row, std::size_t rows, std::size_t column, std::size_t columns, Room& room) const;
   void multiply_singly(std::size_t row, std::size_t rows, Room& room) const;
   [[nodiscard]] float definition(std::size_t row, std::size_t column) const;
   void repair(std::size_t row, std::size_t rows, std::size_t column, std::size_t columns, std::size_t panel,
@@ -90,6 +102,7 @@ class Product {
   const KernelTable& kernels_;
   bool swapped_, single_;
   Matrix rows_, columns_;
+  bool split_;  // in parts of bfloat16
   bool from_memory_;
   std::size_t width_ = 0, group_ = 0, groups_ = 0, chunk_ = 0, chunks_ = 0, block_ = 0;
   std::atomic<std::size_t> next_{0};
@@ -119,7 +132,8 @@ void Product::find_terms(const Matrix& rows, std::size_t first, std::size_t coun
     const bool good = square == 0.0 || (square >= 1.0 / range && square <= range);
     const double norm = std::sqrt(square);
     double scale = 1.0, factor = 1.0;
-    if (good && packed && norm != 0.0 && wanted_.metric != Metric::kL2) scale = std::ldexp(1.0, -std::ilogb(norm) - 1);
+    const bool scaled = good && packed && norm != 0.0 && (split_ || wanted_.metric != Metric::kL2);
+    if (scaled) scale = std::ldexp(1.0, -std::ilogb(norm) - 1);
     if (wanted_.metric == Metric::kL2) {
       factor = square;
     } else if (wanted_.metric == Metric::kDot) {
@@ -129,6 +143,8 @@ void Product::find_terms(const Matrix& rows, std::size_t first, std::size_t coun
     }
     factors[r] = static_cast<float>(good ? factor : 0.0);
     terms.scales[r] = good ? scale : 0.0;
+    terms.float_scales[r] = static_cast<float>(terms.scales[r]);
+    terms.unscales[r] = static_cast<float>(1.0 / scale);
     terms.exact[r] = good ? 0 : 1;
     terms.any_exact |= !good;
   }
@@ -141,13 +157,19 @@ void Product::look_at(const Matrix& rows, std::size_t first, std::size_t count, 
 
 void Product::work(const support::StopFlag& stop) {
   const std::size_t most = (std::min(group_, columns_.rows) + width_ - 1) / width_ * width_;
-  Room room(block_, most, single_ ? rows_.depth : most * rows_.depth, swapped_ ? block_ * width_ : 0);
+  const std::size_t packed = split_ ? 0 : single_ ? rows_.depth : most * rows_.depth;
+  Room room(block_, most, packed, swapped_ ? block_ * width_ : 0);
+  if (split_) {
+    room.split_rows = support::AlignedBuffer<std::uint16_t>::uninitialised(split_elements(block_, rows_.depth));
+    room.split_columns = support::AlignedBuffer<std::uint16_t>::uninitialised(split_elements(most, rows_.depth));
+  }
   while (!stop.load(std::memory_order_relaxed)) {
     const std::size_t task = next_.fetch_add(1, std::memory_order_relaxed);
     if (task >= groups_ * chunks_) return;
     const std::size_t column = task / chunks_ * group_, count = std::min(group_, columns_.rows - column);
     look_at(columns_, column, count, true, room.column_terms);
-    for (std::size_t p = 0; p < count && !single_; p += width_) {
+    if (split_) split(columns_, column, count, true, room);
+    for (std::size_t p = 0; p < count && !single_ && !split_; p += width_) {
       pack_panel(kernels_, columns_, column + p, std::min<std::size_t>(width_, count - p),
                  room.column_terms.scales.data() + p, width_, room.packed.data() + p * rows_.depth);
     }
@@ -158,7 +180,11 @@ void Product::work(const support::StopFlag& stop) {
         multiply_singly(row, rows, room);
         continue;
       }
-      look_at(rows_, row, rows, false, room.row_terms);
+      look_at(rows_, row, rows, split_, room.row_terms);
+      if (split_) {
+        multiply_split(row, rows, column, count, room);
+        continue;
+      }
       for (std::size_t p = 0; p < count; p += width_) {
         multiply(row, rows, column + p, std::min<std::size_t>(width_, count - p), p, room);
       }
@@ -182,6 +208,41 @@ void Product::multiply(std::size_t row, std::size_t rows, std::size_t column, st
     float* const to = wanted_.out + (column + c) * wanted_.out_stride + row;
     for (std::size_t r = 0; r < rows; ++r) to[r] = out[r * width_ + c];
   }
+}
+
+// Rows or columns to their parts.
+void Product::split(const Matrix& from, std::size_t first, std::size_t count, bool as_columns, Room& room) const {
+  support::AlignedBuffer<std::uint16_t>& to = as_columns ? room.split_columns : room.split_rows;
+  const Terms& terms = as_columns ? room.column_terms : room.row_terms;
+  kernels_.pack_split({.vectors = from.row(first),
+                       .stride = from.stride,
+                       .scales = terms.float_scales.data(),
+                       .out = to.data(),
+                       .count = static_cast<std::uint32_t>(count),
+                       .depth = static_cast<std::uint32_t>(from.depth),
+                       .as_columns = as_columns ? 1U : 0U});
+}
+
+// A block of rows against all columns of a group.
+void Product::multiply_split(std::size_t row, std::size_t rows, std::size_t column, std::size_t columns,
+                             Room& room) const {
+  split(rows_, row, rows, false, room);
+  const bool is_l2 = wanted_.metric == Metric::kL2;
+  const Terms &of_rows = room.row_terms, &of_columns = room.column_terms;
+  float* const out = wanted_.out + row * wanted_.out_stride + column;
+  kernels_.multiply_split({.rows = room.split_rows.data(),
+                           .columns = room.split_columns.data(),
+                           .row_factors = is_l2 ? of_rows.unscales.data() : of_rows.factors.data(),
+                           .column_factors = is_l2 ? of_columns.unscales.data() : of_columns.factors.data(),
+                           .row_squares = is_l2 ? of_rows.factors.data() : nullptr,
+                           .column_squares = is_l2 ? of_columns.factors.data() : nullptr,
+                           .out = out,
+                           .out_stride = wanted_.out_stride,
+                           .row_count = static_cast<std::uint32_t>(rows),
+                           .column_count = static_cast<std::uint32_t>(columns),
+                           .depth = static_cast<std::uint32_t>(rows_.depth),
+                           .pad = 0});
+  repair(row, rows, column, columns, 0, room, out, wanted_.out_stride);
 }
 
 // A few rows of a against a block of b that stays in the cache: no packing, results where they belong. The norms of the

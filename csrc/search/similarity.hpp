@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 
 #include "search/request.hpp"
 
@@ -14,6 +15,7 @@ struct Similarity {
   float* out = nullptr;  // a.rows x b.rows
   std::size_t out_stride = 0;
   int workers = 1;
+  std::optional<bool> split;  // products by SplitProduct, or in float32; by default what is faster here
   std::function<void()> tick;
 };
 void similarity(const Similarity& wanted);

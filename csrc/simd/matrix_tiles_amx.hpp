@@ -12,6 +12,7 @@ namespace {
 
 class MatrixUnit {
  public:
+  static constexpr bool kIsFast = true;
   MatrixUnit() noexcept {
     alignas(64) Configuration configuration{};
     configuration.palette = 1;

@@ -249,7 +249,12 @@ def search_count(
     accelerate: bool = True,
 ) -> tuple[int, int, NDArray[np.int64]]: ...
 def similarity(
-    a: NDArray[np.float32], b: NDArray[np.float32], metric: str, out: NDArray[np.float32], workers: int = 1
+    a: NDArray[np.float32],
+    b: NDArray[np.float32],
+    metric: str,
+    out: NDArray[np.float32],
+    workers: int = 1,
+    split: bool | None = None,
 ) -> None: ...
 def paired_similarity(
     a: NDArray[np.float32], b: NDArray[np.float32], metric: str, out: NDArray[np.float32], workers: int = 1

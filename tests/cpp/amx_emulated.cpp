@@ -74,12 +74,15 @@ struct MatrixUnit {
 
 #include "kernels/amx_codes.inl.hpp"
 #include "kernels/amx_tile.inl.hpp"
+#include "kernels/split_product.inl.hpp"
 
 namespace fastembed {
 
 extern constinit const KernelTable kTable_amx_emulated = [] {
   KernelTable table{};
   table.sgns_tile = &amx_sgns_tile;
+  table.pack_split = &pack_split;
+  table.multiply_split = &multiply_split<MatrixUnit>;
   table.code_query_limit = &code_query_limit<MatrixByteProduct>;
   table.pack_code_panel = &pack_code_panel<MatrixByteProduct>;
   table.scan_codes = &scan_codes<MatrixByteProduct>;
