@@ -44,7 +44,7 @@ TileRounds::TileRounds(WindowTrainer& trainer, std::uint32_t epoch, int workers,
       barrier_(workers, workers <= support::usable_cpu_count()),
       next_chunk_(first_chunk),
       totals_(part.start) {
-  const std::size_t slots = tile_sum_slots(trainer.config_);
+  const std::size_t slots = tile_sum_slots(trainer.config_, trainer.model_.format());
   sums_.reserve(trainer.round_tiles_);
   for (std::size_t tile = 0; tile < trainer.round_tiles_; ++tile) sums_.emplace_back(slots, trainer.model_.depth());
   trainer_.publish(totals_);

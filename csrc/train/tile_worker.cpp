@@ -17,14 +17,16 @@ using support::stream_key;
 namespace {
 
 constexpr std::int64_t kThresholdLookahead = 32;  // tokens; the table of a large vocabulary lies beyond L2
-constexpr std::uint32_t kLeastGroup = 8;          // negatives that a center of CBOW meets
+// Negatives that a center of CBOW meets. More of them outweigh the noise of rounding to bfloat16.
+constexpr std::uint32_t kLeastGroup = 8, kLeastBfloat16Group = 12;
 constexpr std::uint32_t kMostGroup = 64;
 
 }  // namespace
 
-std::uint32_t tile_negative_count(const TrainConfig& config) noexcept {
+std::uint32_t tile_negative_count(const TrainConfig& config, RowFormat format) noexcept {
   if (config.architecture == Architecture::kCbow) {
-    const std::uint32_t group = std::clamp(config.negative, kLeastGroup, kMostGroup);
+    const std::uint32_t least = format == RowFormat::kBfloat16 ? kLeastBfloat16Group : kLeastGroup;
+    const std::uint32_t group = std::clamp(config.negative, least, kMostGroup);
     return kCbowGroups * static_cast<std::uint32_t>(tile_round_up(group, kTileRows / kCbowGroups));
   }
   const std::uint64_t windows = config.shrink_windows ? config.window + 1 : 2 * config.window;
@@ -32,10 +34,10 @@ std::uint32_t tile_negative_count(const TrainConfig& config) noexcept {
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(draws, 256));
 }
 
-std::size_t tile_sum_slots(const TrainConfig& config) noexcept {
+std::size_t tile_sum_slots(const TrainConfig& config, RowFormat format) noexcept {
   const bool cbow = config.architecture == Architecture::kCbow;
   const std::size_t others = cbow ? kTilePositions + 2 * std::size_t{config.window} : tile_center_rows(config.window);
-  return kTilePositions + others + tile_negative_count(config);
+  return kTilePositions + others + tile_negative_count(config, format);
 }
 
 TileWorker::TileWorker(WindowTrainer& trainer, std::uint32_t epoch)
@@ -46,7 +48,7 @@ TileWorker::TileWorker(WindowTrainer& trainer, std::uint32_t epoch)
       token_key_(stream_key(config_.seed, Stream::kTokens, epoch)),
       negative_key_(stream_key(config_.seed, Stream::kNegatives, epoch)),
       rounding_key_(stream_key(config_.seed, Stream::kPools, epoch)),
-      negative_count_(tile_negative_count(config_)),
+      negative_count_(tile_negative_count(config_, trainer.model_.format())),
       group_size_(negative_count_ / kCbowGroups),
       center_count_(cbow() ? kTilePositions : tile_center_rows(config_.window)),
       negative_weight_(static_cast<float>(config_.negative * (cbow() ? kCbowGroups : 1)) /

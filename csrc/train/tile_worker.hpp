@@ -16,11 +16,11 @@ namespace fastembed::train {
 
 /// Negatives of a tile: at least as many as the pairs of one position draw with `"pair"`, so that what an input row
 /// sees is as varied; a multiple of kTileRows, at most 256. CBOW: kCbowGroups groups, each of as many as a center draws
-/// with `"pair"`, at least 8; neighbouring centers meet different groups.
-std::uint32_t tile_negative_count(const TrainConfig& config) noexcept;
+/// with `"pair"`, at least 8, or 12 with rows of bfloat16; neighbouring centers meet different groups.
+std::uint32_t tile_negative_count(const TrainConfig& config, RowFormat format) noexcept;
 
 /// Slots of a TileSums for one tile: inputs, centers, negatives (CBOW: contexts, negatives, centers).
-std::size_t tile_sum_slots(const TrainConfig& config) noexcept;
+std::size_t tile_sum_slots(const TrainConfig& config, RowFormat format) noexcept;
 
 /// The positions of a chunk that subsampling leaves, with their windows. Bounds are indices into `kept`.
 struct ChunkLayout {

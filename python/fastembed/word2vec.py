@@ -349,9 +349,9 @@ def train_word2vec(
     negative_sharing : {"tile", "window", "pair"}
         Who shares negatives, and how much text is one batch step. "tile": the 64 positions of a tile of text share
         fresh negatives, about as many as a position draws with "pair" (skip-gram: ``negative * (window + 1)``, rounded
-        up to a multiple of 16; CBOW: four groups of `negative` each, at least 8, of which neighbouring centers meet
-        different ones), weighted so that each pair expects `negative` of them; all pairs of the tile are one step. The
-        step of a word that dominates its tile is held back (see Notes).
+        up to a multiple of 16; CBOW: four groups of `negative` each, at least 8, or 12 with bfloat16 rows, of which
+        neighbouring centers meet different ones), weighted so that each pair expects `negative` of them; all pairs of
+        the tile are one step. The step of a word that dominates its tile is held back (see Notes).
         "window": the context words of one center share its negatives, picked from a pool of 256 words that is drawn
         afresh every 512 words of text; a window is one step. "pair": fresh negatives and a step of its own for every
         pair (CBOW: for every center), word2vec.c's algorithm. Expected gradients are the same and the quality of the
