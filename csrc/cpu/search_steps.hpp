@@ -199,16 +199,24 @@ struct Bf16Panel {
 
 /// A row whose product with a query reached the threshold.
 struct CodeHit {
-  std::uint32_t row;     // of the rows that were given
-  std::uint32_t query;   // of the panel
-  std::int32_t product;  // for scan_bf16_codes the bits of a float32
+  std::uint32_t row;    // of the rows that were given
+  std::uint32_t query;  // of the panel
+};
+
+/// Several of them: what the kernel keeps until it lists them.
+struct CodeHits {
+  std::uint64_t bits;
+  std::uint32_t row;
+  std::uint32_t query;
 };
 
 /// Rows of codes against a panel of queries: D[r][j] = sum of c_r[i] Q_j[i], exact; the caller sees to it that
-/// 255 * depth * max |Q| < 2^31. Written to `hits` (room for row_count * width) is where D >= floor(T), with
+/// 255 * depth * max |Q| < 2^31. Written to `hits` (room for row_count * width) is where D >= floor(T);
+/// `words` is memory that the kernel needs (row_count * width / 2 + 1 of them). With
 ///   T = keys[j] * scales[g] - slopes[j] * lengths[g] - weights[j] * errors[g] (+ row_terms[r] * units[j])
 /// for the row's group g, brought to -2^30 .. 2^30, NaN to 2^30; a few roundings of float32. The last term only where
-/// row_terms is not null. row_count is a multiple of kCodeGroup. `prefetch` as in PanelScan.
+/// row_terms is not null. row_count is a multiple of kCodeGroup. `prefetch` names prefetch_pieces pieces of
+/// piece_lines cache lines each that will be wanted soon.
 /// scan_bf16_codes: row_stride is in bytes, depth (even) in elements, corrections are zeros. D is a float32 sum in any
 /// order, each step rounded to either neighbour, below 2^-126 perhaps to zero: |error| of rows and queries below 2^100
 /// is at most (depth + 32) 2^-23 |c_r| |Q_j| + depth * 2^-124. It is compared with T itself, never with NaN.
@@ -226,8 +234,11 @@ struct CodeScan {
   const float* weights;
   const float* units;
   CodeHit* hits;
-  const char* prefetch;
-  std::uint32_t prefetch_lines;
+  CodeHits* words;
+  const char* const* prefetch;
+  std::uint32_t prefetch_pieces;
+  std::uint32_t piece_lines;
+  std::uint32_t hits_are_rare;  // thought to be: how, not what
   std::uint32_t row_count;
   std::uint32_t depth;
   std::uint32_t width;

@@ -78,7 +78,7 @@ template <class Product, std::size_t kColumns>
 
 // Sums of kMatrixStrip rows and kColumns tiles of queries, before they are stored.
 template <class Product, std::size_t kColumns>
-inline void multiply_codes(const CodeScan& scan, std::size_t row, std::size_t query, Prefetch& prefetch) noexcept {
+inline void multiply_codes(const CodeScan& scan, std::size_t row, std::size_t query, PiecePrefetch& prefetch) noexcept {
   const std::int32_t* const corrections = scan.corrections + query;
   MatrixUnit::load_bytes<0>(corrections, 0);  // one row sixteen times
   MatrixUnit::load_bytes<2>(corrections, 0);
@@ -134,7 +134,7 @@ inline void take_strip(const std::int32_t* from, const CodeScan& scan, std::size
 // wait in memory until the next strip's products have been issued: the tile unit and the vector units then work at
 // once.
 template <class Product, std::size_t kColumns, class Kept>
-inline void scan_matrix_columns(const CodeScan& scan, std::size_t query, std::size_t strips, Prefetch& prefetch,
+inline void scan_matrix_columns(const CodeScan& scan, std::size_t query, std::size_t strips, PiecePrefetch& prefetch,
                                 Kept& kept) noexcept {
   using Lanes = typename Product::Lanes;
   alignas(64) std::int32_t stored[2][kMatrixStrip * kColumns * kMatrixSide];
@@ -156,7 +156,7 @@ inline void scan_matrix_columns(const CodeScan& scan, std::size_t query, std::si
 template <class Product, class Kept>
 void scan_matrix_codes(const CodeScan& scan, Kept& kept) noexcept {
   static_assert(kMatrixSide == Vec::kLanes && kScanColumns == 2);
-  Prefetch prefetch{scan.prefetch, scan.prefetch + std::size_t{64} * scan.prefetch_lines, 0};
+  PiecePrefetch prefetch{scan.prefetch, scan.prefetch + scan.prefetch_pieces, scan.piece_lines, 0, 0};
   const std::size_t strips = scan.row_count / kMatrixStrip + 1;
   const MatrixUnit unit;
   std::size_t query = 0;

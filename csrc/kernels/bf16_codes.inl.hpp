@@ -58,7 +58,7 @@ struct WideProduct {
   template <std::size_t kStrip, std::size_t kColumns>
   [[gnu::always_inline]] static void multiply(Reg (&sums)[kStrip * kColumns], const std::uint8_t* rows,
                                               std::size_t row_stride, const void* panel, std::size_t first_query,
-                                              std::size_t width, std::size_t depth, Prefetch& prefetch) noexcept {
+                                              std::size_t width, std::size_t depth, PiecePrefetch& prefetch) noexcept {
     const float* queries = static_cast<const float*>(panel) + first_query;
     float wide[kStrip * kChunk];
     for (std::size_t begin = 0; begin < depth; begin += kChunk) {

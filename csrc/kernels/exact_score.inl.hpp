@@ -23,19 +23,10 @@ template <class Add>
   add(rest_a, rest_b);
 }
 
-[[gnu::always_inline]] inline double total(const Sums16& sums) noexcept {
-  double lanes[16];
-  sums.store(lanes);
-  for (int half = 8; half > 0; half /= 2) {
-    for (int j = 0; j < half; ++j) lanes[j] += lanes[j + half];
-  }
-  return lanes[0];
-}
-
 double exact_dot_f32(const float* a, const float* b, std::size_t depth) noexcept {
   Sums16 sums;
   for_blocks(a, b, depth, [&](const float* x, const float* y) { sums.add_products(x, y); });
-  return total(sums);
+  return sums.total();
 }
 
 double exact_dot_and_square_f32(const float* a, const float* b, std::size_t depth, double* b_square) noexcept {
@@ -44,14 +35,14 @@ double exact_dot_and_square_f32(const float* a, const float* b, std::size_t dept
     sums.add_products(x, y);
     squares.add_products(y, y);
   });
-  *b_square = total(squares);
-  return total(sums);
+  *b_square = squares.total();
+  return sums.total();
 }
 
 double exact_squared_distance_f32(const float* a, const float* b, std::size_t depth) noexcept {
   Sums16 sums;
   for_blocks(a, b, depth, [&](const float* x, const float* y) { sums.add_squared_differences(x, y); });
-  return total(sums);
+  return sums.total();
 }
 
 }  // namespace

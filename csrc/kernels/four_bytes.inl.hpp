@@ -34,7 +34,7 @@ struct FourBytes {
   template <std::size_t kStrip, std::size_t kColumns, class Reg>
   [[gnu::always_inline]] static void multiply(Reg (&sums)[kStrip * kColumns], const std::uint8_t* rows,
                                               std::size_t row_stride, const void* panel, std::size_t first_query,
-                                              std::size_t width, std::size_t depth, Prefetch& prefetch) noexcept {
+                                              std::size_t width, std::size_t depth, PiecePrefetch& prefetch) noexcept {
     constexpr std::size_t kBytes = 4 / Product::kElements;  // of an element
     const auto* queries = static_cast<const std::uint8_t*>(panel) + 4 * first_query;
     const std::size_t end = depth * kBytes;

@@ -15,27 +15,47 @@ namespace {
   return __builtin_bit_cast(float, (order & 0x80000000U) != 0 ? order & 0x7fffffffU : ~order);
 }
 
+[[gnu::always_inline]] inline std::size_t count_at_least(const float* values, std::size_t count, float least) noexcept {
+  const Vec::Reg pivot = Vec::broadcast(least);
+  std::size_t reached = 0;
+  for (std::size_t i = 0; i < count; i += Vec::kLanes) {
+    reached += static_cast<std::size_t>(__builtin_popcount(Vec::at_least(Vec::load(values + i), pivot)));
+  }
+  return reached;
+}
+
+// Of all lanes.
+template <class Better>
+[[gnu::always_inline]] inline float best_lane(Vec::Reg lanes, const Better& better) noexcept {
+  float floats[Vec::kLanes];
+  Vec::store(floats, lanes);
+  float best = floats[0];
+  for (std::size_t lane = 1; lane < Vec::kLanes; ++lane) best = better(floats[lane], best) ? floats[lane] : best;
+  return best;
+}
+
 float kth_greatest_f32(const float* values, std::size_t count, std::size_t k) noexcept {
-  // At least k values reach `low`; fewer reach `high`.
-  std::uint32_t low = float_order(-__builtin_inff()), high = float_order(__builtin_inff()) + 1;
+  Vec::Reg most = Vec::load(values);
+  for (std::size_t i = Vec::kLanes; i < count; i += Vec::kLanes) most = Vec::max(most, Vec::load(values + i));
+  // At least k values reach `low`; fewer reach `high`. The k-th is looked for below the greatest, ever further off.
+  std::uint32_t low = float_order(-__builtin_inff());
+  std::uint32_t high = float_order(best_lane(most, [](float a, float b) { return a > b; })) + 1;
+  std::uint32_t step = 1U << 20;
   while (high - low > 1) {
-    const std::uint32_t middle = low + (high - low) / 2;
-    const Vec::Reg pivot = Vec::broadcast(ordered_float(middle));
-    std::size_t reached = 0;
-    for (std::size_t i = 0; i < count; i += Vec::kLanes) {
-      reached += static_cast<std::size_t>(__builtin_popcount(Vec::at_least(Vec::load(values + i), pivot)));
-    }
+    const std::uint32_t middle = step != 0 && high - low > step ? high - step : low + (high - low) / 2;
+    const std::size_t reached = count_at_least(values, count, ordered_float(middle));
+    step = reached >= k ? 0 : step << 2;
     (reached >= k ? low : high) = middle;
     if (reached == k) break;
   }
   // The least of those that reach `low`: the k-th, or one that ties with it.
-  const float least = ordered_float(low);
-  float found = __builtin_inff();
-  for (std::size_t i = 0; i < count; ++i) {
-    const float value = values[i] >= least ? values[i] : __builtin_inff();
-    found = value < found ? value : found;
+  const Vec::Reg least = Vec::broadcast(ordered_float(low)), none = Vec::broadcast(__builtin_inff());
+  Vec::Reg found = none;
+  for (std::size_t i = 0; i < count; i += Vec::kLanes) {
+    const Vec::Reg some = Vec::load(values + i);
+    found = Vec::min(found, Vec::choose(Vec::at_least(some, least), some, none));
   }
-  return found;
+  return best_lane(found, [](float a, float b) { return a < b; });
 }
 
 }  // namespace

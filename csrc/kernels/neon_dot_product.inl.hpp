@@ -49,7 +49,7 @@ struct SignedByteProduct {
   template <std::size_t kStrip, std::size_t kColumns>
   [[gnu::always_inline]] static void multiply(Reg (&sums)[kStrip * kColumns], const std::uint8_t* rows,
                                               std::size_t row_stride, const void* panel, std::size_t first_query,
-                                              std::size_t width, std::size_t depth, Prefetch& prefetch) noexcept {
+                                              std::size_t width, std::size_t depth, PiecePrefetch& prefetch) noexcept {
     const auto* queries = static_cast<const std::int8_t*>(panel) + 4 * first_query;
     int8x16_t codes[kStrip];
     for (std::size_t i = 0; i < depth; i += 16, queries += 16 * width) {

@@ -48,7 +48,7 @@ struct PairProduct {
   template <std::size_t kStrip, std::size_t kColumns>
   [[gnu::always_inline]] static void multiply(Reg (&sums)[kStrip * kColumns], const std::uint8_t* rows,
                                               std::size_t row_stride, const void* panel, std::size_t first_query,
-                                              std::size_t width, std::size_t depth, Prefetch& prefetch) noexcept {
+                                              std::size_t width, std::size_t depth, PiecePrefetch& prefetch) noexcept {
     const std::int16_t* queries = static_cast<const std::int16_t*>(panel) + 2 * first_query;
     std::int16_t wide[kStrip * kChunk];
     for (std::size_t begin = 0; begin < depth; begin += kChunk) {
@@ -155,61 +155,59 @@ constexpr std::size_t padded_digits(std::size_t depth) noexcept { return (depth 
                   code_slack(scan, group, query));
 }
 
-template <class Lanes>
-[[gnu::always_inline]] inline CodeHit* add_code_hits(std::uint32_t reached, typename Lanes::Reg sums, std::size_t row,
-                                                     std::size_t query, CodeHit* hits) noexcept {
-  std::int32_t products[Vec::kLanes];
-  Lanes::store(products, sums);
-  for (; reached != 0; reached &= reached - 1) {
-    const auto lane = static_cast<std::uint32_t>(__builtin_ctz(reached));
-    *hits++ = {static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(query) + lane, products[lane]};
-  }
-  return hits;
-}
-
-template <std::size_t kStrip, std::size_t kColumns, class Lanes = CodeLanes>
-[[gnu::always_inline]] inline CodeHit* keep_code_hits(const typename Lanes::Reg (&sums)[kStrip * kColumns],
-                                                      const CodeScan& scan, std::size_t first_row,
-                                                      std::size_t first_query, CodeHit* hits) noexcept {
-#pragma GCC unroll 2
-  for (std::size_t c = 0; c < kColumns; ++c) {
-    const std::size_t query = first_query + c * static_cast<std::size_t>(Vec::kLanes);
-    const Vec::Reg wanted = code_thresholds(scan, first_row / kCodeGroup, query);
-    if (scan.row_terms == nullptr) {
-      const typename Lanes::Reg least = Lanes::floor_within(wanted, kCodeLimit);
-      typename Lanes::Reg greatest = sums[c];
+// Which of kStrip rows reach the thresholds of a register of queries, 64 bits at a time; bit r * Vec::kLanes + lane.
+// Kept without a branch, since which do is not to be foretold; words of zeros are written over.
+template <std::size_t kStrip, class Reached>
+[[gnu::always_inline]] inline CodeHits* keep_code_hits(std::size_t first_row, std::size_t query, CodeHits* words,
+                                                       const Reached& reached) noexcept {
+  constexpr std::size_t kLanes = Vec::kLanes, kRows = 64 / kLanes < kStrip ? 64 / kLanes : kStrip;
+  static_assert(kStrip % kRows == 0 && kRows % 2 == 0);
 #pragma GCC unroll 8
-      for (std::size_t r = 1; r < kStrip; ++r) greatest = Lanes::max(greatest, sums[r * kColumns + c]);
-      if (Lanes::at_least(greatest, least) == 0) [[likely]]
-        continue;
+  for (std::size_t begin = 0; begin < kStrip; begin += kRows) {
+    std::uint64_t bits = 0;
 #pragma GCC unroll 8
-      for (std::size_t r = 0; r < kStrip; ++r) {
-        const std::uint32_t reached = Lanes::at_least(sums[r * kColumns + c], least);
-        if (reached != 0) hits = add_code_hits<Lanes>(reached, sums[r * kColumns + c], first_row + r, query, hits);
-      }
-    } else {
-      const Vec::Reg unit = Vec::load(scan.units + query);
-#pragma GCC unroll 8
-      for (std::size_t r = 0; r < kStrip; ++r) {
-        const Vec::Reg term = Vec::broadcast(scan.row_terms[first_row + r]);
-        const typename Lanes::Reg least = Lanes::floor_within(Vec::fma(term, unit, wanted), kCodeLimit);
-        const std::uint32_t reached = Lanes::at_least(sums[r * kColumns + c], least);
-        if (reached != 0) [[unlikely]]
-          hits = add_code_hits<Lanes>(reached, sums[r * kColumns + c], first_row + r, query, hits);
-      }
+    for (std::size_t r = 0; r < kRows; r += 2) {
+      bits |= std::uint64_t{Vec::pair(reached(begin + r), reached(begin + r + 1))} << (r * kLanes);
     }
+    *words = {bits, static_cast<std::uint32_t>(first_row + begin), static_cast<std::uint32_t>(query)};
+    words += bits != 0 ? 1 : 0;
   }
-  return hits;
+  return words;
 }
 
 // What takes the products of scan_codes.
 struct KeptHits {
-  CodeHit* hits;
+  CodeHits* words;
 
   template <std::size_t kStrip, std::size_t kColumns, class Lanes = CodeLanes>
   [[gnu::always_inline]] void take(const typename Lanes::Reg (&sums)[kStrip * kColumns], const CodeScan& scan,
-                                   std::size_t row, std::size_t query) noexcept {
-    hits = keep_code_hits<kStrip, kColumns, Lanes>(sums, scan, row, query, hits);
+                                   std::size_t first_row, std::size_t first_query) noexcept {
+#pragma GCC unroll 2
+    for (std::size_t c = 0; c < kColumns; ++c) {
+      const std::size_t query = first_query + c * static_cast<std::size_t>(Vec::kLanes);
+      const Vec::Reg wanted = code_thresholds(scan, first_row / kCodeGroup, query);
+      if (scan.row_terms == nullptr) {
+        const typename Lanes::Reg least = Lanes::floor_within(wanted, kCodeLimit);
+        // A comparison with every row takes more than to find their greatest, but a branch that cannot be foretold.
+        if (Vec::kLanes < 16 || scan.hits_are_rare) {
+          typename Lanes::Reg greatest = sums[c];
+#pragma GCC unroll 8
+          for (std::size_t r = 1; r < kStrip; ++r) greatest = Lanes::max(greatest, sums[r * kColumns + c]);
+          if (Lanes::at_least(greatest, least) == 0) [[likely]]
+            continue;
+        }
+        words = keep_code_hits<kStrip>(first_row, query, words, [&](std::size_t r) __attribute__((always_inline)) {
+          return Lanes::at_least(sums[r * kColumns + c], least);
+        });
+      } else {
+        const Vec::Reg unit = Vec::load(scan.units + query);
+        words = keep_code_hits<kStrip>(first_row, query, words, [&](std::size_t r) __attribute__((always_inline)) {
+          const Vec::Reg term = Vec::broadcast(scan.row_terms[first_row + r]);
+          const typename Lanes::Reg least = Lanes::floor_within(Vec::fma(term, unit, wanted), kCodeLimit);
+          return Lanes::at_least(sums[r * kColumns + c], least);
+        });
+      }
+    }
   }
 };
 
@@ -249,8 +247,8 @@ struct KeptGreatest {
 // What is left to prefetch, over so many strips.
 template <class Product>
 [[gnu::always_inline]] inline void spread_prefetch(const CodeScan& scan, std::size_t strips,
-                                                   Prefetch& prefetch) noexcept {
-  const std::size_t lines = (static_cast<std::size_t>(prefetch.end - prefetch.next) / 64 + strips - 1) / strips;
+                                                   PiecePrefetch& prefetch) noexcept {
+  const std::size_t lines = (prefetch.lines() + strips - 1) / strips;
   const std::size_t turns = (scan.depth + Product::kPrefetchDepth - 1) / Product::kPrefetchDepth;
   prefetch.lines_a_turn = (lines + turns - 1) / turns;
 }
@@ -258,7 +256,8 @@ template <class Product>
 // Rows from first_row on against kColumns registers of queries.
 template <class Product, std::size_t kColumns, class Kept>
 [[gnu::always_inline]] inline void scan_code_strips(const CodeScan& scan, std::size_t first_row,
-                                                    std::size_t first_query, Prefetch& prefetch, Kept& kept) noexcept {
+                                                    std::size_t first_query, PiecePrefetch& prefetch,
+                                                    Kept& kept) noexcept {
   using Lanes = typename Product::Lanes;
   constexpr std::size_t kStrip = Product::kRows;
   static_assert(kCodeGroup % kStrip == 0);
@@ -277,7 +276,7 @@ template <class Product, std::size_t kColumns, class Kept>
 template <class Product, class Kept>
 [[gnu::always_inline]] inline void scan_strips(const CodeScan& scan, Kept& kept) noexcept {
   constexpr std::size_t kWide = kScanColumns * Vec::kLanes;
-  Prefetch prefetch{scan.prefetch, scan.prefetch + std::size_t{64} * scan.prefetch_lines, 0};
+  PiecePrefetch prefetch{scan.prefetch, scan.prefetch + scan.prefetch_pieces, scan.piece_lines, 0, 0};
   const std::size_t strips = scan.row_count / Product::kRows;
   if (strips == 0) return;
   std::size_t query = 0;
@@ -304,9 +303,18 @@ template <class Product, class Kept>
 template <class Product>
 std::uint32_t scan_codes(const CodeScan& scan) noexcept {
   if (scan.depth == 0) return 0;
-  KeptHits kept{scan.hits};
+  KeptHits kept{scan.words};
   scan_all_codes<Product>(scan, kept);
-  return static_cast<std::uint32_t>(kept.hits - scan.hits);
+  CodeHit* hits = scan.hits;
+  for (const CodeHits* word = scan.words; word != kept.words; ++word) {
+    std::uint64_t bits = word->bits;
+    do {
+      const auto bit = static_cast<std::uint32_t>(__builtin_ctzll(bits));
+      *hits++ = {word->row + bit / Vec::kLanes, word->query + bit % Vec::kLanes};
+      bits &= bits - 1;
+    } while (bits != 0);
+  }
+  return static_cast<std::uint32_t>(hits - scan.hits);
 }
 
 template <class Product>

@@ -220,7 +220,8 @@ void BlockScan::scan_panels(const Block& block, std::size_t next, Room& room, Co
 void BlockScan::add_candidate(const Block& block, std::size_t r, std::size_t query, float product, Room& room) const {
   const std::int64_t row = block.number(r);
   if (filters_ && !request_.admits(batch_.first() + query, static_cast<std::size_t>(row))) return;
-  room.candidates.push_back({query, row, bounds_.key_bounds(product, room.norms[r], batch_.scale(query)), false});
+  room.candidates.push_back(
+      {query, row, bounds_.key_bounds(product, room.norms[r], batch_.scale(query)), room.norms[r], false});
 }
 
 // The first threshold of a query that has its products with a block's rows: of some of these, the least key that the k
@@ -338,6 +339,7 @@ void BlockScan::work(Collector& collector, const support::StopFlag& stop) {
     }
     current = next;
   }
+  if (room.coded) CodedBlocks::take_waiting(*room.coded, collector);
 }
 
 }  // namespace fastembed::search

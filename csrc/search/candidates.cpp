@@ -20,43 +20,77 @@ TopCandidates::TopCandidates(const KernelTable& kernels, const Request& request,
       capacity_(capacity_for(k, request.index.rows)),
       lists_(support::AlignedBuffer<Bounded>::uninitialised(queries * capacity_)) {}
 
-void TopCandidates::begin(QueryBatch& batch, SharedKeys& shared, int worker, const std::vector<float>& seeds) {
+void TopCandidates::begin(QueryBatch& batch, SharedKeys& shared, int worker, const Seeds& seeds) {
   batch_ = &batch;
   scorer_.emplace(kernels_, request_, batch);
+  seeds_ = &seeds;
   shared_ = &shared;
   worker_ = static_cast<std::size_t>(worker);
   counts_.assign(batch.size(), 0);
   full_.assign(batch.size(), static_cast<std::uint32_t>(k_ + some()));
-  least_keys_ = seeds;
+  least_keys_ = seeds.keys;
   least_keys_.resize(batch.size(), -INFINITY);
   unscanned.clear();
   met_ = scored_ = 0;
+  for (std::size_t query = 0; query < seeds.counts.size(); ++query) {
+    const std::size_t first = query * seeds.places;
+    if (worker_ >= shared.workers()) break;  // of a batch before
+    for (std::size_t i = worker_; i < seeds.counts[query]; i += shared.workers()) {
+      const float key = seeds.row_keys[first + i];
+      lists_[query * capacity_ + counts_[query]++] = {key, key, seeds.rows[first + i]};
+    }
+  }
 }
 
 std::size_t TopCandidates::capacity_for(std::size_t k, std::size_t rows) noexcept {
   return std::min(2 * k + 44, std::max(rows, k + 1));
 }
 
-void TopCandidates::take(std::span<const Candidate> candidates) {
+// Of all first: rows are on their way while others are multiplied, and no branch waits for one.
+void TopCandidates::find_products(std::span<const Candidate> candidates) {
   constexpr std::size_t kAhead = 6;
-  met_ += static_cast<std::int64_t>(candidates.size());
+  for (auto* room : {&products_, &norms_, &factors_, &offsets_})
+    room->resize(std::max(room->size(), candidates.size()));
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    if (i + kAhead < candidates.size()) scorer_->prefetch(candidates[i + kAhead].row);
+    products_[i] = scorer_->product(candidates[i].query, candidates[i].row);
+    norms_[i] = candidates[i].norm;
+  }
+  bounds_.row_terms(norms_.data(), candidates.size(), factors_.data(), offsets_.data());
+}
+
+// The definition of those whose products in float32 reach the threshold, or that float32 says nothing of.
+void TopCandidates::take_rough(std::span<const Candidate> candidates) {
+  find_products(candidates);
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     const Candidate& candidate = candidates[i];
-    if (candidate.rough && i + kAhead < candidates.size()) scorer_->prefetch(candidates[i + kAhead].row);
     const std::size_t query = candidate.query;
-    KeyBounds key = candidate.key;
-    if (key.upper < least_keys_[query]) continue;  // the threshold of its panel was older
-    if (candidate.rough && least_keys_[query] > -INFINITY) {
-      const float exact = scorer_->key(query, candidate.row);
-      ++scored_;
-      if (exact < least_keys_[query]) continue;
-      if (!std::isnan(exact)) key = {exact, exact};
-    }
-    // Known keys are dear: some of them, and the threshold is to rise.
-    const bool is_known = key.lower == key.upper;
-    if (counts_[query] == capacity_ || (is_known && counts_[query] >= full_[query])) tighten(query);
-    lists_[query * capacity_ + counts_[query]++] = {key.lower, key.upper, candidate.row};
+    const float threshold = factors_[i] * batch_->threshold(query) + offsets_[i];
+    if (bounds_.can_scan(candidate.norm) && products_[i] < threshold) continue;
+    if (seeds_->holds(query, candidate.row)) continue;
+    ++scored_;
+    const float key = scorer_->key(query, candidate.row);
+    if (key < least_keys_[query]) continue;
+    add(candidate, std::isnan(key) ? KeyBounds{-INFINITY, INFINITY} : KeyBounds{key, key});
   }
+}
+
+void TopCandidates::take(std::span<const Candidate> candidates) {
+  met_ += static_cast<std::int64_t>(candidates.size());
+  if (candidates.front().rough) return take_rough(candidates);
+  for (const Candidate& candidate : candidates) {
+    // The threshold of its panel may have been older.
+    if (candidate.key.upper < least_keys_[candidate.query]) continue;
+    if (!seeds_->holds(candidate.query, candidate.row)) add(candidate, candidate.key);
+  }
+}
+
+void TopCandidates::add(const Candidate& candidate, const KeyBounds& key) {
+  const std::size_t query = candidate.query;
+  // Known keys are dear: some of them, and the threshold is to rise.
+  const bool is_known = key.lower == key.upper;
+  if (counts_[query] == capacity_ || (is_known && counts_[query] >= full_[query])) tighten(query);
+  lists_[query * capacity_ + counts_[query]++] = {key.lower, key.upper, candidate.row};
 }
 
 void TopCandidates::raise(std::size_t query, float key) {

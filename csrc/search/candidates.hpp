@@ -15,6 +15,7 @@
 #include "search/collector.hpp"
 #include "search/panels.hpp"
 #include "search/score.hpp"
+#include "search/seeds.hpp"
 #include "search/stored_rows.hpp"
 #include "support/aligned_buffer.hpp"
 
@@ -29,10 +30,15 @@ class Scorer {
     return exact_key(kernels_, request_.metric, request_.queries.row(batch_.first() + query), batch_.scale(query).norm,
                      reader_.row(static_cast<std::size_t>(row)), request_.index.depth);
   }
+  /// The product of a row with the scaled query in float32, of requests with codes: what Bounds takes.
+  [[nodiscard]] float product(std::size_t query, std::int64_t row) noexcept {
+    return kernels_.dot_f32(batch_.scaled(query), reader_.row(static_cast<std::size_t>(row)), request_.index.depth);
+  }
   /// Fetches a row that will be wanted soon.
   void prefetch(std::int64_t row) const noexcept {
     const auto* const at = reinterpret_cast<const char*>(request_.index.address(static_cast<std::size_t>(row)));
-    for (std::size_t i = 0; i < request_.index.row_bytes(); i += 64) __builtin_prefetch(at + i, 0, 2);
+    const std::size_t bytes = request_.index.row_bytes();
+    for (std::size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 3);
   }
   [[nodiscard]] Exact exact(std::size_t query, std::int64_t row) noexcept {
     return {key(query, row), request_.rank(row), row};
@@ -85,9 +91,8 @@ class TopCandidates final : public Collector {
   TopCandidates(const KernelTable& kernels, const Request& request, const Bounds& bounds, std::size_t k,
                 std::size_t queries);
 
-  /// Starts with a batch, nothing found yet, as one of `shared.workers()`. `seeds`, unless empty: a key for each query
-  /// that k rows are known to reach.
-  void begin(QueryBatch& batch, SharedKeys& shared, int worker, const std::vector<float>& seeds);
+  /// Starts with a batch as one of `shared.workers()`: nothing found yet but its part of `seeds`, which are to stay.
+  void begin(QueryBatch& batch, SharedKeys& shared, int worker, const Seeds& seeds);
 
   /// Entries that the lists of `k` best need room for.
   static std::size_t capacity_for(std::size_t k, std::size_t rows) noexcept;
@@ -105,6 +110,9 @@ class TopCandidates final : public Collector {
  private:
   // Entries more than a list had when it was last tightened that make it worth doing again.
   [[nodiscard]] std::size_t some() const noexcept { return std::max<std::size_t>(6, k_ / 3); }
+  void take_rough(std::span<const Candidate> candidates);
+  void find_products(std::span<const Candidate> candidates);
+  void add(const Candidate& candidate, const KeyBounds& key);
   void raise(std::size_t query, float key);
   void tighten(std::size_t query);
   void resolve(std::size_t query, Bounded* list);
@@ -114,11 +122,14 @@ class TopCandidates final : public Collector {
   const Request& request_;
   QueryBatch* batch_ = nullptr;
   std::optional<Scorer> scorer_;
+  const Seeds* seeds_ = nullptr;
   SharedKeys* shared_ = nullptr;
   std::size_t worker_ = 0;
   std::int64_t met_ = 0, scored_ = 0;
   std::size_t k_;
   std::size_t capacity_;
+  // Of the rough candidates that are being taken.
+  std::vector<float> products_, norms_, factors_, offsets_;
   std::vector<float> lowers_;  // of the list that is being tightened
   support::AlignedBuffer<Bounded> lists_;
   std::vector<std::uint32_t> counts_;

@@ -120,7 +120,6 @@ void QueryCodes::find_terms(std::size_t query, const Request& request, Terms& te
   }
   terms.center = product * scale.scale;
   terms.slack = norm * (absolute_ + space_.mean_norm() * (static_cast<double>(space_.depth()) + 64.0) * 0x1p-51);
-  terms.over = metric_ == Metric::kDot ? scale.unscale : 1.0 / norm;
 }
 
 // Rounds a turned query, column[i * kCodeRows], as the kernels take it and finds the bounds that follow. False if it
@@ -174,24 +173,6 @@ void QueryCodes::find_keys(std::size_t p, float* keys) const noexcept {
         (static_cast<double>(batch_.threshold(first + j)) - terms.center + terms.distance - terms.slack) * terms.gain;
     keys[j] = static_cast<float>(std::clamp(wanted - std::fabs(wanted) * 0x1p-20, -1e38, 1e38));
   }
-}
-
-KeyBounds QueryCodes::key_bounds(std::size_t query, double product, const CodesIn& at, std::size_t group,
-                                 float square) const noexcept {
-  const double scale = at.scales[group];
-  if (scale == 0.0) return {-INFINITY, INFINITY};
-  const Terms& terms = terms_[query];
-  const double step = 1.0 / (terms.gain * scale);
-  const double slack = terms.slack + (terms.slope * at.lengths[group] + terms.weight * at.errors[group]) * step;
-  const double value = terms.center + product * step;
-  if (metric_ == Metric::kL2) {
-    const double distance = terms.square + square - 2.0 * value;
-    const double room = 2.0 * slack + square_error_ * square + 0x1p-19 * terms.square;
-    return {below(-(distance + room)), above(-std::max(0.0, distance - room))};
-  }
-  const KeyBounds bounds{below((value - slack) * terms.over), above((value + slack) * terms.over)};
-  if (metric_ == Metric::kDot) return bounds;
-  return {std::max(bounds.lower, -1.0F - 0x1p-22F), std::min(bounds.upper, 1.0F + 0x1p-22F)};
 }
 
 }  // namespace fastembed::search

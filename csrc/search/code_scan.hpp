@@ -40,9 +40,6 @@ class QueryCodes {
   [[nodiscard]] float row_term(float square, float scale) const noexcept {
     return static_cast<float>(0.5 * (1.0 - square_error_)) * square * scale;
   }
-  /// Bounds on the key of a row from its product with a query; `group` is its group, `square` of l2 its square.
-  [[nodiscard]] KeyBounds key_bounds(std::size_t query, double product, const CodesIn& at, std::size_t group,
-                                     float square) const noexcept;
 
  private:
   // What a query needs beside its panel, in float64. With D the product of codes, u, v, w the group's scale, length and
@@ -55,7 +52,6 @@ class QueryCodes {
     double weight = 0;
     double square = 0;    // l2: of the centered query
     double distance = 0;  // l2: square / 2 less half of what QueryScale knows, for thresholds
-    double over = 1;      // a key is a product times this
   };
 
   // Code is an element of the queries as the kernels take them: int16 or, for bfloat16, float.

@@ -15,6 +15,8 @@ constexpr std::size_t kLeastQueries = 64, kLeastRows = 8192;
 // and that an element takes longer to come from memory, which is the limit of single queries.
 constexpr double kSavedElement = 0.012, kSavedBf16Element = 0.008;
 constexpr double kSavedReading = 0.06, kSavedBf16Reading = 0.04;
+constexpr std::size_t kRareHits = 400;     // of so many products: in every third group of 8 rows by 16 queries
+constexpr std::size_t kMostWaiting = 256;  // candidates, while another panel is scanned
 
 }  // namespace
 
@@ -52,6 +54,7 @@ std::unique_ptr<CodedBlocks::Room> CodedBlocks::make_room(std::size_t most_rows)
   const std::size_t rows = (most_rows + kCodeRows - 1) / kCodeRows * kCodeRows;
   const bool single = batch_.width() == 1;
   room->code_hits.resize(single ? 0 : rows * batch_.width());
+  room->hit_words.resize(single ? 0 : rows * batch_.width() / 2 + 1);
   room->keys.resize(batch_.width());
   if (request_.metric == Metric::kL2) room->row_terms.resize(rows);
   if (single && is_int8()) room->products.resize(rows);
@@ -97,14 +100,14 @@ void CodedBlocks::scan(const Run& run, Room& room, Collector& collector) {
   }
 }
 
+// Candidates of a panel are taken when the next one has been scanned, which has fetched their rows.
 void CodedBlocks::scan_panels(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
                               Collector& collector) const {
   const CodesIn from = at.from(begin, stride());
   const std::size_t panels = batch_.panels(), width = batch_.width();
-  const std::size_t lines = begin == 0 ? run.ahead_bytes / 64 : 0;
   for (std::size_t p = 0; p < panels; ++p) {
     queries_->find_keys(p, room.keys.data());
-    const std::size_t line = lines * p / panels, end_line = lines * (p + 1) / panels;
+    list_ahead(run, begin, p, room);
     const CodeScan scan{from.codes,
                         stride(),
                         queries_->panel(p),
@@ -118,20 +121,43 @@ void CodedBlocks::scan_panels(const Run& run, const CodesIn& at, std::size_t beg
                         queries_->weights(p),
                         queries_->units(p),
                         room.code_hits.data(),
-                        lines == 0 ? nullptr : run.ahead + line * 64,
-                        static_cast<std::uint32_t>(end_line - line),
+                        room.hit_words.data(),
+                        room.ahead.data(),
+                        static_cast<std::uint32_t>(room.ahead.size()),
+                        static_cast<std::uint32_t>(piece_lines()),
+                        room.hits_are_rare ? 1U : 0U,
                         static_cast<std::uint32_t>(count),
                         static_cast<std::uint32_t>(space_->padded()),
                         static_cast<std::uint32_t>(width)};
     const std::uint32_t hits = is_int8() ? kernels_.scan_codes(scan) : kernels_.scan_bf16_codes(scan);
-    room.candidates.clear();
+    room.hits_are_rare = hits * kRareHits < count * width;
+    take_waiting(room, collector);
     for (std::uint32_t h = 0; h < hits; ++h) {
       const CodeHit& hit = room.code_hits[h];
-      const double product = is_int8() ? static_cast<double>(hit.product) : std::bit_cast<float>(hit.product);
-      add_candidate(run, at, begin + hit.row, p * width + hit.query, product, room);
+      add_candidate(run, begin + hit.row, p * width + hit.query, room);
     }
-    if (!room.candidates.empty()) collector.take(room.candidates);
+    // Where thresholds still rise fast, the next rows are not to wait for them; nor are many to be held.
+    if (room.ramp < run.count || room.candidates.size() > kMostWaiting) take_waiting(room, collector);
   }
+}
+
+// What is to be fetched while a panel is scanned: the rows of the candidates that wait, and a part of the next codes.
+void CodedBlocks::list_ahead(const Run& run, std::size_t begin, std::size_t p, Room& room) const {
+  room.ahead.clear();
+  for (const Candidate& candidate : room.candidates) {
+    room.ahead.push_back(
+        reinterpret_cast<const char*>(request_.index.address(static_cast<std::size_t>(candidate.row))));
+  }
+  if (begin != 0) return;
+  const std::size_t bytes = piece_lines() * 64, pieces = run.ahead_bytes / bytes;
+  for (std::size_t i = pieces * p / batch_.panels(); i < pieces * (p + 1) / batch_.panels(); ++i) {
+    room.ahead.push_back(run.ahead + i * bytes);
+  }
+}
+
+void CodedBlocks::take_waiting(Room& room, Collector& collector) {
+  if (!room.candidates.empty()) collector.take(room.candidates);
+  room.candidates.clear();
 }
 
 // A few queries, each by itself: memory is the limit, so that two digits of the query, or float32, cost nothing.
@@ -168,37 +194,37 @@ void CodedBlocks::take_singles(const Run& run, const CodesIn& at, std::size_t qu
     if (!reaches(greatest, terms == nullptr ? wanted : wanted + unit * *std::min_element(terms, terms + kCodeGroup))) {
       continue;
     }
-    room.candidates.clear();
     for (std::size_t r = 0; r < kCodeGroup; ++r) {
       const float least = terms == nullptr ? wanted : wanted + unit * terms[r];
-      if (reaches(group[r], least)) add_candidate(run, at, g * kCodeGroup + r, query, group[r], room);
+      if (reaches(group[r], least)) add_candidate(run, g * kCodeGroup + r, query, room);
     }
     if (room.candidates.empty()) continue;
-    collector.take(room.candidates);
+    take_waiting(room, collector);
     queries_->find_keys(query, room.keys.data());
   }
 }
 
-void CodedBlocks::add_candidate(const Run& run, const CodesIn& at, std::size_t r, std::size_t query, double product,
-                                Room& room) const {
+void CodedBlocks::add_candidate(const Run& run, std::size_t r, std::size_t query, Room& room) const {
   if (run.mask != nullptr && run.mask[r] == 0) return;
   if (run.norms != nullptr && std::isnan(run.norms[r])) return;
   const std::size_t row = run.first + r;
   if (!request_.admits(batch_.first() + query, row)) return;
   room.hits += 1;
-  const float square = at.squares == nullptr ? 0.0F : at.squares[r];
-  room.candidates.push_back(
-      {query, static_cast<std::int64_t>(row), queries_->key_bounds(query, product, at, r / kCodeGroup, square), true});
+  Candidate& candidate = room.candidates.emplace_back();
+  candidate.query = query;
+  candidate.row = static_cast<std::int64_t>(row);
+  candidate.norm = request_.norms != nullptr ? request_.norms[row] : run.norms != nullptr ? run.norms[r] : NAN;
+  candidate.rough = true;
 }
 
 // Candidates still to come for a worker that is to meet so many rows, when lately a row and query gave `rate` of them.
 double CodedBlocks::expected_hits(const Room& room, double rate, double rows) const {
   const auto queries = static_cast<double>(batch_.size()), met = static_cast<double>(room.met);
+  // Random order: as many in every doubling of the rows that are known, those of a sample included.
   const double sampled = static_cast<double>(sampled_) / request_.workers;
-  // Random order: as many in every doubling. A threshold from a sample stays until as many rows have been met.
-  const double same = met < 4 * sampled ? std::max(met, sampled) : 0.72 * met;  // whose rate that of a doubling is
+  const double lately = std::log((sampled + met) / (sampled + static_cast<double>(room.marked)));
   const double falling =
-      rate * queries * (std::max(0.0, same - met) + same * std::log(std::max(1.0, rows / std::max(same, met))));
+      rate * queries * (met - static_cast<double>(room.marked)) / lately * std::log((sampled + rows) / (sampled + met));
   // Where the rate does not fall, it will stay.
   const bool stays = rate > 0.75 * room.rate && met >= 4 * sampled;
   return stays ? rate * queries * (rows - met) : falling;

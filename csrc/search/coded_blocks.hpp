@@ -21,7 +21,7 @@ namespace fastembed::search {
 [[nodiscard]] bool codes_on_the_way(const Request& request) noexcept;
 
 /// Nanoseconds, of one worker, that a candidate costs: its bounds, its place in a list and, mostly, its definition.
-[[nodiscard]] constexpr double hit_cost(std::size_t depth) noexcept { return 80.0 + 0.25 * static_cast<double>(depth); }
+[[nodiscard]] constexpr double hit_cost(std::size_t depth) noexcept { return 50.0 + 0.25 * static_cast<double>(depth); }
 
 class CodedBlocks {
  public:
@@ -57,16 +57,20 @@ class CodedBlocks {
   /// Says that thresholds are those of a sample of so many rows.
   void expect_seeded(std::size_t sampled) noexcept { sampled_ = sampled; }
   void scan(const Run& run, Room& room, Collector& collector);
+  /// Hands over what scan has kept back; to be called when a worker has met its last rows.
+  static void take_waiting(Room& room, Collector& collector);
 
  private:
+  void list_ahead(const Run& run, std::size_t begin, std::size_t p, Room& room) const;
+  // Of what is fetched ahead: a row, which need not begin where a line does.
+  [[nodiscard]] std::size_t piece_lines() const noexcept { return (request_.index.row_bytes() + 126) / 64; }
   void scan_panels(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
                    Collector& collector) const;
   void scan_singles(const Run& run, const CodesIn& at, Room& room, Collector& collector) const;
   template <class Product>
   void take_singles(const Run& run, const CodesIn& at, std::size_t query, const Product* products, Room& room,
                     Collector& collector) const;
-  void add_candidate(const Run& run, const CodesIn& at, std::size_t r, std::size_t query, double product,
-                     Room& room) const;
+  void add_candidate(const Run& run, std::size_t r, std::size_t query, Room& room) const;
   [[nodiscard]] double expected_hits(const Room& room, double rate, double rows) const;
   void reconsider(Room& room);
   void give_up();
@@ -86,10 +90,13 @@ struct CodedBlocks::Room {
   std::size_t ramp = 64;  // rows of the next piece: thresholds rise fast at first
   std::size_t met = 0;    // rows so far, and where this was last reconsidered
   std::size_t marked = 0;
-  double hits = 0;  // since then
-  double rate = 1;  // before that, a row and query
+  double hits = 0;             // since then
+  double rate = 1;             // before that, a row and query
+  bool hits_are_rare = false;  // to judge by the last panel
   std::vector<CodeHit> code_hits;
+  std::vector<CodeHits> hit_words;
   std::vector<Candidate> candidates;
+  std::vector<const char*> ahead;
   std::vector<float> keys, row_terms;
   std::vector<std::int32_t> products;  // of a single query: of codes of 8 bits, or
   std::vector<float> float_products;   // of bfloat16

@@ -14,8 +14,9 @@ namespace fastembed::search {
 struct Candidate {
   std::size_t query;  // of the batch
   std::int64_t row;
-  KeyBounds key;
-  bool rough;  // wide bounds: the definition will have to be asked
+  KeyBounds key;  // unless it is rough
+  float norm;     // of the row, NaN if not known
+  bool rough;     // met by its codes alone: the row will have to be asked
 };
 
 /// Takes a worker's candidates. One object a worker.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "search/coded_blocks.hpp"
 #include "search/score.hpp"
 
 namespace fastembed::search {
@@ -50,6 +51,11 @@ QueryBatch::QueryBatch(const KernelTable& kernels, const Request& request, const
   for (std::size_t p = 0; p * width_ < count; ++p) {
     pack_panel(kernels, request.queries, first + p * width_, std::min(width_, count - p * width_),
                factors.data() + p * width_, width_, packed_.data() + p * width_ * depth_);
+  }
+  if (width_ == 1 || (request.codes == nullptr && !codes_on_the_way(request))) return;
+  scaled_ = support::AlignedBuffer<float>::uninitialised(count * depth_);
+  for (std::size_t j = 0; j < count; ++j) {
+    pack_panel(kernels, request.queries, first + j, 1, factors.data() + j, 1, scaled_.data() + j * depth_);
   }
 }
 

@@ -38,6 +38,10 @@ class QueryBatch {
   [[nodiscard]] std::size_t width() const noexcept { return width_; }
   [[nodiscard]] std::size_t panels() const noexcept { return (size() + width_ - 1) / width_; }
   [[nodiscard]] const float* panel(std::size_t p) const noexcept { return packed_.data() + p * width_ * depth_; }
+  /// A query times its scale, for a request with codes.
+  [[nodiscard]] const float* scaled(std::size_t query) const noexcept {
+    return (width_ == 1 ? packed_.data() : scaled_.data()) + query * depth_;
+  }
   [[nodiscard]] const QueryScale& scale(std::size_t query) const noexcept { return scales_[query]; }
 
   /// What a product must reach; shared by all workers and only ever raised.
@@ -56,6 +60,7 @@ class QueryBatch {
   std::size_t width_;
   std::vector<QueryScale> scales_;
   support::AlignedBuffer<float> packed_;
+  support::AlignedBuffer<float> scaled_;              // where candidates of codes are to be looked at one by one
   std::unique_ptr<std::atomic<float>[]> thresholds_;  // padded to whole panels with what nothing reaches
 };
 

@@ -27,9 +27,11 @@ struct TooManyFound {};
 // Asks the definition at once, while the row is in the cache; when only counting, where the bounds leave it open.
 class RangeCollector final : public Collector {
  public:
-  RangeCollector(const KernelTable& kernels, const Request& request, const QueryBatch& batch, bool counts,
-                 std::size_t most_found)
-      : scorer_(kernels, request, batch),
+  RangeCollector(const KernelTable& kernels, const Request& request, const Bounds& bounds, const QueryBatch& batch,
+                 bool counts, std::size_t most_found)
+      : bounds_(bounds),
+        batch_(batch),
+        scorer_(kernels, request, batch),
         key_(score_to_key(request.metric, request.threshold)),
         counts_(counts),
         most_found_(most_found),
@@ -37,11 +39,11 @@ class RangeCollector final : public Collector {
 
   void take(std::span<const Candidate> candidates) override {
     for (const Candidate& candidate : candidates) {
-      if (counts_) {
-        if (candidate.key.lower >= key_) {
-          ++counted[candidate.query];
-          continue;
-        }
+      const KeyBounds key = candidate.rough ? near(candidate) : candidate.key;
+      if (key.upper < key_) continue;
+      if (counts_ && key.lower >= key_) {
+        ++counted[candidate.query];
+        continue;
       }
       meet(candidate.query, candidate.row);
     }
@@ -58,6 +60,15 @@ class RangeCollector final : public Collector {
   }
 
  private:
+  // Bounds from a product in float32, none where that says nothing.
+  [[nodiscard]] KeyBounds near(const Candidate& candidate) {
+    if (!bounds_.can_scan(candidate.norm)) return {-INFINITY, INFINITY};
+    const float product = scorer_.product(candidate.query, candidate.row);
+    return bounds_.key_bounds(product, candidate.norm, batch_.scale(candidate.query));
+  }
+
+  const Bounds& bounds_;
+  const QueryBatch& batch_;
   Scorer scorer_;
   float key_;
   bool counts_;
@@ -89,7 +100,8 @@ class RangeSearch {
     std::vector<std::unique_ptr<RangeCollector>> collectors;
     for (int w = 0; w < workers; ++w) {
       const std::size_t most_found = batch_.size() == 1 ? SIZE_MAX : kMostFound / static_cast<std::size_t>(workers);
-      collectors.push_back(std::make_unique<RangeCollector>(kernels_, request_, batch_, counts != nullptr, most_found));
+      collectors.push_back(
+          std::make_unique<RangeCollector>(kernels_, request_, bounds_, batch_, counts != nullptr, most_found));
     }
     run(request_, workers, operations * 4, [&](int worker, const support::StopFlag& stop) {
       RangeCollector& collector = *collectors[static_cast<std::size_t>(worker)];

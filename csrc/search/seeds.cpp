@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "search/batches.hpp"
+#include "search/candidates.hpp"
 #include "search/coded_blocks.hpp"
 
 namespace fastembed::search {
@@ -41,11 +42,16 @@ class Sample {
   /// Decides on its size; false where none pays.
   bool choose();
   [[nodiscard]] std::size_t rows() const noexcept { return blocks_ * kBlockRows; }
-  void find_keys(int workers, std::vector<float>& keys);
+  void find(int workers, Seeds& seeds);
 
  private:
   struct Room {
     std::vector<float> greatest, row_terms;
+  };
+  struct KeyRoom {
+    Scorer scorer;
+    std::vector<float> values;
+    std::vector<std::uint32_t> good;  // cells
   };
   [[nodiscard]] Room make_room() const {
     const std::size_t terms = request_.metric == Metric::kL2 ? kBlockRows : 0;
@@ -58,7 +64,7 @@ class Sample {
   [[nodiscard]] std::size_t all_queries() const noexcept { return batch_.panels() * batch_.width(); }
   void meet_panel(const CodesIn& at, std::size_t p, Room& room) const;
   void meet(std::size_t block, Room& room);
-  float find_key(Scorer& scorer, std::size_t query, std::vector<float>& values, std::vector<std::int64_t>& rows) const;
+  void find_key(std::size_t query, KeyRoom& room, Seeds& seeds) const;
 
   const KernelTable& kernels_;
   const Request& request_;
@@ -109,6 +115,9 @@ void Sample::meet_panel(const CodesIn& at, std::size_t p, Room& room) const {
                       queries_.units(p),
                       nullptr,
                       nullptr,
+                      nullptr,
+                      0,
+                      0,
                       0,
                       kBlockRows,
                       static_cast<std::uint32_t>(space_.padded()),
@@ -134,40 +143,68 @@ void Sample::meet(std::size_t block, Room& room) {
           greatest[j] = g == 0 ? estimate : std::max(greatest[j], estimate);
         }
       }
-      float* const to = values_.data() + p * width * cells_ + block * block_cells + cell;
-      for (std::size_t j = 0; j < width; ++j) to[j * cells_] = greatest[j];
+    }
+    for (std::size_t j = 0; j < width; ++j) {
+      float* const to = values_.data() + (p * width + j) * cells_ + block * block_cells;
+      for (std::size_t cell = 0; cell < block_cells; ++cell) to[cell] = room.greatest[cell * cell_groups_ * width + j];
     }
   }
 }
 
-// The k-th greatest key of the rows that look best.
-float Sample::find_key(Scorer& scorer, std::size_t query, std::vector<float>& values,
-                       std::vector<std::int64_t>& rows) const {
+// The k-th greatest key of the rows that look best, and those that reach it.
+void Sample::find_key(std::size_t query, KeyRoom& room, Seeds& seeds) const {
   constexpr std::size_t kAhead = 6;
+  Scorer& scorer = room.scorer;
+  std::vector<float>& values = room.values;
   const std::size_t block_cells = kBlockGroups / cell_groups_;
+  std::int64_t* const rows = seeds.rows.data() + query * tried_;
+  float* const keys = seeds.row_keys.data() + query * tried_;
   std::copy_n(values_.data() + query * cells_, cells_, values.data());
   std::fill_n(values.begin() + static_cast<std::ptrdiff_t>(cells_), kRowPadding, -INFINITY);
   const float least = kernels_.kth_greatest_f32(values.data(), cells_, tried_);
-  rows.clear();
-  for (std::size_t cell = 0; cell < cells_ && rows.size() < tried_; ++cell) {
-    if (!(values[cell] >= least)) continue;
+  std::size_t good = 0, count = 0;
+  for (std::uint32_t cell = 0; cell < cells_; ++cell) {  // without a branch: they are few, anywhere
+    room.good[good] = cell;
+    good += values[cell] >= least ? 1 : 0;
+  }
+  for (std::size_t i = 0; i < good && count < tried_; ++i) {
+    const std::size_t cell = room.good[i];
     const std::size_t number = std::bit_cast<std::uint32_t>(values[cell]) & kNumberBits;
     const std::size_t row = first_row(cell / block_cells) + cell % block_cells * cell_groups_ * kCodeGroup + number;
-    if (request_.admits(batch_.first() + query, row)) rows.push_back(static_cast<std::int64_t>(row));
+    if (request_.admits(batch_.first() + query, row)) rows[count++] = static_cast<std::int64_t>(row);
   }
-  if (rows.size() < k_) return -INFINITY;
-  if (request_.counts != nullptr) request_.counts->sampled += static_cast<std::int64_t>(rows.size());
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (i + kAhead < rows.size()) scorer.prefetch(rows[i + kAhead]);
+  if (count < k_) return;
+  if (request_.counts != nullptr) request_.counts->sampled += static_cast<std::int64_t>(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    if (i + kAhead < count) scorer.prefetch(rows[i + kAhead]);
     const float key = scorer.key(query, rows[i]);
-    values[i] = std::isnan(key) ? -INFINITY : key;
+    keys[i] = std::isnan(key) ? -INFINITY : key;
   }
-  std::fill_n(values.begin() + static_cast<std::ptrdiff_t>(rows.size()), kRowPadding, -INFINITY);
-  return kernels_.kth_greatest_f32(values.data(), rows.size(), k_);
+  std::copy_n(keys, count, values.data());
+  std::fill_n(values.begin() + static_cast<std::ptrdiff_t>(count), kRowPadding, -INFINITY);
+  const float key = kernels_.kth_greatest_f32(values.data(), count, k_);
+  if (key == -INFINITY) return;
+  seeds.keys[query] = key;
+  std::uint32_t kept = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    rows[kept] = rows[i];
+    keys[kept] = keys[i];
+    kept += keys[i] >= key ? 1 : 0;
+  }
+  seeds.counts[query] = kept;
 }
 
-void Sample::find_keys(int workers, std::vector<float>& keys) {
+void Sample::find(int workers, Seeds& seeds) {
   values_.resize(all_queries() * cells_);
+  seeds.places = tried_;
+  seeds.rows.resize(batch_.size() * tried_);
+  seeds.row_keys.resize(batch_.size() * tried_);
+  seeds.counts.resize(batch_.size());
+  seeds.groups.resize(request_.index.rows / kCodeGroup + 1);
+  for (std::size_t block = 0; block < blocks_; ++block) {
+    const auto first = seeds.groups.begin() + static_cast<std::ptrdiff_t>(first_row(block) / kCodeGroup);
+    std::fill_n(first, kBlockGroups, true);
+  }
   const auto queries = static_cast<double>(batch_.size()), depth = static_cast<double>(request_.index.depth);
   const double operations = queries * depth * static_cast<double>(rows()) / 4;
   std::atomic<std::size_t> next_block{0}, next_query{0};
@@ -180,13 +217,12 @@ void Sample::find_keys(int workers, std::vector<float>& keys) {
     }
   });
   run(request_, workers, operations, [&](int, const support::StopFlag& stop) {
-    Scorer scorer(kernels_, request_, batch_);
-    std::vector<float> values(cells_ + kRowPadding);
-    std::vector<std::int64_t> rows;
+    KeyRoom room{Scorer(kernels_, request_, batch_), std::vector<float>(cells_ + kRowPadding),
+                 std::vector<std::uint32_t>(cells_ + 1)};
     while (!stop.load(std::memory_order_relaxed)) {
       const std::size_t query = next_query.fetch_add(1, std::memory_order_relaxed);
       if (query >= batch_.size()) return;
-      keys[query] = find_key(scorer, query, values, rows);
+      find_key(query, room, seeds);
     }
   });
 }
@@ -199,8 +235,10 @@ Seeds find_seeds(const KernelTable& kernels, const Request& request, const Query
   if (request.mask != nullptr || request.query_masks != nullptr) return {};
   Sample sample(kernels, request, batch, queries, k);
   if (!sample.choose()) return {};
-  Seeds seeds{std::vector<float>(batch.size(), -INFINITY), sample.rows()};
-  sample.find_keys(workers, seeds.keys);
+  Seeds seeds;
+  seeds.keys.assign(batch.size(), -INFINITY);
+  seeds.sampled = sample.rows();
+  sample.find(workers, seeds);
   return seeds;
 }
 

@@ -1,6 +1,7 @@
 #include "search/topk.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <memory>
 #include <numeric>
@@ -17,6 +18,28 @@ namespace {
 
 // One list a worker, reused from batch to batch.
 using Lists = std::vector<std::unique_ptr<TopCandidates>>;
+
+// Places of results, the best first, in the lower halves of `places`. Sorted as integers, which takes a third of the
+// time of `better`; that is asked where keys are equal.
+void list_best_first(const std::vector<Exact>& found, std::vector<std::uint64_t>& places) {
+  places.resize(found.size());
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    const auto bits = std::bit_cast<std::uint32_t>(found[i].key + 0.0F);  // zeros are equal
+    const std::uint32_t descending = (bits & 0x80000000U) != 0 ? bits : ~bits & 0x7fffffffU;
+    places[i] = std::uint64_t{std::isnan(found[i].key) ? UINT32_MAX : descending} << 32 | i;
+  }
+  std::sort(places.begin(), places.end());
+  const auto differs = [](std::uint64_t a, std::uint64_t b) { return a >> 32 != b >> 32; };
+  for (auto first = places.begin(); first != places.end();) {
+    const auto last = std::adjacent_find(first, places.end(), differs);
+    const auto end = last == places.end() ? last : last + 1;
+    const auto by_rank = [&](std::uint64_t a, std::uint64_t b) {
+      return better(found[static_cast<std::uint32_t>(a)], found[static_cast<std::uint32_t>(b)]);
+    };
+    if (end - first > 1) std::sort(first, end, by_rank);
+    first = end;
+  }
+}
 
 // A batch's search: the scan by all workers, then the definition for what is left of every query.
 class TopSearch {
@@ -40,6 +63,7 @@ class TopSearch {
     Scorer scorer;
     std::vector<Bounded> room;
     std::vector<Exact> found;
+    std::vector<std::uint64_t> places;
   };
   void finish(std::size_t query, Finishing& at, float* scores, std::int64_t* rows) const;
   void meet(std::size_t query, std::int64_t row, Finishing& at) const;
@@ -55,6 +79,7 @@ class TopSearch {
   std::size_t k_;
   std::size_t most_queries_;  // of any batch
   Lists& lists_;
+  Seeds seeds_;
   std::vector<std::int64_t> unscanned_;
 };
 
@@ -82,7 +107,8 @@ void TopSearch::meet_all(std::size_t query, Finishing& at, const support::StopFl
 void TopSearch::meet_unscanned(std::size_t query, Finishing& at, const support::StopFlag& stop) const {
   for (const std::int64_t row : unscanned_) {
     if (stop.load(std::memory_order_relaxed)) return;
-    if (request_.admits(batch_.first() + query, static_cast<std::size_t>(row))) meet(query, row, at);
+    if (!request_.admits(batch_.first() + query, static_cast<std::size_t>(row)) || seeds_.holds(query, row)) continue;
+    meet(query, row, at);
   }
 }
 
@@ -109,11 +135,13 @@ void TopSearch::finish(std::size_t query, Finishing& at, float* scores, std::int
     const float key = score_to_key(request_.metric, request_.threshold);
     std::erase_if(found, [key](const Exact& result) { return !(result.key >= key); });
   }
+  if (found.size() > k_ + k_ / 2) keep_best(found);
+  list_best_first(found, at.places);
   const std::size_t count = std::min(k_, found.size());
-  std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(count), found.end(), better);
   for (std::size_t i = 0; i < k_; ++i) {
-    scores[i] = key_to_score(request_.metric, i < count ? found[i].key : -INFINITY);
-    rows[i] = i < count ? found[i].row : -1;
+    const Exact* const result = i < count ? &found[static_cast<std::uint32_t>(at.places[i])] : nullptr;
+    scores[i] = key_to_score(request_.metric, result != nullptr ? result->key : -INFINITY);
+    rows[i] = result != nullptr ? result->row : -1;
   }
 }
 
@@ -126,11 +154,11 @@ std::int64_t TopSearch::search(float* scores, std::int64_t* rows) {
     lists_.push_back(std::make_unique<TopCandidates>(kernels_, request_, bounds_, k_, most_queries_));
   }
   SharedKeys shared(workers, batch_.size());
-  const std::vector<float> seeds = scan_.find_seeds(k_, workers).keys;
-  for (std::size_t q = 0; q < seeds.size(); ++q) {
-    batch_.raise_threshold(q, bounds_.threshold(seeds[q], batch_.scale(q)));
+  seeds_ = scan_.find_seeds(k_, workers);
+  for (std::size_t q = 0; q < seeds_.keys.size(); ++q) {
+    batch_.raise_threshold(q, bounds_.threshold(seeds_.keys[q], batch_.scale(q)));
   }
-  for (std::size_t w = 0; w < lists_.size(); ++w) lists_[w]->begin(batch_, shared, static_cast<int>(w), seeds);
+  for (std::size_t w = 0; w < lists_.size(); ++w) lists_[w]->begin(batch_, shared, static_cast<int>(w), seeds_);
   std::atomic<std::size_t> next_query{0};
   const auto scan_body = [&](int worker, const support::StopFlag& stop) {
     scan_.work(*lists_[static_cast<std::size_t>(worker)], stop);
@@ -141,7 +169,7 @@ std::int64_t TopSearch::search(float* scores, std::int64_t* rows) {
   }
   for (auto& list : lists_) unscanned_.insert(unscanned_.end(), list->unscanned.begin(), list->unscanned.end());
   const auto finish_body = [&](int, const support::StopFlag& stop) {
-    Finishing at{Scorer(kernels_, request_, batch_), {}, {}};
+    Finishing at{Scorer(kernels_, request_, batch_), {}, {}, {}};
     while (!stop.load(std::memory_order_relaxed)) {
       const std::size_t query = next_query.fetch_add(1, std::memory_order_relaxed);
       if (query >= batch_.size()) return;

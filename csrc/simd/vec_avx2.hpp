@@ -26,6 +26,7 @@ struct Vec {
   static Reg sqrt(Reg a) noexcept { return _mm256_sqrt_ps(a); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return _mm256_fmadd_ps(a, b, c); }
   static Reg max(Reg a, Reg b) noexcept { return _mm256_max_ps(a, b); }
+  static Reg min(Reg a, Reg b) noexcept { return _mm256_min_ps(a, b); }
   // What was loaded stays in a register: a compiler may load it again for each of its uses.
   [[gnu::always_inline]] static void keep(Reg& x) noexcept { __asm__("" : "+x"(x)); }
   // x with its lowest three bits those of `low`.
@@ -36,6 +37,8 @@ struct Vec {
   static std::uint32_t at_least(Reg a, Reg b) noexcept {
     return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)));
   }
+  // Bits of two such masks, the first one's below.
+  static std::uint32_t pair(std::uint32_t low, std::uint32_t high) noexcept { return low | high << kLanes; }
   static Reg load_first(const float* from, std::size_t count) noexcept {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_maskload_ps(from, _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lane));
@@ -198,8 +201,11 @@ struct Sums16 {
       lanes[i] = _mm256_add_pd(lanes[i], _mm256_mul_pd(difference, difference));
     }
   }
-  void store(double* to) const noexcept {
-    for (int i = 0; i < 4; ++i) _mm256_storeu_pd(to + 4 * i, lanes[i]);
+  // Lanes 8 apart are added, then 4, 2 and 1 apart.
+  [[nodiscard]] double total() const noexcept {
+    const __m256d four = _mm256_add_pd(_mm256_add_pd(lanes[0], lanes[2]), _mm256_add_pd(lanes[1], lanes[3]));
+    const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
   }
 };
 

@@ -26,6 +26,7 @@ struct Vec {
   static Reg sqrt(Reg a) noexcept { return _mm512_sqrt_ps(a); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return _mm512_fmadd_ps(a, b, c); }
   static Reg max(Reg a, Reg b) noexcept { return _mm512_max_ps(a, b); }
+  static Reg min(Reg a, Reg b) noexcept { return _mm512_min_ps(a, b); }
   // What was loaded stays in a register: a compiler may load it again for each of its uses.
   [[gnu::always_inline]] static void keep(Reg& x) noexcept { __asm__("" : "+v"(x)); }
   // x with its lowest three bits those of `low`.
@@ -36,6 +37,10 @@ struct Vec {
   }
   // Bit i is set where a[i] >= b[i].
   static std::uint32_t at_least(Reg a, Reg b) noexcept { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
+  // Bits of two such masks, the first one's below.
+  static std::uint32_t pair(std::uint32_t low, std::uint32_t high) noexcept {
+    return _mm512_kunpackw(static_cast<__mmask32>(high), static_cast<__mmask32>(low));
+  }
   // The first `count` elements, then zeros; reads no more than those.
   static Reg load_first(const float* from, std::size_t count) noexcept {
     return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << count) - 1U), from);
@@ -203,9 +208,12 @@ struct Sums16 {
     low = _mm512_add_pd(low, _mm512_mul_pd(low_difference, low_difference));
     high = _mm512_add_pd(high, _mm512_mul_pd(high_difference, high_difference));
   }
-  void store(double* to) const noexcept {
-    _mm512_storeu_pd(to, low);
-    _mm512_storeu_pd(to + 8, high);
+  // Lanes 8 apart are added, then 4, 2 and 1 apart.
+  [[nodiscard]] double total() const noexcept {
+    const __m512d eight = _mm512_add_pd(low, high);
+    const __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd(eight, 1));
+    const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
   }
 };
 

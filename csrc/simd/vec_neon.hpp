@@ -26,6 +26,7 @@ struct Vec {
   static Reg sqrt(Reg a) noexcept { return vsqrtq_f32(a); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return vfmaq_f32(c, a, b); }
   static Reg max(Reg a, Reg b) noexcept { return vmaxq_f32(a, b); }
+  static Reg min(Reg a, Reg b) noexcept { return vminq_f32(a, b); }
   // What was loaded stays in a register: a compiler may load it again for each of its uses.
   [[gnu::always_inline]] static void keep(Reg& x) noexcept { __asm__("" : "+w"(x)); }
   // x with its lowest three bits those of `low`.
@@ -36,6 +37,8 @@ struct Vec {
     static constexpr std::uint32_t kLaneBits[4] = {1, 2, 4, 8};
     return vaddvq_u32(vandq_u32(vcgeq_f32(a, b), vld1q_u32(kLaneBits)));
   }
+  // Bits of two such masks, the first one's below.
+  static std::uint32_t pair(std::uint32_t low, std::uint32_t high) noexcept { return low | high << kLanes; }
   static Reg load_first(const float* from, std::size_t count) noexcept {
     float lanes[4] = {};
     for (std::size_t i = 0; i < count; ++i) lanes[i] = from[i];
@@ -175,8 +178,12 @@ struct Sums16 {
       lanes[i] = vaddq_f64(lanes[i], vmulq_f64(difference, difference));
     }
   }
-  void store(double* to) const noexcept {
-    for (int i = 0; i < 8; ++i) vst1q_f64(to + 2 * i, lanes[i]);
+  // Lanes 8 apart are added, then 4, 2 and 1 apart.
+  [[nodiscard]] double total() const noexcept {
+    const float64x2_t even = vaddq_f64(vaddq_f64(lanes[0], lanes[4]), vaddq_f64(lanes[2], lanes[6]));
+    const float64x2_t odd = vaddq_f64(vaddq_f64(lanes[1], lanes[5]), vaddq_f64(lanes[3], lanes[7]));
+    const float64x2_t two = vaddq_f64(even, odd);
+    return vgetq_lane_f64(two, 0) + vgetq_lane_f64(two, 1);
   }
 };
 

@@ -25,6 +25,7 @@ struct Vec {
   static Reg sqrt(Reg a) noexcept { return __builtin_sqrtf(a); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return a * b + c; }
   static Reg max(Reg a, Reg b) noexcept { return a > b ? a : b; }
+  static Reg min(Reg a, Reg b) noexcept { return a < b ? a : b; }
   // What was loaded stays in a register: a compiler may load it again for each of its uses.
   [[gnu::always_inline]] static void keep(Reg&) noexcept {}
   // x with its lowest three bits those of `low`.
@@ -33,6 +34,8 @@ struct Vec {
     return __builtin_bit_cast(float, bits | (__builtin_bit_cast(std::uint32_t, low) & 7U));
   }
   static std::uint32_t at_least(Reg a, Reg b) noexcept { return a >= b ? 1U : 0U; }
+  // Bits of two such masks, the first one's below.
+  static std::uint32_t pair(std::uint32_t low, std::uint32_t high) noexcept { return low | high << kLanes; }
   static Reg load_first(const float* from, std::size_t count) noexcept { return count == 0 ? 0.0F : *from; }
   static Reg negative_abs(Reg a) noexcept { return -__builtin_fabsf(a); }
   static Reg round(Reg a) noexcept { return (a + 12582912.0F) - 12582912.0F; }
@@ -146,8 +149,14 @@ struct Sums16 {
       lanes[i] += difference * difference;
     }
   }
-  void store(double* to) const noexcept {
-    for (int i = 0; i < 16; ++i) to[i] = lanes[i];
+  // Lanes 8 apart are added, then 4, 2 and 1 apart.
+  [[nodiscard]] double total() const noexcept {
+    double sums[8];
+    for (int i = 0; i < 8; ++i) sums[i] = lanes[i] + lanes[i + 8];
+    for (int half = 4; half > 0; half /= 2) {
+      for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
+    }
+    return sums[0];
   }
 };
 

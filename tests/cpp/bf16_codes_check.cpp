@@ -102,9 +102,9 @@ void check_scans(const KernelTable& table, Elements elements, Report& report) {
                             data.errors,
                             2 * std::sqrt(static_cast<double>(depth)),
                             0};
-        const auto product_of = [](const CodeHit& hit) { return double{std::bit_cast<float>(hit.product)}; };
+        check_products(table.scan_bf16_codes, scan, report);
         for (const bool has_terms : {false, true}) {
-          check_code_scan(table.scan_bf16_codes, scan, product_of, has_terms, report);
+          for (const bool rare : {false, true}) check_code_scan(table.scan_bf16_codes, scan, has_terms, rare, report);
           check_greatest(table.greatest_bf16_codes, scan, has_terms, report);
         }
       }

@@ -1,4 +1,5 @@
-// What the checks of scans over codes share: random thresholds, and every hit and every product held against them.
+// What the checks of scans over codes share: random thresholds and those that products just reach, and every hit held
+// against them.
 #pragma once
 
 #include <algorithm>
@@ -51,7 +52,13 @@ struct ScanTerms {
     scales.back() = 0;
     errors.back() = std::numeric_limits<float>::infinity();
   }
-  [[nodiscard]] CodeScan scan(const ScanCase& data, CodeHit* hits) const {
+  // Every product is compared with its key and nothing else.
+  void leave_keys() {
+    for (auto* values : {&lengths, &errors}) std::fill(values->begin(), values->end(), 0.0F);
+    std::fill(scales.begin(), scales.end(), 1.0F);
+  }
+  [[nodiscard]] CodeScan scan(const ScanCase& data, CodeHit* hits, CodeHits* words) {
+    ahead = {reinterpret_cast<const char*>(data.codes), reinterpret_cast<const char*>(data.corrections), ahead[0]};
     return {data.codes,
             data.row_stride,
             data.panel,
@@ -65,8 +72,11 @@ struct ScanTerms {
             weights.data(),
             units.data(),
             hits,
-            reinterpret_cast<const char*>(data.codes),
+            words,
+            ahead.data(),
+            static_cast<std::uint32_t>(ahead.size()),
             2,
+            rare ? 1U : 0U,
             static_cast<std::uint32_t>(data.rows),
             static_cast<std::uint32_t>(data.depth),
             data.width};
@@ -78,26 +88,54 @@ struct ScanTerms {
     return has_terms ? double{terms[r]} * units[j] : 0.0;
   }
 
-  bool has_terms;
+  bool has_terms, rare = false;
+  std::vector<const char*> ahead{nullptr};
   std::vector<float> scales, lengths, errors, terms, keys, slopes, weights, units;
 };
 
-template <class ProductOf>
-void check_code_scan(std::uint32_t (*kernel)(const CodeScan& scan) noexcept, const ScanCase& data,
-                     const ProductOf& product_of, bool has_terms, Report& report) {
-  const ScanTerms terms(data, has_terms);
-  std::vector<CodeHit> hits(data.rows * data.width + 1, CodeHit{77, 77, 0});
-  const CodeScan scan = terms.scan(data, hits.data());
-  const std::size_t found = kernel(scan);
-  const std::string where = data.name + text("terms", has_terms ? 1 : 0);
+using ScanKernel = std::uint32_t (*)(const CodeScan& scan) noexcept;
+
+/// Which rows and queries, r * width + j, were hits.
+inline std::vector<int> hits_of(ScanKernel kernel, const ScanCase& data, ScanTerms& terms, const std::string& where,
+                                Report& report) {
+  std::vector<CodeHit> hits(data.rows * data.width + 1, CodeHit{77, 77});
+  std::vector<CodeHits> words(data.rows * data.width / 2 + 2, CodeHits{0, 77, 77});
+  const std::size_t found = kernel(terms.scan(data, hits.data(), words.data()));
   report.expect(found <= data.rows * data.width && hits.back().row == 77, where + ": wrote behind the hits");
+  report.expect(words.back().row == 77, where + ": wrote behind its words");
   std::vector<int> seen(data.rows * data.width, 0);
   for (std::size_t h = 0; h < std::min(found, hits.size()); ++h) {
     const std::size_t at = hits[h].row * data.width + hits[h].query;
     report.expect(at < seen.size() && ++seen[at] == 1, where + ": a hit twice or out of range");
-    if (at < seen.size())
-      report.expect_near(product_of(hits[h]), data.products[at], data.errors[at], where + ": a wrong product");
   }
+  return seen;
+}
+
+/// Every product as the threshold of all rows: a product that is off by one is on the wrong side of some.
+inline void check_products(ScanKernel kernel, const ScanCase& data, Report& report) {
+  ScanTerms terms(data, false);
+  terms.leave_keys();
+  for (std::size_t chosen = 0; chosen < data.rows; ++chosen) {
+    for (std::size_t j = 0; j < data.width; ++j) {
+      terms.keys[j] = static_cast<float>(data.products[chosen * data.width + j]);
+    }
+    terms.rare = chosen % 2 != 0;
+    const std::string where = data.name + ", products";
+    const std::vector<int> seen = hits_of(kernel, data, terms, where, report);
+    for (std::size_t at = 0; at < seen.size(); ++at) {
+      const double over = data.products[at] - terms.keys[at % data.width];
+      if (std::fabs(over) > data.errors[at] || data.errors[at] == 0) {
+        report.expect(seen[at] == (over >= 0 ? 1 : 0), where + ": a wrong product");
+      }
+    }
+  }
+}
+
+inline void check_code_scan(ScanKernel kernel, const ScanCase& data, bool has_terms, bool rare, Report& report) {
+  ScanTerms terms(data, has_terms);
+  terms.rare = rare;
+  const std::string where = data.name + text("terms", has_terms ? 1 : 0);
+  const std::vector<int> seen = hits_of(kernel, data, terms, where, report);
   for (std::size_t at = 0; at < seen.size(); ++at) {
     const std::size_t r = at / data.width, j = at % data.width;
     if (r / kCodeGroup == terms.scales.size() - 1) {
@@ -115,10 +153,10 @@ void check_code_scan(std::uint32_t (*kernel)(const CodeScan& scan) noexcept, con
 
 inline void check_greatest(void (*kernel)(const CodeScan& scan, float* greatest) noexcept, const ScanCase& data,
                            bool has_terms, Report& report) {
-  const ScanTerms terms(data, has_terms);
+  ScanTerms terms(data, has_terms);
   const std::size_t groups = terms.scales.size();
   std::vector<float> greatest(groups * data.width + 1, 77.0F);
-  kernel(terms.scan(data, nullptr), greatest.data());
+  kernel(terms.scan(data, nullptr, nullptr), greatest.data());
   const std::string where = data.name + ", greatest" + text("terms", has_terms ? 1 : 0);
   report.expect(greatest.back() == 77.0F, where + ": wrote behind the last");
   for (std::size_t g = 0; g < groups; ++g) {

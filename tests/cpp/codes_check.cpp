@@ -78,8 +78,8 @@ void check_scans(const KernelTable& table, const CodeCase& data, bool has_terms,
                       std::vector<double>(data.products.size()),
                       40.0 * std::sqrt(static_cast<double>(data.depth)) * table.code_query_limit(),
                       2};
-  const auto product_of = [](const CodeHit& hit) { return static_cast<double>(hit.product); };
-  check_code_scan(table.scan_codes, scan, product_of, has_terms, report);
+  for (const bool rare : {false, true}) check_code_scan(table.scan_codes, scan, has_terms, rare, report);
+  if (!has_terms) check_products(table.scan_codes, scan, report);
   check_greatest(table.greatest_codes, scan, has_terms, report);
 }
 
