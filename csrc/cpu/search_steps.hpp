@@ -215,8 +215,8 @@ struct CodeHits {
 /// `words` is memory that the kernel needs (row_count * width / 2 + 1 of them). With
 ///   T = keys[j] * scales[g] - slopes[j] * lengths[g] - weights[j] * errors[g] (+ row_terms[r] * units[j])
 /// for the row's group g, brought to -2^30 .. 2^30, NaN to 2^30; a few roundings of float32. The last term only where
-/// row_terms is not null. row_count is a multiple of kCodeGroup. `prefetch` names prefetch_pieces pieces of
-/// piece_lines cache lines each that will be wanted soon.
+/// row_terms is not null. row_count is a multiple of kCodeGroup. `prefetch` as in PanelScan, and so `pieces`,
+/// piece_count times piece_lines of them.
 /// scan_bf16_codes: row_stride is in bytes, depth (even) in elements, corrections are zeros. D is a float32 sum in any
 /// order, each step rounded to either neighbour, below 2^-126 perhaps to zero: |error| of rows and queries below 2^100
 /// is at most (depth + 32) 2^-23 |c_r| |Q_j| + depth * 2^-124. It is compared with T itself, never with NaN.
@@ -235,8 +235,10 @@ struct CodeScan {
   const float* units;
   CodeHit* hits;
   CodeHits* words;
-  const char* const* prefetch;
-  std::uint32_t prefetch_pieces;
+  const char* prefetch;
+  const char* const* pieces;
+  std::uint32_t prefetch_lines;
+  std::uint32_t piece_count;
   std::uint32_t piece_lines;
   std::uint32_t hits_are_rare;  // thought to be: how, not what
   std::uint32_t row_count;

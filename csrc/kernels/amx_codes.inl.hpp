@@ -156,7 +156,7 @@ inline void scan_matrix_columns(const CodeScan& scan, std::size_t query, std::si
 template <class Product, class Kept>
 void scan_matrix_codes(const CodeScan& scan, Kept& kept) noexcept {
   static_assert(kMatrixSide == Vec::kLanes && kScanColumns == 2);
-  PiecePrefetch prefetch{scan.prefetch, scan.prefetch + scan.prefetch_pieces, scan.piece_lines, 0, 0};
+  PiecePrefetch prefetch = ahead_of(scan);
   const std::size_t strips = scan.row_count / kMatrixStrip + 1;
   const MatrixUnit unit;
   std::size_t query = 0;

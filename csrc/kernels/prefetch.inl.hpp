@@ -19,22 +19,23 @@ struct Prefetch {
   }
 };
 
-// The same for pieces of so many lines, anywhere.
+// The same, and then pieces of so many lines, anywhere.
 struct PiecePrefetch {
-  const char* const* next;
-  const char* const* end;
+  const char* next;
+  const char* end;
+  const char* const* pieces;
+  const char* const* pieces_end;
   std::size_t piece_lines;
-  std::size_t line;  // of the next piece
   std::size_t lines_a_turn;
 
-  [[nodiscard]] std::size_t lines() const noexcept { return static_cast<std::size_t>(end - next) * piece_lines - line; }
+  [[nodiscard]] std::size_t lines() const noexcept {
+    return static_cast<std::size_t>(end - next) / 64 + static_cast<std::size_t>(pieces_end - pieces) * piece_lines;
+  }
   [[gnu::always_inline]] void turn() noexcept {
-    for (std::size_t i = 0; i < lines_a_turn && next < end; ++i) {
-      __builtin_prefetch(*next + line * 64, 0, 2);
-      if (++line < piece_lines) continue;
-      line = 0;
-      ++next;
-    }
+    for (std::size_t i = 0; i < lines_a_turn && next < end; ++i, next += 64) __builtin_prefetch(next, 0, 2);
+    if (next < end || pieces == pieces_end) return;
+    next = *pieces++;
+    end = next + piece_lines * 64;
   }
 };
 

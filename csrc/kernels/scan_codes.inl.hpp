@@ -88,7 +88,7 @@ struct PairProduct {
   }
 };
 
-// Sums of float32 where CodeLanes has int32: their bits travel in the same places, and no threshold is out of range.
+// Sums of float32 where CodeLanes has int32: corrections are zeros, and no threshold is out of range.
 struct FloatSums {
   using Reg = Vec::Reg;
 
@@ -96,11 +96,6 @@ struct FloatSums {
     float lanes[Vec::kLanes];
     __builtin_memcpy(lanes, from, sizeof(lanes));
     return Vec::load(lanes);
-  }
-  static void store(std::int32_t* to, Reg a) noexcept {
-    float lanes[Vec::kLanes];
-    Vec::store(lanes, a);
-    __builtin_memcpy(to, lanes, sizeof(lanes));
   }
   static Reg max(Reg a, Reg b) noexcept { return Vec::max(a, b); }
   static Vec::Reg to_float(Reg a) noexcept { return a; }
@@ -244,13 +239,20 @@ struct KeptGreatest {
   }
 };
 
+[[gnu::always_inline]] inline PiecePrefetch ahead_of(const CodeScan& scan) noexcept {
+  return {scan.prefetch,    scan.prefetch + std::size_t{64} * scan.prefetch_lines,
+          scan.pieces,      scan.pieces + scan.piece_count,
+          scan.piece_lines, 0};
+}
+
 // What is left to prefetch, over so many strips.
 template <class Product>
 [[gnu::always_inline]] inline void spread_prefetch(const CodeScan& scan, std::size_t strips,
                                                    PiecePrefetch& prefetch) noexcept {
   const std::size_t lines = (prefetch.lines() + strips - 1) / strips;
   const std::size_t turns = (scan.depth + Product::kPrefetchDepth - 1) / Product::kPrefetchDepth;
-  prefetch.lines_a_turn = (lines + turns - 1) / turns;
+  // One more where there are pieces: the last turn of a piece has fewer.
+  prefetch.lines_a_turn = (lines + turns - 1) / turns + (scan.piece_count == 0 ? 0 : 1);
 }
 
 // Rows from first_row on against kColumns registers of queries.
@@ -276,7 +278,7 @@ template <class Product, std::size_t kColumns, class Kept>
 template <class Product, class Kept>
 [[gnu::always_inline]] inline void scan_strips(const CodeScan& scan, Kept& kept) noexcept {
   constexpr std::size_t kWide = kScanColumns * Vec::kLanes;
-  PiecePrefetch prefetch{scan.prefetch, scan.prefetch + scan.prefetch_pieces, scan.piece_lines, 0, 0};
+  PiecePrefetch prefetch = ahead_of(scan);
   const std::size_t strips = scan.row_count / Product::kRows;
   if (strips == 0) return;
   std::size_t query = 0;

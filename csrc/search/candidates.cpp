@@ -46,32 +46,40 @@ std::size_t TopCandidates::capacity_for(std::size_t k, std::size_t rows) noexcep
   return std::min(2 * k + 44, std::max(rows, k + 1));
 }
 
-// Of all first: rows are on their way while others are multiplied, and no branch waits for one.
+// Of all first: rows are on their way while others are multiplied, and no branch waits for one. NaN where float32
+// cannot tell, or is not worth asking: a single query has been multiplied in two digits, which are nearly as good.
 void TopCandidates::find_products(std::span<const Candidate> candidates) {
   constexpr std::size_t kAhead = 6;
+  const bool single = batch_->width() == 1;
   for (auto* room : {&products_, &norms_, &factors_, &offsets_})
     room->resize(std::max(room->size(), candidates.size()));
   for (std::size_t i = 0; i < candidates.size(); ++i) {
+    const auto& [query, row, key, norm, rough] = candidates[i];
     if (i + kAhead < candidates.size()) scorer_->prefetch(candidates[i + kAhead].row);
-    products_[i] = scorer_->product(candidates[i].query, candidates[i].row);
-    norms_[i] = candidates[i].norm;
+    const bool asks = bounds_.can_scan(norm) && !(single && least_keys_[query] > -INFINITY);
+    products_[i] = asks ? scorer_->product(query, row) : NAN;
+    norms_[i] = norm;
   }
   bounds_.row_terms(norms_.data(), candidates.size(), factors_.data(), offsets_.data());
 }
 
-// The definition of those whose products in float32 reach the threshold, or that float32 says nothing of.
+// A product in float32 first, the definition where that reaches the threshold. While there is none, bounds will do: few
+// of these rows are going to stay.
 void TopCandidates::take_rough(std::span<const Candidate> candidates) {
   find_products(candidates);
   for (std::size_t i = 0; i < candidates.size(); ++i) {
-    const Candidate& candidate = candidates[i];
-    const std::size_t query = candidate.query;
-    const float threshold = factors_[i] * batch_->threshold(query) + offsets_[i];
-    if (bounds_.can_scan(candidate.norm) && products_[i] < threshold) continue;
-    if (seeds_->holds(query, candidate.row)) continue;
+    const auto& [query, row, no_key, norm, rough] = candidates[i];
+    if (products_[i] < factors_[i] * batch_->threshold(query) + offsets_[i]) continue;
+    if (least_keys_[query] == -INFINITY && !std::isnan(products_[i])) {
+      add(query, row, bounds_.key_bounds(products_[i], norm, batch_->scale(query)), true);
+      continue;
+    }
+    if (seeds_->holds(query, row)) continue;
     ++scored_;
-    const float key = scorer_->key(query, candidate.row);
+    const float key = scorer_->key(query, row);
     if (key < least_keys_[query]) continue;
-    add(candidate, std::isnan(key) ? KeyBounds{-INFINITY, INFINITY} : KeyBounds{key, key});
+    const bool is_nan = std::isnan(key);
+    add(query, row, is_nan ? KeyBounds{-INFINITY, INFINITY} : KeyBounds{key, key}, !is_nan);
   }
 }
 
@@ -81,16 +89,14 @@ void TopCandidates::take(std::span<const Candidate> candidates) {
   for (const Candidate& candidate : candidates) {
     // The threshold of its panel may have been older.
     if (candidate.key.upper < least_keys_[candidate.query]) continue;
-    if (!seeds_->holds(candidate.query, candidate.row)) add(candidate, candidate.key);
+    if (!seeds_->holds(candidate.query, candidate.row)) add(candidate.query, candidate.row, candidate.key, false);
   }
 }
 
-void TopCandidates::add(const Candidate& candidate, const KeyBounds& key) {
-  const std::size_t query = candidate.query;
-  // Known keys are dear: some of them, and the threshold is to rise.
-  const bool is_known = key.lower == key.upper;
-  if (counts_[query] == capacity_ || (is_known && counts_[query] >= full_[query])) tighten(query);
-  lists_[query * capacity_ + counts_[query]++] = {key.lower, key.upper, candidate.row};
+// Keys that took more than their part of a scan are dear: some of them, and the threshold is to rise.
+void TopCandidates::add(std::size_t query, std::int64_t row, const KeyBounds& key, bool is_dear) {
+  if (counts_[query] == capacity_ || (is_dear && counts_[query] >= full_[query])) tighten(query);
+  lists_[query * capacity_ + counts_[query]++] = {key.lower, key.upper, row};
 }
 
 void TopCandidates::raise(std::size_t query, float key) {

@@ -112,7 +112,7 @@ class TopCandidates final : public Collector {
   [[nodiscard]] std::size_t some() const noexcept { return std::max<std::size_t>(6, k_ / 3); }
   void take_rough(std::span<const Candidate> candidates);
   void find_products(std::span<const Candidate> candidates);
-  void add(const Candidate& candidate, const KeyBounds& key);
+  void add(std::size_t query, std::int64_t row, const KeyBounds& key, bool is_dear);
   void raise(std::size_t query, float key);
   void tighten(std::size_t query);
   void resolve(std::size_t query, Bounded* list);
@@ -133,7 +133,7 @@ class TopCandidates final : public Collector {
   std::vector<float> lowers_;  // of the list that is being tightened
   support::AlignedBuffer<Bounded> lists_;
   std::vector<std::uint32_t> counts_;
-  std::vector<std::uint32_t> full_;  // entries of known keys at which a list is tightened
+  std::vector<std::uint32_t> full_;  // entries at which a list is tightened before it takes a dear one
   std::vector<float> least_keys_;    // k rows are known to reach it, or -infinity
 };
 

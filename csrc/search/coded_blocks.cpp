@@ -1,7 +1,6 @@
 #include "search/coded_blocks.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
 #include "support/page_advice.hpp"
@@ -15,6 +14,11 @@ constexpr std::size_t kLeastQueries = 64, kLeastRows = 8192;
 // and that an element takes longer to come from memory, which is the limit of single queries.
 constexpr double kSavedElement = 0.012, kSavedBf16Element = 0.008;
 constexpr double kSavedReading = 0.06, kSavedBf16Reading = 0.04;
+// Nanoseconds of a candidate where codes cannot tell rows apart: in panels float32 rejects nearly all of them; a single
+// query asks the definition, of a row that nobody has fetched.
+double doubtful_cost(std::size_t depth, bool single) noexcept {
+  return (single ? 80.0 : 20.0) + (single ? 0.25 : 0.1) * static_cast<double>(depth);
+}
 constexpr std::size_t kRareHits = 400;     // of so many products: in every third group of 8 rows by 16 queries
 constexpr std::size_t kMostWaiting = 256;  // candidates, while another panel is scanned
 
@@ -105,9 +109,11 @@ void CodedBlocks::scan_panels(const Run& run, const CodesIn& at, std::size_t beg
                               Collector& collector) const {
   const CodesIn from = at.from(begin, stride());
   const std::size_t panels = batch_.panels(), width = batch_.width();
+  const std::size_t lines = begin == 0 ? run.ahead_bytes / 64 : 0;
   for (std::size_t p = 0; p < panels; ++p) {
     queries_->find_keys(p, room.keys.data());
-    list_ahead(run, begin, p, room);
+    list_waiting(room);
+    const std::size_t line = lines * p / panels, end_line = lines * (p + 1) / panels;
     const CodeScan scan{from.codes,
                         stride(),
                         queries_->panel(p),
@@ -122,7 +128,9 @@ void CodedBlocks::scan_panels(const Run& run, const CodesIn& at, std::size_t beg
                         queries_->units(p),
                         room.code_hits.data(),
                         room.hit_words.data(),
+                        lines == 0 ? nullptr : run.ahead + line * 64,
                         room.ahead.data(),
+                        static_cast<std::uint32_t>(end_line - line),
                         static_cast<std::uint32_t>(room.ahead.size()),
                         static_cast<std::uint32_t>(piece_lines()),
                         room.hits_are_rare ? 1U : 0U,
@@ -141,17 +149,12 @@ void CodedBlocks::scan_panels(const Run& run, const CodesIn& at, std::size_t beg
   }
 }
 
-// What is to be fetched while a panel is scanned: the rows of the candidates that wait, and a part of the next codes.
-void CodedBlocks::list_ahead(const Run& run, std::size_t begin, std::size_t p, Room& room) const {
+// The rows of the candidates that wait, to be fetched.
+void CodedBlocks::list_waiting(Room& room) const {
   room.ahead.clear();
   for (const Candidate& candidate : room.candidates) {
     room.ahead.push_back(
         reinterpret_cast<const char*>(request_.index.address(static_cast<std::size_t>(candidate.row))));
-  }
-  if (begin != 0) return;
-  const std::size_t bytes = piece_lines() * 64, pieces = run.ahead_bytes / bytes;
-  for (std::size_t i = pieces * p / batch_.panels(); i < pieces * (p + 1) / batch_.panels(); ++i) {
-    room.ahead.push_back(run.ahead + i * bytes);
   }
 }
 
@@ -236,10 +239,11 @@ void CodedBlocks::reconsider(Room& room) {
   const auto met = static_cast<double>(room.met);
   const double rows = static_cast<double>(request_.index.rows) / request_.workers;
   const double rate = room.hits / (queries * (met - static_cast<double>(room.marked)));
+  const bool single = batch_.width() == 1;
   if (room.marked > 0 && rows > met) {
-    const double cost = expected_hits(room, rate, rows) * hit_cost(space_->depth());
-    const double saved = batch_.width() == 1 ? (is_int8() ? kSavedReading : kSavedBf16Reading)
-                                             : queries * (is_int8() ? kSavedElement : kSavedBf16Element);
+    const double cost = expected_hits(room, rate, rows) * doubtful_cost(space_->depth(), single);
+    const double saved = single ? (is_int8() ? kSavedReading : kSavedBf16Reading)
+                                : queries * (is_int8() ? kSavedElement : kSavedBf16Element);
     if (cost > (rows - met) * depth * saved) give_up();
   }
   room.rate = rate;

@@ -20,7 +20,8 @@ namespace fastembed::search {
 /// Whether a search without an index's codes is to code rows on the way.
 [[nodiscard]] bool codes_on_the_way(const Request& request) noexcept;
 
-/// Nanoseconds, of one worker, that a candidate costs: its bounds, its place in a list and, mostly, its definition.
+/// Nanoseconds, of one worker, that a candidate of panels costs: its row's way here, its place in a list and, mostly,
+/// its definition.
 [[nodiscard]] constexpr double hit_cost(std::size_t depth) noexcept { return 50.0 + 0.25 * static_cast<double>(depth); }
 
 class CodedBlocks {
@@ -61,8 +62,8 @@ class CodedBlocks {
   static void take_waiting(Room& room, Collector& collector);
 
  private:
-  void list_ahead(const Run& run, std::size_t begin, std::size_t p, Room& room) const;
-  // Of what is fetched ahead: a row, which need not begin where a line does.
+  void list_waiting(Room& room) const;
+  // Of a row that is fetched ahead; it need not begin where a line does.
   [[nodiscard]] std::size_t piece_lines() const noexcept { return (request_.index.row_bytes() + 126) / 64; }
   void scan_panels(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
                    Collector& collector) const;

@@ -116,6 +116,8 @@ void Sample::meet_panel(const CodesIn& at, std::size_t p, Room& room) const {
                       nullptr,
                       nullptr,
                       nullptr,
+                      nullptr,
+                      0,
                       0,
                       0,
                       0,
