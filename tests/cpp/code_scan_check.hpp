@@ -106,9 +106,10 @@ inline std::vector<int> hits_of(ScanKernel kernel, const ScanCase& data, ScanTer
   report.expect(found <= data.rows * data.width && hits.back().row == 77, where + ": wrote behind the hits");
   report.expect(words.back().row == 77, where + ": wrote behind its words");
   std::vector<int> seen(data.rows * data.width, 0);
+  const std::string wrong = where + ": a hit twice or out of range";
   for (std::size_t h = 0; h < std::min(found, hits.size()); ++h) {
     const std::size_t at = hits[h].row * data.width + hits[h].query;
-    report.expect(at < seen.size() && ++seen[at] == 1, where + ": a hit twice or out of range");
+    report.expect(at < seen.size() && ++seen[at] == 1, wrong);
   }
   return seen;
 }
@@ -117,17 +118,17 @@ inline std::vector<int> hits_of(ScanKernel kernel, const ScanCase& data, ScanTer
 inline void check_products(ScanKernel kernel, const ScanCase& data, Report& report) {
   ScanTerms terms(data, false);
   terms.leave_keys();
+  const std::string where = data.name + ", products", wrong = where + ": a wrong product";
   for (std::size_t chosen = 0; chosen < data.rows; ++chosen) {
     for (std::size_t j = 0; j < data.width; ++j) {
       terms.keys[j] = static_cast<float>(data.products[chosen * data.width + j]);
     }
     terms.rare = chosen % 2 != 0;
-    const std::string where = data.name + ", products";
     const std::vector<int> seen = hits_of(kernel, data, terms, where, report);
     for (std::size_t at = 0; at < seen.size(); ++at) {
       const double over = data.products[at] - terms.keys[at % data.width];
       if (std::fabs(over) > data.errors[at] || data.errors[at] == 0) {
-        report.expect(seen[at] == (over >= 0 ? 1 : 0), where + ": a wrong product");
+        report.expect(seen[at] == (over >= 0 ? 1 : 0), wrong);
       }
     }
   }
