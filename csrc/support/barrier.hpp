@@ -1,7 +1,8 @@
-// A barrier for workers that meet every few dozen microseconds: waits by spinning first, by sleeping at last, and can
-// be abandoned, so that a worker that fails leaves nobody waiting. Never included by ISA code.
+// A barrier for workers that meet every few dozen microseconds: waits by spinning first, for as long as that has been
+// worth it lately, by sleeping at last, and can be abandoned, so that a worker that fails leaves nobody waiting. Never included by ISA code.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
@@ -10,7 +11,7 @@ namespace fastembed::support {
 class Barrier {
  public:
   /// `spin` says that all `parties` may run at once; else waiting would take the time of those that are waited for.
-  Barrier(int parties, bool spin) noexcept : parties_(parties), spins_(spin ? kSpins : 0) {}
+  Barrier(int parties, bool spin) noexcept : parties_(parties), spins_(spin ? kMostSpins : 0) {}
 
   /// Waits for all parties. The last one calls `last`, which must not throw, before any of them returns: what it and
   /// all parties did before is visible to all. False when the barrier has been abandoned, and at once from then on.
@@ -35,9 +36,9 @@ class Barrier {
   }
 
  private:
-  // Some 4 microseconds on Zen 4, about what waking a thread takes. 1000 cost a training by two workers a quarter of
-  // its speed where other programs shared the cores: who waits then waits for a thread that does not run.
-  static constexpr int kSpins = 200;
+  // Of some 20 nanoseconds each on Zen 4. Workers that all run meet within the time of a tile, which is less than waking a
+  // thread takes; where other programs share the cores, who waits spins for a thread that does not run.
+  static constexpr int kMostSpins = 2000, kLeastSpins = 100, kMoreSpins = 20;
   static constexpr int kYields = 4;
 
   void next_turn() noexcept {
@@ -45,10 +46,17 @@ class Barrier {
     turn_.notify_all();
   }
 
-  void wait_for_end_of(int turn) const noexcept {
-    for (int i = 0; i < spins_ + kYields; ++i) {
+  void wait_for_end_of(int turn) noexcept {
+    const int spins = spins_.load(std::memory_order_relaxed);
+    for (int i = 0; i < spins; ++i, relax()) {
+      if (turn_.load(std::memory_order_acquire) == turn) continue;
+      spins_.store(std::min(spins + kMoreSpins, kMostSpins), std::memory_order_relaxed);
+      return;
+    }
+    if (spins > 0) spins_.store(std::max(spins / 2, kLeastSpins), std::memory_order_relaxed);
+    for (int i = 0; i < kYields; ++i) {
       if (turn_.load(std::memory_order_acquire) != turn) return;
-      i < spins_ ? relax() : std::this_thread::yield();
+      std::this_thread::yield();
     }
     turn_.wait(turn, std::memory_order_acquire);
   }
@@ -63,7 +71,7 @@ class Barrier {
   }
 
   const int parties_;
-  const int spins_;
+  std::atomic<int> spins_;  // before a worker sleeps; any worker sets it
   // Each on its own line: those who wait read one while those who arrive write the other.
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<int> turn_{0};

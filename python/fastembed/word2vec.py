@@ -423,8 +423,9 @@ def train_word2vec(
     the shared vectors without locks [2]_, so several workers are not bit-reproducible.
 
     With ``deterministic=True`` up to 8 tiles are computed from the same vectors and then added in the order of the
-    text, each row by one worker. It takes about a quarter more CPU time, and more where other programs take the cores,
-    because workers wait for each other. Gradients are of vectors up to 512 words of text old; word similarity and
+    text, each row by one worker. It takes a quarter more CPU time with one worker, half as much again with two (CBOW
+    more: there one worker may be faster), and more where other programs take the cores, because workers wait for each
+    other. Gradients are of vectors up to 512 words of text old; word similarity and
     analogies after 5 epochs were the same. The more often one word occurs (small vocabularies, ``sample=0``), and the
     higher `alpha`, `window` and `negative`, the fewer tiles make a round, down to one; more workers than tiles do not
     help, and a warning is logged when there are. "window" and "pair" update rows with every window or pair, which
