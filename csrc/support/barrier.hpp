@@ -1,5 +1,6 @@
 // A barrier for workers that meet every few dozen microseconds: waits by spinning first, for as long as that has been
-// worth it lately, by sleeping at last, and can be abandoned, so that a worker that fails leaves nobody waiting. Never included by ISA code.
+// worth it lately, by sleeping at last, and can be abandoned, so that a worker that fails leaves nobody waiting. Never
+// included by ISA code.
 #pragma once
 
 #include <algorithm>
@@ -36,8 +37,8 @@ class Barrier {
   }
 
  private:
-  // Of some 20 nanoseconds each on Zen 4. Workers that all run meet within the time of a tile, which is less than waking a
-  // thread takes; where other programs share the cores, who waits spins for a thread that does not run.
+  // Of some 20 nanoseconds each on Zen 4. Workers that all run meet within the time of a tile, which is less than
+  // waking a thread takes; where other programs share the cores, who waits spins for a thread that does not run.
   static constexpr int kMostSpins = 2000, kLeastSpins = 100, kMoreSpins = 20;
   static constexpr int kYields = 4;
 
