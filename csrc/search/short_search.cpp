@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
+#include <optional>
 
 #include "search/bounds.hpp"
+#include "search/panels.hpp"
 #include "search/score.hpp"
 
 namespace fastembed::search {
@@ -34,15 +36,6 @@ bool is_short(const Request& request, std::size_t k) noexcept {
          request.codes == nullptr && request.counts == nullptr;
 }
 
-// The query as the scan takes it. False where a float32 cannot hold its scale.
-bool scale_query(const Request& request, const QueryScale& scale, float* out) noexcept {
-  if (!scale.scannable || scale.scale < 0x1p-126 || scale.scale > 0x1p127) return false;
-  const float* const query = request.queries.row(0);
-  const auto factor = static_cast<float>(scale.scale);
-  for (std::size_t i = 0; i < request.index.depth; ++i) out[i] = query[i] * factor;
-  return true;
-}
-
 class ShortSearch {
  public:
   ShortSearch(const KernelTable& kernels, const Request& request, std::size_t k, const QueryScale& scale, Desk& desk)
@@ -54,13 +47,13 @@ class ShortSearch {
         desk_(desk),
         norms_(request.norms != nullptr ? request.norms : desk.norms) {}
 
-  // Results in desk.found, best first; more candidates than there is room for: kTooMany.
-  static constexpr std::size_t kTooMany = ~std::size_t{0};
-  std::size_t search() {
-    if (!bounds_.can_scan(kGreatestNorm) || !estimate()) return kTooMany;
+  // How many results desk.found holds then, best first. None where bounds do not hold, or candidates do not fit.
+  std::optional<std::size_t> search() {
+    if (!bounds_.can_scan(kGreatestNorm) || !estimate()) return std::nullopt;
     const std::size_t blocks = (request_.index.rows + kEstimateBlock - 1) / kEstimateBlock;
     const std::size_t count = candidates(blocks * kEstimateBlock);
-    return count > kMostCandidates ? kTooMany : score(count);
+    if (count > kMostCandidates) return std::nullopt;
+    return score(count);
   }
 
  private:
@@ -114,7 +107,7 @@ std::size_t ShortSearch::candidates(std::size_t padded) noexcept {
     }
     threshold = std::max(threshold, bounds_.threshold(key, scale_));
   }
-  // An estimate has four roundings of its own, a threshold none; -FLT_MAX admits all rows but the padding.
+  // An estimate has two roundings that the bound does not count; -FLT_MAX admits all rows but the padding.
   const float least = std::max(-FLT_MAX, threshold - std::fabs(threshold) * 0x1p-20F - FLT_MIN);
   return kernels_.rows_at_least_f32(desk_.estimates, padded, least, desk_.candidates, kMostCandidates);
 }
@@ -142,13 +135,14 @@ bool short_topk(const KernelTable& kernels, const Request& request, std::size_t 
   Desk desk;  // not initialised: 50 KiB
   const QueryScale scale =
       Bounds(request.metric, depth).query_scale(exact_norm(kernels, request.queries.row(0), depth));
-  if (!scale_query(request, scale, desk.query)) return false;
+  if (!scale.scannable) return false;
+  pack_panel(kernels, request.queries, 0, 1, &scale.scale, 1, desk.query);
   ShortSearch search(kernels, request, k, scale, desk);
-  const std::size_t found = search.search();
-  if (found == ShortSearch::kTooMany) return false;
+  const std::optional<std::size_t> found = search.search();
+  if (!found) return false;
   for (std::size_t i = 0; i < k; ++i) {
-    scores[i] = key_to_score(request.metric, i < found ? desk.found[i].key : -INFINITY);
-    rows[i] = i < found ? desk.found[i].row : -1;
+    scores[i] = key_to_score(request.metric, i < *found ? desk.found[i].key : -INFINITY);
+    rows[i] = i < *found ? desk.found[i].row : -1;
   }
   return true;
 }
