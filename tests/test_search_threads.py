@@ -198,6 +198,8 @@ print(peak() - before - result)
         ("index", "fastembed.topk(queries, index, 10, workers=2)"),
         ("index", "fastembed.topk(queries, index, 100, metric='l2', workers=2)"),
         ("index", "fastembed.topk(queries[:40], index, 30_000, workers=2)"),
+        ("np.resize(index, (1_500_000, 2))", "fastembed.topk(made[:1], made, 1_000_000, workers=2)"),
+        ("np.resize(index, (1_500_000, 2))", "fastembed.range_search(made[:1], made, -1, workers=2)"),  # everything
         ("np.full((1_500_000, 2), 1e18, 'f4')", "fastembed.topk(made[:1] * 1e-9, made, 10, metric='l2')"),  # unscanned
         ("fastembed.Index(index)", "made.search(queries, 10, workers=2)"),
         ("fastembed.Index(index)", "made.search(queries, 10, filter=range(0, 50_000, 3))"),

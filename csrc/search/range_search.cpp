@@ -6,20 +6,17 @@
 #include "search/batches.hpp"
 #include "search/block_scan.hpp"
 #include "search/candidates.hpp"
+#include "search/hit_pile.hpp"
 #include "search/topk.hpp"
 #include "support/float_environment.hpp"
 
 namespace fastembed::search {
 namespace {
 
-struct Found {
-  std::uint32_t query;  // of the batch
-  float key;
-  std::int64_t row;
-};
-
 constexpr std::size_t kMostFound = std::size_t{1} << 19;  // of a batch of several queries, at some 40 bytes each
+constexpr std::size_t kMostKept = std::size_t{1} << 15;   // by a worker, of a query that is asked alone
 constexpr std::size_t kFewerQueries = 8;
+constexpr std::size_t kMostDeepBytes = std::size_t{48} << 20;  // of lists with bounds and what a query is finished with
 
 // Thrown when a batch finds more than is to be held: fewer queries are asked at a time then.
 struct TooManyFound {};
@@ -27,14 +24,17 @@ struct TooManyFound {};
 // Asks the definition at once, while the row is in the cache; when only counting, where the bounds leave it open.
 class RangeCollector final : public Collector {
  public:
-  RangeCollector(const KernelTable& kernels, const Request& request, const Bounds& bounds, const QueryBatch& batch,
-                 bool counts, std::size_t most_found)
+  // What is found beyond `most_found` goes to the pile, if there is one.
+  RangeCollector(const KernelTable& kernels, const Request& request, const Bounds& bounds, QueryBatch& batch,
+                 bool counts, std::size_t most_found, HitPile* pile)
       : bounds_(bounds),
         batch_(batch),
         scorer_(kernels, request, batch),
-        key_(score_to_key(request.metric, request.threshold)),
+        key_(request.has_threshold ? score_to_key(request.metric, request.threshold) : -INFINITY),
+        takes_nan_(!request.has_threshold),
         counts_(counts),
         most_found_(most_found),
+        pile_(pile),
         counted(counts ? batch.size() : 0) {}
 
   void take(std::span<const Candidate> candidates) override {
@@ -50,16 +50,30 @@ class RangeCollector final : public Collector {
   }
   void meet(std::size_t query, std::int64_t row) {
     const float key = scorer_.key(query, row);
-    if (!(key >= key_)) return;
+    if (!(key >= key_) && !(takes_nan_ && std::isnan(key))) return;
     if (counts_) {
       ++counted[query];
     } else {
-      if (found.size() == most_found_) throw TooManyFound();
-      found.push_back({static_cast<std::uint32_t>(query), key, row});
+      if (found.size() == most_found_) give_way();
+      found.push_back({Hit(key, row), static_cast<std::uint32_t>(query)});
+    }
+  }
+
+  // Hands what was found of the only query to the pile, which may know by then what is not wanted any more.
+  void flush() {
+    pile_->append(found);
+    found.clear();
+    if (const float least = pile_->least(); least > key_) {
+      key_ = least;
+      batch_.raise_threshold(0, bounds_.threshold(least, batch_.scale(0)));
     }
   }
 
  private:
+  void give_way() {
+    if (pile_ == nullptr) throw TooManyFound();
+    flush();
+  }
   // Bounds from a product in float32, none where that says nothing.
   [[nodiscard]] KeyBounds near(const Candidate& candidate) {
     if (!bounds_.can_scan(candidate.norm)) return {-INFINITY, INFINITY};
@@ -68,11 +82,13 @@ class RangeCollector final : public Collector {
   }
 
   const Bounds& bounds_;
-  const QueryBatch& batch_;
+  QueryBatch& batch_;
   Scorer scorer_;
-  float key_;
+  float key_;  // the least that is wanted
+  bool takes_nan_;
   bool counts_;
   std::size_t most_found_;
+  HitPile* pile_;
 
  public:
   std::vector<Found> found;
@@ -93,32 +109,56 @@ class RangeSearch {
   // Counts of the batch's queries, or appends its results to `result`. Returns the first bad row, or -1. TooManyFound
   // before anything was appended, if there are several queries.
   std::int64_t search(std::int64_t* counts, RangeResult* result) {
+    HitPile pile(request_);
+    const bool alone = batch_.size() == 1;
+    std::vector<std::unique_ptr<RangeCollector>> collectors = collect(counts != nullptr, alone ? &pile : nullptr);
+    for (const auto& collector : collectors) {
+      for (std::size_t q = 0; q < collector->counted.size(); ++q) counts[q] += collector->counted[q];
+    }
+    if (result != nullptr && alone) {
+      pile.sort();
+      found_ = pile.size();
+      result->offsets.push_back(result->offsets.back() + static_cast<std::int64_t>(found_));
+      pile.take(found_, result->scores.extend(found_), result->rows.extend(found_));
+    } else if (result != nullptr) {
+      arrange(collectors, *result);
+    }
+    return scan_.bad_row();
+  }
+
+  // Of the only query, into the pile.
+  std::int64_t search(HitPile& pile) {
+    collect(false, &pile);
+    pile.sort();
+    return scan_.bad_row();
+  }
+
+  // How many results were appended.
+  [[nodiscard]] std::size_t found() const noexcept { return found_; }
+
+ private:
+  // What the workers found, but for what went to the pile: all, if there is one.
+  std::vector<std::unique_ptr<RangeCollector>> collect(bool counts, HitPile* pile) {
     const double operations =
         static_cast<double>(batch_.size()) * static_cast<double>(request_.index.rows * request_.index.depth);
     const int blocks = static_cast<int>(std::clamp<std::size_t>(scan_.blocks(), 1, 4096));
     const int workers = std::min(useful_workers(request_, operations), blocks);
+    const std::size_t most_found = pile != nullptr ? kMostKept : kMostFound / static_cast<std::size_t>(workers);
     std::vector<std::unique_ptr<RangeCollector>> collectors;
     for (int w = 0; w < workers; ++w) {
-      const std::size_t most_found = batch_.size() == 1 ? SIZE_MAX : kMostFound / static_cast<std::size_t>(workers);
       collectors.push_back(
-          std::make_unique<RangeCollector>(kernels_, request_, bounds_, batch_, counts != nullptr, most_found));
+          std::make_unique<RangeCollector>(kernels_, request_, bounds_, batch_, counts, most_found, pile));
     }
     run(request_, workers, operations * 4, [&](int worker, const support::StopFlag& stop) {
       RangeCollector& collector = *collectors[static_cast<std::size_t>(worker)];
       scan_.work(collector, stop);
       meet_unscanned(collector, stop);
       meet_all(worker, workers, collector, stop);
+      if (pile != nullptr) collector.flush();
     });
-    for (const auto& collector : collectors) {
-      for (std::size_t q = 0; q < collector->counted.size(); ++q) counts[q] += collector->counted[q];
-    }
-    if (result != nullptr) arrange(collectors, *result);
-    return scan_.bad_row();
+    return collectors;
   }
-  // How many results were appended.
-  [[nodiscard]] std::size_t found() const noexcept { return found_; }
 
- private:
   // The rows that the scan could not judge.
   void meet_unscanned(RangeCollector& collector, const support::StopFlag& stop) const {
     for (const std::int64_t row : collector.unscanned) {
@@ -143,7 +183,7 @@ class RangeSearch {
     }
   }
 
-  // Appends what the workers found, by query and best first, and frees their lists as it goes.
+  // Appends what the workers found of several queries, by query and best first, and frees their lists as it goes.
   void arrange(std::vector<std::unique_ptr<RangeCollector>>& collectors, RangeResult& result) {
     std::vector<std::size_t> next(batch_.size() + 1, 0);
     for (const auto& collector : collectors) {
@@ -154,7 +194,9 @@ class RangeSearch {
     std::vector<Exact> all(begins.back());
     found_ = all.size();
     for (auto& collector : collectors) {
-      for (const Found& one : collector->found) all[next[one.query]++] = {one.key, request_.rank(one.row), one.row};
+      for (const auto& [hit, query] : collector->found) {
+        all[next[query]++] = {hit.key(), request_.rank(hit.row()), hit.row()};
+      }
       collector.reset();
     }
     const auto body = [&](std::size_t q) {
@@ -225,6 +267,28 @@ RangeResult range_search(const Request& request) {
   result.offsets.push_back(0);
   result.bad = for_batches(request, [&](RangeSearch& search, std::size_t) { return search.search(nullptr, &result); });
   return result;
+}
+
+bool is_deep(const Request& request, std::size_t k) {
+  const std::size_t lists = TopCandidates::capacity_for(k, request.index.rows) * sizeof(Bounded);
+  return 2 * lists * static_cast<std::size_t>(request.workers) + k * 2 * sizeof(Exact) > kMostDeepBytes;
+}
+
+std::int64_t deep_topk(const Request& request, const Bounds& bounds, std::size_t k, float* scores, std::int64_t* rows) {
+  const KernelTable& kernels = cpu::kernels();
+  Ticker tick(request);
+  std::int64_t bad_row = -1;
+  for (std::size_t query = 0; query < request.queries.rows && bad_row < 0; ++query, scores += k, rows += k) {
+    HitPile pile(request, k);
+    const std::int64_t row = RangeSearch(kernels, request, bounds, query, 1).search(pile);
+    if (request.check_finite) bad_row = row;
+    const std::size_t count = pile.size();
+    pile.take(count, scores, rows);
+    std::fill(scores + count, scores + k, key_to_score(request.metric, -INFINITY));
+    std::fill(rows + count, rows + k, -1);
+    tick();
+  }
+  return bad_row;
 }
 
 BadRows range_count(const Request& request, std::int64_t* counts) {

@@ -202,6 +202,7 @@ class TopBatches {
         rows_(rows) {}
 
   std::int64_t search() {
+    if (is_deep(request_, k_)) return deep_topk(request_, bounds_, k_, scores_, rows_);
     const std::size_t batches = (request_.queries.rows + step_ - 1) / step_;
     const double operations = static_cast<double>(step_) * static_cast<double>(request_.index.rows) *
                               static_cast<double>(request_.index.depth);

@@ -19,6 +19,7 @@ class GrowingArray {
   static_assert(std::is_trivially_copyable_v<T>);
 
  public:
+  [[nodiscard]] T* data() noexcept { return memory_.get(); }
   [[nodiscard]] const T* data() const noexcept { return memory_.get(); }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
@@ -28,6 +29,19 @@ class GrowingArray {
     T* const first = memory_.get() + size_;
     size_ += count;
     return first;
+  }
+
+  /// Drops all elements behind the first `count`.
+  void truncate(std::size_t count) noexcept { size_ = count; }
+  /// The same, and gives their memory back.
+  void shrink(std::size_t count) noexcept {
+    truncate(count);
+    const std::size_t kept = std::max<std::size_t>(count, 1);
+    void* const moved = std::realloc(memory_.get(), kept * sizeof(T));
+    if (moved == nullptr) return;
+    static_cast<void>(memory_.release());
+    memory_.reset(static_cast<T*>(moved));
+    capacity_ = kept;
   }
 
   /// Gives the memory away, never null; free it with std::free.

@@ -21,7 +21,7 @@ namespace fastembed::train {
 constexpr std::size_t kMostRoundTiles = 8;
 
 /// How many tiles a round of this training has, from 1 to kMostRoundTiles: fewer the more a round would add to the rows
-/// of one word. docs/architecture.md says where the rule comes from. Part of the result's definition.
+/// of one word. docs/training.md says where the rule comes from. Part of the result's definition.
 std::size_t round_tile_count(std::span<const std::int64_t> corpus_counts, std::span<const std::int64_t> counts,
                              std::span<const std::uint32_t> keep_thresholds, const TrainConfig& config);
 

@@ -109,8 +109,8 @@ def topk(
     to float32. Better scores come first, equal ones by id ascending. So the result is the same, ids and score bits, on
     every machine, for every number of workers and of queries in a call.
 
-    Memory: some megabytes beyond the result, whatever the number of queries. Many threads may search at once. The GIL
-    is released.
+    Memory: some megabytes beyond the result, whatever `k` and the number of queries. Many threads may search at once.
+    The GIL is released.
 
     Examples
     --------
@@ -186,8 +186,7 @@ def range_search(
 
     Notes
     -----
-    The result may hold n_queries * n_rows hits, at 12 bytes each. Memory beyond it: some tens of megabytes; where a
-    single query has more than half a million hits, 40 bytes for each of them.
+    The result may hold n_queries * n_rows hits, at 12 bytes each. Memory beyond it: some tens of megabytes.
 
     Examples
     --------

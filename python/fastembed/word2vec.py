@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("fastembed")
 
-#: The first learning rate of skip-gram and of CBOW. docs/architecture.md has the measurements.
+#: The first learning rate of skip-gram and of CBOW. docs/training.md has the measurements.
 _SKIP_GRAM_ALPHA, _CBOW_ALPHA = 0.025, 0.05
 
 
