@@ -69,17 +69,19 @@ def output(*command: str | Path, timeout: float = 600) -> str:
     return done.stdout
 
 
+def configure(folder: Path, *options: str) -> None:
+    """Configure everything that needs no Python; warnings are errors under FASTEMBED_STRICT."""
+    common = ["-DFASTEMBED_PYTHON=OFF", "-DFASTEMBED_KERNEL_CHECK=ON", f"-DFASTEMBED_WERROR={STRICT}"]
+    common += ["-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", "-DCMAKE_BUILD_TYPE=Release"]
+    common += [f"-DCMAKE_MAKE_PROGRAM={require('ninja')}"]
+    output(require("cmake"), "-S", ROOT, "-B", folder, "-G", "Ninja", *common, *options)
+
+
 def build(folder: Path, *, toolchain: Path | None = None) -> Build:
-    """Configure and build everything that needs no Python; warnings are errors under FASTEMBED_STRICT."""
+    """Configure and build."""
     require("c++" if toolchain is None else "aarch64-linux-gnu-g++")
-    cmake = require("cmake")
-    options = ["-DFASTEMBED_PYTHON=OFF", "-DFASTEMBED_KERNEL_CHECK=ON", f"-DFASTEMBED_WERROR={STRICT}"]
-    options += ["-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", "-DCMAKE_BUILD_TYPE=Release"]
-    options += [f"-DCMAKE_MAKE_PROGRAM={require('ninja')}"]
-    if toolchain is not None:
-        options.append(f"-DCMAKE_TOOLCHAIN_FILE={toolchain}")
-    output(cmake, "-S", ROOT, "-B", folder, "-G", "Ninja", *options)
-    output(cmake, "--build", folder)
+    configure(folder, *([] if toolchain is None else [f"-DCMAKE_TOOLCHAIN_FILE={toolchain}"]))
+    output(require("cmake"), "--build", folder)
     return Build(folder)
 
 

@@ -23,9 +23,18 @@ def in_order(metric: str, query: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return scores[order], order.astype(np.int64)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 5])
-@pytest.mark.parametrize("accelerate", ["none", "auto"])
-@pytest.mark.parametrize("metric", ["dot", "l2"])
+@pytest.mark.parametrize(
+    ("metric", "accelerate", "workers"),
+    [
+        ("l2", "auto", 2),
+        *(
+            pytest.param(metric, accelerate, workers, marks=pytest.mark.slow)
+            for metric in ("dot", "l2")
+            for accelerate in ("none", "auto")
+            for workers in (1, 2, 5)
+        ),
+    ],
+)
 def test_k_of_half_a_million(metric: str, accelerate: str, workers: int) -> None:
     index = fastembed.Index(WHOLE, metric, accelerate=accelerate)
     found = index.search(QUERIES, K, workers=workers)
@@ -48,6 +57,7 @@ def test_filter_threshold_and_names() -> None:
     assert (found.scores[count:] == -np.inf).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
 def test_nan_goes_last(metric: str) -> None:
     rows = normal(N_ROWS, DIM)
@@ -62,6 +72,7 @@ def test_nan_goes_last(metric: str) -> None:
         fastembed.topk(QUERIES[0], rows, N_ROWS, metric=metric, workers=2)
 
 
+@pytest.mark.slow
 def test_queries_and_rows_that_only_the_definition_can_take() -> None:
     rows = normal(N_ROWS, DIM)
     rows[::3] *= np.float32(1e30)
@@ -80,8 +91,10 @@ def test_every_row_once() -> None:
     assert (whole.scores[:-1] >= whole.scores[1:]).all()
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
-@pytest.mark.parametrize("metric", ["dot", "l2"])
+@pytest.mark.parametrize(
+    ("metric", "workers"),
+    [("dot", 2), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("l2", 1), ("l2", 3)))],
+)
 def test_range_of_nearly_all(metric: str, workers: int) -> None:
     """One query at a time, whose hits are sorted where they lie, and beside one that finds nothing."""
     threshold = -200 if metric == "dot" else 500
@@ -93,6 +106,7 @@ def test_range_of_nearly_all(metric: str, workers: int) -> None:
     assert hits.offsets.tolist() == [0, kept.sum()]
 
 
+@pytest.mark.slow
 def test_ctrl_c_between_queries(run_python) -> None:
     code = """
 import _thread, threading, time
