@@ -79,8 +79,7 @@ std::unique_ptr<CorpusEncoder> make_encoder(std::optional<int> workers, const st
 
 // Paths come as bytes, in the file system's own encoding.
 void add_files(CorpusEncoder& encoder, const std::vector<py::bytes>& paths_as_bytes, const py::object& on_progress) {
-  std::vector<std::string> paths;
-  for (const auto& path : paths_as_bytes) paths.emplace_back(path);
+  const std::vector<std::string> paths(paths_as_bytes.begin(), paths_as_bytes.end());
   const auto tick = make_tick(encoder, on_progress);
   without_gil([&] { encoder.add_files(paths, tick); });
 }

@@ -67,6 +67,7 @@ double kernel_sgns(const std::string& isa, Rows input, Rows output, const std::v
   // Every row copied first: more copies than the contract asks for, never fewer.
   const std::vector<float> copies(inputs.data, inputs.data + inputs.rows * inputs.depth);
   std::vector<const float*> context_values;
+  context_values.reserve(contexts.size());
   for (const auto word : contexts) context_values.push_back(copies.data() + word * inputs.depth);
   support::AlignedBuffer<float> workspace((contexts.size() + targets.size()) * inputs.depth +
                                           32 * ((contexts.size() + 1) / 2) * ((targets.size() + 5) / 6));

@@ -2,7 +2,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <cstring>
+#include <algorithm>
 #include <memory>
 
 #include "bindings/arrays.hpp"
@@ -67,8 +67,7 @@ py::bytes feed(train::PhraseStream& stream, const py::bytes& block, bool last) {
   if (!joined) throw py::error_already_set();
   char* to = PyBytes_AS_STRING(joined.ptr());
   for (const auto& piece : pieces) {
-    std::memcpy(to, piece.data(), piece.size());
-    to += piece.size();
+    to = std::copy(piece.begin(), piece.end(), to);
   }
   return joined;
 }

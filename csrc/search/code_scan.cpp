@@ -34,7 +34,7 @@ std::int32_t code_limit(const KernelTable& kernels, bool single, std::size_t dep
 
 int code_query_bits(const KernelTable& kernels, CodeKind kind, bool single, std::size_t depth) noexcept {
   if (kind == CodeKind::kBf16) return single ? 32 : static_cast<int>(kernels.bf16_query_bits());
-  return std::bit_width(static_cast<unsigned>(code_limit(kernels, single, depth))) + 1;
+  return static_cast<int>(std::bit_width(static_cast<unsigned>(code_limit(kernels, single, depth)))) + 1;
 }
 
 QueryCodes::QueryCodes(const KernelTable& kernels, const Request& request, const CodeSpace& space,

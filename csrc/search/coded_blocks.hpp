@@ -31,13 +31,13 @@ class CodedBlocks {
 
   /// A run of whole groups of rows.
   struct Run {
-    std::size_t first;
-    std::size_t count;
-    const std::uint8_t* mask;  // of these rows, zero where not admitted; or null
-    const float* norms;        // of these rows, NaN where they are not to be met; null: all are
-    Matrix rows;               // themselves, to be coded on the way
-    const char* ahead;         // what will be wanted soon
-    std::size_t ahead_bytes;
+    std::size_t first = 0;
+    std::size_t count = 0;
+    const std::uint8_t* mask = nullptr;  // of these rows, zero where not admitted; or null
+    const float* norms = nullptr;        // of these rows, NaN where they are not to be met; null: all are
+    Matrix rows;                         // themselves, to be coded on the way
+    const char* ahead = nullptr;         // what will be wanted soon
+    std::size_t ahead_bytes = 0;
   };
   /// One worker's memory.
   struct Room;

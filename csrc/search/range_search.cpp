@@ -145,6 +145,7 @@ class RangeSearch {
     const int workers = std::min(useful_workers(request_, operations), blocks);
     const std::size_t most_found = pile != nullptr ? kMostKept : kMostFound / static_cast<std::size_t>(workers);
     std::vector<std::unique_ptr<RangeCollector>> collectors;
+    collectors.reserve(static_cast<std::size_t>(workers));
     for (int w = 0; w < workers; ++w) {
       collectors.push_back(
           std::make_unique<RangeCollector>(kernels_, request_, bounds_, batch_, counts, most_found, pile));

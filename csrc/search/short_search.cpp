@@ -132,7 +132,7 @@ std::size_t ShortSearch::score(std::size_t count) noexcept {
 bool short_topk(const KernelTable& kernels, const Request& request, std::size_t k, float* scores, std::int64_t* rows) {
   if (!is_short(request, k)) return false;
   const std::size_t depth = request.index.depth;
-  Desk desk;  // not initialised: 50 KiB
+  Desk desk;  // NOLINT(cppcoreguidelines-pro-type-member-init): 50 KiB
   const QueryScale scale =
       Bounds(request.metric, depth).query_scale(exact_norm(kernels, request.queries.row(0), depth));
   if (!scale.scannable) return false;

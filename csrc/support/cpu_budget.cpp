@@ -96,7 +96,7 @@ double cgroup_quota() {
 }
 
 int environment_count() {
-  const char* text = std::getenv("FASTEMBED_NUM_THREADS");
+  const char* text = std::getenv("FASTEMBED_NUM_THREADS");  // NOLINT(concurrency-mt-unsafe): nothing here sets it
   if (text == nullptr || *text == '\0') return 0;
   int count = 0;
   const char* end = text + std::strlen(text);

@@ -176,6 +176,7 @@ void run_workers(int workers, const Body& body, const std::function<void()>& tic
   const auto run = std::make_shared<Run>();
   run->running = workers;
   std::vector<Job> jobs;
+  jobs.reserve(static_cast<std::size_t>(workers));
   for (int worker = 0; worker < workers; ++worker) jobs.push_back({run, worker, &body});
   current_pool().submit(std::move(jobs));
 

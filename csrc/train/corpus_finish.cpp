@@ -86,6 +86,7 @@ void CorpusEncoder::for_each_segment(const std::function<void(std::size_t)>& tas
 // Index 0 of the result belongs to the merged vocabulary itself and is empty: its ids stay.
 std::vector<SharedVocabulary::IdMap> CorpusEncoder::merge_tables(const Tick& tick) {
   std::vector<TokenTable*> tables;
+  tables.reserve(workers_.size());
   for (const auto& worker : workers_) tables.push_back(&worker->table());
   auto new_ids = vocabulary_.absorb(tables, tick);
   new_ids.emplace(new_ids.begin());

@@ -25,10 +25,10 @@ std::size_t tile_sum_slots(const TrainConfig& config, RowFormat format) noexcept
 /// The positions of a chunk that subsampling leaves, with their windows. Bounds are indices into `kept`.
 struct ChunkLayout {
   struct Kept {
-    std::int64_t position;
-    std::int32_t word;
-    std::int32_t context_begin;  // the context range of this center
-    std::int32_t context_end;
+    std::int64_t position = 0;
+    std::int32_t word = 0;
+    std::int32_t context_begin = 0;  // the context range of this center
+    std::int32_t context_end = 0;
   };
 
   std::vector<Kept> kept;  // the first kept_count are in use
@@ -68,8 +68,8 @@ class TileWorker {
 
   // What the kernel is told about one tile.
   struct Tile {
-    std::array<void*, kTilePositions> input_rows;
-    std::array<float, kTilePositions> input_weights;
+    std::array<void*, kTilePositions> input_rows{};
+    std::array<float, kTilePositions> input_weights{};
     std::vector<void*> center_rows;
     std::vector<std::uint64_t> center_contexts;
     std::vector<std::int32_t> center_words;
@@ -77,24 +77,24 @@ class TileWorker {
     std::vector<void*> negative_rows;
     std::vector<std::int32_t> negatives;
     std::vector<const float*> special_weights;
-    std::array<float, kCbowGroups> negative_loads;  // the weight of all pairs of a negative, by group
-    std::vector<std::int32_t> input_words;          // CBOW: of the context rows
-    std::vector<float> input_loads;                 // see weigh_rows
+    std::array<float, kCbowGroups> negative_loads{};  // the weight of all pairs of a negative, by group
+    std::vector<std::int32_t> input_words;            // CBOW: of the context rows
+    std::vector<float> input_loads;                   // see weigh_rows
     std::vector<float> input_scales;
     std::vector<float> center_scales;
     std::vector<float> negative_scales;
-    bool scaled;
-    std::uint64_t rounding_seed;
-    float learning_rate;
+    bool scaled = false;
+    std::uint64_t rounding_seed = 0;
+    float learning_rate = 0;
     // CBOW alone, whose inputs are the centers' means: the rows that they are means of, and which centers there are.
     std::uint64_t centers = 0;
     std::vector<std::uint64_t> negative_centers;
     std::vector<void*> context_rows;
     std::vector<std::uint64_t> context_centers;
-    std::array<std::uint32_t, kTilePositions> context_begin;
-    std::array<std::uint32_t, kTilePositions> context_end;
-    std::array<float, kTilePositions> hidden_scale;
-    std::array<float, kTilePositions> gradient_scale;
+    std::array<std::uint32_t, kTilePositions> context_begin{};
+    std::array<std::uint32_t, kTilePositions> context_end{};
+    std::array<float, kTilePositions> hidden_scale{};
+    std::array<float, kTilePositions> gradient_scale{};
   };
 
   void keep_piece(std::int64_t begin, std::int64_t end, ChunkLayout& layout) const;
