@@ -23,12 +23,15 @@ def clang() -> str:
 
 
 @pytest.mark.slow
-def test_clang_takes_every_source_and_flag(tmp_path: Path) -> None:
-    """Parsed with all warnings, not compiled: what differs are flags, intrinsics and what a language rule allows."""
+def test_clang_takes_the_kernels_and_their_flags(tmp_path: Path) -> None:
+    """Parsed with all warnings, not compiled: what differs are flags, intrinsics and what a language rule allows.
+
+    Of the other sources two, for the flags that all have.
+    """
     native.configure(tmp_path, f"-DCMAKE_CXX_COMPILER={clang()}")
     entries = json.loads((tmp_path / "compile_commands.json").read_text())
-    names = {Path(entry["file"]).name for entry in entries}
-    assert {"scalar.cpp", "dispatch.cpp", "topk.cpp", "kernel_check.cpp"} <= names
+    entries = [entry for entry in entries if Path(entry["file"]).parent.name in ("isa", "cpu")]
+    assert {"scalar.cpp", "dispatch.cpp"} <= {Path(entry["file"]).name for entry in entries}
 
     def parse(entry: dict[str, str]) -> str:
         command = f"{entry['command']} -fsyntax-only -Werror"

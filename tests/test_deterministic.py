@@ -258,6 +258,7 @@ def test_deterministic_is_an_option_that_matters(tmp_path: Path) -> None:
 # Early ends
 
 
+@pytest.mark.slow
 @pytest.mark.threads
 @pytest.mark.parametrize("workers", [1, 3])
 def test_an_exception_in_the_tick_ends_all_workers(workers: int) -> None:

@@ -331,6 +331,7 @@ def test_the_command_passes_on_the_options_of_learn_phrases() -> None:
 # The real thing
 
 
+@pytest.mark.slow
 def test_real_phrases(tmp_path: Path) -> None:
     path = shared_path("data", "enwiki-featured.txt.xz")
     if path is None:
