@@ -26,8 +26,9 @@ BFLOAT16_TOLERANCE = 2.0**-7
 
 def tolerance(case: str, isa: str) -> float:
     """The bound for a run: float32 kernels everywhere but in the tile step of some instruction sets."""
-    tile = CASES[case].get("negative_sharing") == "tile"
-    return BFLOAT16_TOLERANCE if tile and isa in ("avx512bf16", "amx") else TOLERANCE
+    options = CASES[case]
+    tiers = ("avx512bf16", "amx") if options.get("sg", True) else ("avx512bf16",)
+    return BFLOAT16_TOLERANCE if options.get("negative_sharing") == "tile" and isa in tiers else TOLERANCE
 
 
 @cache

@@ -1,11 +1,13 @@
-// The amx tier: the products of the training tile and of the search's codes on AMX matrix tiles; everything else is
-// what the tiers below give.
+// The amx tier: the products of the skip-gram tile and of the search's codes on AMX matrix tiles; everything else is
+// what the tiers below give, but for CBOW's tile, which is a sixth faster there with float32 products than with pairs
+// of bfloat16.
 #include "simd/vec_avx512.hpp"
 //
 #include "simd/matrix_tiles_amx.hpp"
 //
 #include "kernels/amx_codes.inl.hpp"
 #include "kernels/amx_tile.inl.hpp"
+#include "kernels/cbow_tile.inl.hpp"
 #include "kernels/split_product.inl.hpp"
 
 namespace fastembed {
@@ -14,6 +16,7 @@ namespace {
 consteval KernelTable make_override() {
   KernelTable table{};
   table.sgns_tile = &amx_sgns_tile;
+  table.cbow_tile = &cbow_tile<FloatProduct>;
   table.pack_code_panel = &pack_code_panel<MatrixByteProduct>;
   table.scan_codes = &scan_codes<MatrixByteProduct>;
   table.greatest_codes = &greatest_codes<MatrixByteProduct>;

@@ -1,225 +1,377 @@
-// The tile step of sgns_tile.inl.hpp with its products on matrix tiles of 16 x 16 sums: the same packing, the same
-// workspace, the same finishing of scores. MatrixUnit comes from simd/. What a product reads beyond a band or beyond
-// the last row is zero, because nothing ever writes it.
+// The tile step of sgns_tile.inl.hpp with its products on matrix tiles of 16 x 16 sums (MatrixUnit comes from simd/).
+// First the scores and gradients, block of output rows after block, then the updates, block after block. Products are
+// issued before vector work on other blocks, so that matrix and vector units work at once and nothing is read right
+// after it has been stored.
 #pragma once
 
-#include "kernels/bf16_product.inl.hpp"
-#include "kernels/sgns_tile.inl.hpp"
+#include "kernels/amx_tile_layout.inl.hpp"
 
 namespace fastembed {
 namespace {
 
-constexpr std::size_t kTileSide = 16;              // rows and columns of sums, and pairs in a step
-constexpr std::size_t kTileDepth = 2 * kTileSide;  // factors in a step
-using AmxLayout = TileLayout<Bf16Product>;
+// A run of steps of a product: 16 rows of pairs on the left, 16 rows of pairs with 16 columns on the right.
+struct MatrixSteps {
+  const float* left;  // advances by left_step
+  std::size_t left_stride;
+  std::size_t left_step;
+  const float* right;  // advances by right_step
+  std::size_t right_step;
+  std::size_t count;
 
-// Registers: sums in 0..3, what stands on the left in 4, on the right in 5 and 6 by turns.
+  [[nodiscard]] MatrixSteps from(std::size_t at) const noexcept {
+    return {left, left_stride, left_step, right + at, right_step, count};
+  }
+};
+
+// kCount products side by side: what stands on the right is `pitch` elements further for each. Sums are in registers 0
+// to 3, the left in 4, the right in the others by turns.
 template <int kCount>
-inline void zero_sums() noexcept {
+[[gnu::always_inline]] inline void zero_sums() noexcept {
   MatrixUnit::zero<0>();
   if constexpr (kCount > 1) MatrixUnit::zero<1>();
   if constexpr (kCount > 2) MatrixUnit::zero<2>();
   if constexpr (kCount > 3) MatrixUnit::zero<3>();
 }
 
-// The tile on the left against kCount tiles side by side.
 template <int kCount>
-inline void multiply(const float* left, std::size_t left_stride, const float* right,
-                     std::size_t right_stride) noexcept {
-  MatrixUnit::load<4>(left, left_stride);
-  MatrixUnit::load<5>(right, right_stride);
-  MatrixUnit::multiply_add<0, 4, 5>();
-  if constexpr (kCount > 1) {
-    MatrixUnit::load<6>(right + kTileSide, right_stride);
-    MatrixUnit::multiply_add<1, 4, 6>();
-  }
-  if constexpr (kCount > 2) {
-    MatrixUnit::load<5>(right + 2 * kTileSide, right_stride);
-    MatrixUnit::multiply_add<2, 4, 5>();
-  }
-  if constexpr (kCount > 3) {
-    MatrixUnit::load<6>(right + 3 * kTileSide, right_stride);
-    MatrixUnit::multiply_add<3, 4, 6>();
+[[gnu::always_inline]] inline void run_steps(const MatrixSteps& steps, std::size_t pitch) noexcept {
+  for (std::size_t n = 0; n < steps.count; ++n) {
+    const float* const right = steps.right + n * steps.right_step;
+    MatrixUnit::load<4>(steps.left + n * steps.left_step, steps.left_stride);
+    MatrixUnit::load<5>(right, kTileSide);
+    MatrixUnit::multiply_add<0, 4, 5>();
+    if constexpr (kCount > 1) {
+      MatrixUnit::load<6>(right + pitch, kTileSide);
+      MatrixUnit::multiply_add<1, 4, 6>();
+    }
+    if constexpr (kCount > 2) {
+      MatrixUnit::load<7>(right + 2 * pitch, kTileSide);
+      MatrixUnit::multiply_add<2, 4, 7>();
+    }
+    if constexpr (kCount > 3) {
+      MatrixUnit::load<5>(right + 3 * pitch, kTileSide);
+      MatrixUnit::multiply_add<3, 4, 5>();
+    }
   }
 }
 
+// Sums to rows `stride` elements apart, those of a product `step` from those of the one before.
 template <int kCount>
-inline void store_sums(float* to, std::size_t stride) noexcept {
+[[gnu::always_inline]] inline void store_sums(float* to, std::size_t stride, std::size_t step) noexcept {
   MatrixUnit::store<0>(to, stride);
-  if constexpr (kCount > 1) MatrixUnit::store<1>(to + kTileSide, stride);
-  if constexpr (kCount > 2) MatrixUnit::store<2>(to + 2 * kTileSide, stride);
-  if constexpr (kCount > 3) MatrixUnit::store<3>(to + 3 * kTileSide, stride);
+  if constexpr (kCount > 1) MatrixUnit::store<1>(to + step, stride);
+  if constexpr (kCount > 2) MatrixUnit::store<2>(to + 2 * step, stride);
+  if constexpr (kCount > 3) MatrixUnit::store<3>(to + 3 * step, stride);
 }
 
-// Scores of 16 output rows against 16 * tiles columns of inputs, to rows `stride` apart.
-inline void amx_score(const AmxLayout& layout, std::size_t row, std::size_t column, std::size_t tiles, float* to,
-                      std::size_t stride) noexcept {
-  for_runs<4>(tiles, [&](std::size_t first, auto count) __attribute__((always_inline)) {
+// Scores of 16 output rows against blocks of inputs.
+[[gnu::always_inline]] inline void score_rows(const AmxLayout& layout, const float* rows, std::size_t first,
+                                              std::size_t blocks, float* to, std::size_t stride) noexcept {
+  const float* const columns = layout.input_columns + first * kTileFloats;
+  for_runs<4>(blocks, [&](std::size_t run, auto count) __attribute__((always_inline)) {
     constexpr int kCount = decltype(count)::value;
     zero_sums<kCount>();
-    for (std::size_t step = 0; step < layout.depth_pitch; step += kTileSide) {
-      multiply<kCount>(layout.output_by_depth + row * layout.depth_pitch + step, layout.depth_pitch,
-                       layout.input_columns + step * layout.pitch + column + first * kTileSide, layout.pitch);
-    }
-    store_sums<kCount>(to + first * kTileSide, stride);
+    run_steps<kCount>(
+        {rows, kTileSide, kTileFloats, columns + run * kTileFloats, kInputBlocks * kTileFloats, layout.steps},
+        kTileFloats);
+    store_sums<kCount>(to + run * kTileSide, stride, kTileSide);
   });
 }
 
-inline void load_block(const float* from, std::size_t stride, Vec::Reg (&block)[kBlockRows]) noexcept {
-  for (std::size_t r = 0; r < kBlockRows; ++r) block[r] = Vec::load(from + r * stride);
+// What is scored, n after n: blocks of centers, then steps of negatives, each of one block or two.
+inline void score(const AmxLayout& layout, std::size_t n) noexcept {
+  const float* const rows = layout.output_block(n);
+  float* const to = layout.scores_of(n);
+  if (n < layout.center_blocks) {
+    const std::size_t first = layout.first_context_block(n), end = AmxLayout::end_context_block(n);
+    return score_rows(layout, rows, first, end - first, to + layout.band_column(n, first), layout.band);
+  }
+  for (std::size_t row = 0; row < layout.negatives_of(n - layout.center_blocks); row += kTileSide) {
+    score_rows(layout, rows + row * kTileSide * layout.steps, 0, kInputBlocks, to + row * kPositions, kPositions);
+  }
 }
 
-[[gnu::noinline]] void amx_score_centers(const AmxLayout& layout, Prefetcher& prefetch) noexcept {
-  // The bands of four blocks of kBlockRows begin at columns row, row + 4 ...
-  const std::size_t columns = tile_round_up(layout.band + kTileSide - kBlockRows, kTileSide);
-  for (std::size_t row = 0; row < layout.used_centers; row += kTileSide) {
-    for (std::size_t n = 0; n < kTileSide / kBlockRows; ++n) prefetch.advance();
-    amx_score(layout, row, row, columns / kTileSide, layout.scratch, columns);
-    for (std::size_t block = 0; block < kTileSide && row + block < layout.used_centers; block += kBlockRows) {
-      for (std::size_t lane = 0; lane < layout.band; lane += kLanes) {
-        Vec::Reg scores[kBlockRows];
-        load_block(layout.scratch + block * columns + block + lane, columns, scores);
-        finish_centers(layout, row + block, row + block + lane, scores);
+template <class Rows>
+inline void pack(const AmxLayout& layout, std::size_t n, LinePrefetcher& prefetch) noexcept {
+  float* const to = layout.output_block(n);
+  if (n < layout.center_blocks) {
+    const std::size_t first = n * kTileSide, rows = layout.used_centers - first;
+    return pack_rows<Rows>(layout, layout.tile.center_rows + first, rows < kTileSide ? rows : kTileSide, to,
+                           layout.output_panels + first / 2 * kTileSide, prefetch);
+  }
+  const std::size_t first = (n - layout.center_blocks) * kTileDepth, rows = layout.tile.negative_count - first;
+  for (std::size_t row = 0; row < kTileDepth && row < rows; row += kTileSide) {
+    pack_rows<Rows>(layout, layout.tile.negative_rows + first + row, kTileSide, to + row * kTileSide * layout.steps,
+                    layout.output_panels + (layout.first_negative + first + row) / 2 * kTileSide, prefetch);
+  }
+}
+
+// Gradients of two rows at 16 inputs: to their rows, `pitch` elements apart; returns them pair by pair.
+[[gnu::always_inline]] inline Vec::Reg store_gradients(Vec::Reg first, Vec::Reg second, float* to,
+                                                       std::size_t pitch) noexcept {
+  const __m512i both = Bf16Product::round_both(first, second);
+  Bf16Product::store_half(to, _mm512_castsi512_si256(both));
+  Bf16Product::store_half(to + pitch, _mm512_extracti64x4_epi64(both, 1));
+  return _mm512_castsi512_ps(Bf16Product::interleave_halves(both));
+}
+
+// Two centers, `row` and the next one of a block, at 16 columns of its band.
+[[gnu::always_inline]] inline void finish_center_pair(const AmxLayout& layout, std::size_t block, std::size_t row,
+                                                      std::size_t column, Vec::Reg& linear,
+                                                      Vec::Reg& factors) noexcept {
+  const SgnsTile& tile = layout.tile;
+  const Vec::Reg rate = Vec::broadcast(tile.learning_rate), one = Vec::broadcast(1.0F);
+  const std::size_t center = block * kTileSide + row, at = center * layout.band + column;
+  const float* const scores = layout.scores_of(block);
+  const auto first_input =
+      static_cast<std::ptrdiff_t>((block + 1) * kTileSide + column) - static_cast<std::ptrdiff_t>(layout.band);
+  Vec::Reg gradients[2];
+  for (std::size_t r = 0; r < 2; ++r) {
+    const std::uint32_t bits = context_bits(tile.center_contexts[center + r], first_input);
+    const Vec::Reg z = Vec::sub(Vec::zero(), Vec::load(scores + (row + r) * layout.band + column));
+    Vec::Reg one_plus_e;
+    const Vec::Reg miss = quick_sigmoid(z, one_plus_e);
+    gradients[r] = Vec::choose(bits, Vec::mul(rate, miss), Vec::zero());
+    linear = Vec::add(linear, Vec::choose(bits, Vec::max(z, Vec::zero()), Vec::zero()));
+    factors = Vec::mul(factors, Vec::choose(bits, one_plus_e, one));
+  }
+  const Vec::Reg pairs = store_gradients(gradients[0], gradients[1], layout.center_gradients + at / 2, layout.band / 2);
+  Vec::store(layout.center_pairs + center / 2 * layout.band + column, pairs);
+}
+
+// Where the contexts of two centers are at most 16 inputs in a row, one register holds them all.
+[[gnu::noinline]] void finish_center_block(const AmxLayout& layout, std::size_t block) noexcept {
+  Vec::Reg linear = Vec::zero(), factors = Vec::broadcast(1.0F);
+  const std::size_t rest = layout.used_centers - block * kTileSide, rows = rest < kTileSide ? rest : kTileSide;
+  if (2 * layout.tile.window + 2 <= kTileSide) {
+    for (std::size_t row = 0; row < rows; row += 2) {
+      finish_center_pair(layout, block, row, row + 2, linear, factors);
+    }
+  } else {
+    const std::size_t end = layout.band_column(block, AmxLayout::end_context_block(block));
+    for (std::size_t row = 0; row < rows; row += 2) {
+      std::size_t column = layout.band_column(block, layout.first_context_block(block));
+      for (; column < end; column += kTileSide) finish_center_pair(layout, block, row, column, linear, factors);
+    }
+  }
+  // At most 64 factors of at most 2.
+  layout.tile.loss->total += static_cast<double>(Vec::sum(Vec::add(linear, logarithm(factors))));
+}
+
+// Turns gradients so that the inputs are rows.
+[[gnu::always_inline]] inline void turn(Vec::Reg (&pairs)[kTileSide], const AmxLayout& layout, std::size_t input_block,
+                                        std::size_t step) noexcept {
+  Vec::transpose(pairs);
+  float* const to = layout.turned + (input_block * layout.turned_steps + step) * kTileFloats;
+  for (std::size_t j = 0; j < kTileSide; ++j) Vec::store(to + j * kTileSide, pairs[j]);
+}
+
+[[gnu::noinline]] void turn_centers(const AmxLayout& layout) noexcept {
+  for (std::size_t input = 0; input < kInputBlocks; ++input) {
+    for (std::size_t step = 0; step < layout.band_steps; ++step) {
+      Vec::Reg pairs[kTileSide];
+      for (std::size_t j = 0; j < kTileSide; ++j) {
+        const std::size_t block = input + 2 * step + j / (kTileSide / 2);
+        const std::size_t pair = block * kTileSide / 2 + j % (kTileSide / 2);
+        pairs[j] = Vec::load(layout.center_pairs + pair * layout.band + layout.band_column(block, input));
       }
+      turn(pairs, layout, input, step);
     }
   }
 }
 
-[[gnu::noinline]] void amx_score_negatives(const AmxLayout& layout, Prefetcher& prefetch) noexcept {
-  clear_negative_loss(layout);
-  for (std::size_t negative = 0; negative < layout.tile.negative_count; negative += kTileSide) {
-    for (std::size_t n = 0; n < kTileSide / kBlockRows; ++n) prefetch.advance();
-    if (negative % kFactorsPerFloat == 0 && negative != 0) fold_negative_loss(layout);
-    amx_score(layout, layout.first_negative + negative, layout.halo, kPositions / kTileSide, layout.scratch,
-              kPositions);
-    for (std::size_t block = 0; block < kTileSide; block += kBlockRows) {
-      for (std::size_t input = 0; input < kPositions; input += kLanes) {
-        Vec::Reg scores[kBlockRows];
-        load_block(layout.scratch + block * kPositions + input, kPositions, scores);
-        finish_negatives(layout, negative + block, input, scores);
-      }
+// Two negatives at 16 inputs: returns their gradients.
+[[gnu::always_inline]] inline Vec::Reg finish_negative_pair(const AmxLayout& layout, const float* scores,
+                                                            std::size_t row, std::size_t input, Vec::Reg& linear,
+                                                            Vec::Reg& factors) noexcept {
+  const SgnsTile& tile = layout.tile;
+  const Vec::Reg minus_rate = Vec::broadcast(-tile.learning_rate);
+  const Vec::Reg shared = Vec::load(tile.input_weights + input);
+  Vec::Reg gradients[2];
+  for (std::size_t r = 0; r < 2; ++r) {
+    const Vec::Reg score = Vec::load(scores + r * kPositions);
+    Vec::Reg one_plus_e;
+    const Vec::Reg probability = quick_sigmoid(score, one_plus_e);
+    const float* const special = tile.special_weights[row + r];
+    Vec::Reg weight = shared;
+    const Vec::Reg positive_part = Vec::max(score, Vec::zero());
+    if (special == nullptr) [[likely]] {
+      linear = Vec::add(linear, positive_part);
+      factors = Vec::mul(factors, one_plus_e);
+    } else {
+      weight = Vec::load(special + input);
+      const Vec::Reg loss = Vec::mul(weight, Vec::add(positive_part, logarithm(one_plus_e)));
+      tile.loss->total += static_cast<double>(Vec::sum(loss));
     }
+    gradients[r] = Vec::mul(Vec::mul(minus_rate, weight), probability);
   }
-  fold_negative_loss(layout);
+  return store_gradients(gradients[0], gradients[1], layout.negative_gradients + (row * kPositions + input) / 2,
+                         kPositions / 2);
 }
 
-// A run of steps of a product: 16 rows of pairs on the left, pair rows of the depth's width on the right.
-struct AmxSteps {
-  const float* left;  // advances by left_step
-  std::size_t left_stride;
-  std::size_t left_step;
-  const float* right;  // advances by 16 rows
-  std::size_t count;
+[[gnu::noinline]] void finish_negative_step(const AmxLayout& layout, std::size_t step) noexcept {
+  const SgnsTile& tile = layout.tile;
+  const float* const scores = layout.scores_of(layout.center_blocks + step);
+  const std::size_t rows = layout.negatives_of(step);
+  for (std::size_t block = 0; block < kInputBlocks; ++block) {
+    const std::size_t input = block * kTileSide;
+    Vec::Reg linear = Vec::zero(), factors = Vec::broadcast(1.0F);
+    Vec::Reg pairs[kTileSide];
+    for (std::size_t row = 0; row < kTileDepth; row += 2) {
+      pairs[row / 2] = row < rows ? finish_negative_pair(layout, scores + row * kPositions + input,
+                                                         step * kTileDepth + row, input, linear, factors)
+                                  : Vec::zero();
+    }
+    turn(pairs, layout, block, layout.band_steps + step);
+    const Vec::Reg loss = Vec::add(linear, logarithm(factors));  // 32 factors of at most 2
+    tile.loss->total += static_cast<double>(Vec::sum(Vec::mul(loss, Vec::load(tile.input_weights + input))));
+  }
+}
+
+template <class Rows>
+void amx_gradients(const AmxLayout& layout, LinePrefetcher& prefetch) noexcept {
+  const std::size_t count = layout.center_blocks + layout.negative_steps;
+  for (std::size_t n = 0; n < count + 2; ++n) {
+    if (n > 0 && n <= count) score(layout, n - 1);
+    if (n < count) pack<Rows>(layout, n, prefetch);
+    if (n < 2) continue;
+    if (n - 2 < layout.center_blocks) {
+      finish_center_block(layout, n - 2);
+    } else {
+      finish_negative_step(layout, n - 2 - layout.center_blocks);
+    }
+  }
+  turn_centers(layout);
+}
+
+// Adds the sums of a block of at most 16 rows to them. A row may repeat, so it is read here and not before.
+template <class Rows>
+inline void add_block(const AmxLayout& layout, const Targets& targets, std::size_t count, const float* sums,
+                      LinePrefetcher& prefetch, RoundingBits& random) noexcept {
+  const std::size_t tiles = layout.depth_tiles;
+  for (std::size_t r = 0; r < count; ++r) {
+    prefetch.advance();
+    auto* const row = static_cast<typename Rows::Element*>(targets.rows[r]);
+    const float* const from = sums + r * kTileSide;
+    if (targets.scales == nullptr) [[likely]] {
+      for (std::size_t t = 0; t < tiles; ++t) {
+        Rows::add(row + t * kTileSide, Vec::load(from + t * kTileFloats), random);
+      }
+      continue;
+    }
+    const Vec::Reg scale = Vec::broadcast(targets.scales[r]);
+    for (std::size_t t = 0; t < tiles; ++t) {
+      Vec::Reg sum = Vec::mul(scale, Vec::load(from + t * kTileFloats));
+      Vec::keep(sum);  // not to be joined with the sum in one rounding: stored sums could not be added alike
+      Rows::add(row + t * kTileSide, sum, random);
+    }
+  }
+}
+
+// The updates, block after block: the sums of one are added when the products of the next have been issued.
+template <class Rows>
+class AmxUpdates {
+ public:
+  AmxUpdates(const AmxLayout& layout, LinePrefetcher& prefetch, RoundingBits& random) noexcept
+      : layout_(layout), prefetch_(prefetch), random_(random) {}
+
+  void inputs(const Targets& targets) noexcept {
+    const std::size_t pitch = layout_.output_pitch;
+    const float* turned = layout_.turned;
+    for (std::size_t block = 0; block < kInputBlocks; ++block) {
+      const float* const centers = layout_.output_panels + block * kTileFloats / 2;
+      const float* const negatives = layout_.output_panels + layout_.first_negative / 2 * kTileSide;
+      multiply({turned, kTileSide, kTileFloats, centers, kTileFloats, layout_.band_steps},
+               {turned + layout_.band_steps * kTileFloats, kTileSide, kTileFloats, negatives, kTileFloats,
+                layout_.negative_steps},
+               pitch);
+      next(targets.from(block * kTileSide), kTileSide);
+      turned += layout_.turned_steps * kTileFloats;
+    }
+  }
+
+  void centers(const Targets& targets) noexcept {
+    const std::size_t pitch = layout_.band / 2;
+    for (std::size_t first = 0; first < layout_.used_centers; first += kTileSide) {
+      const std::size_t rows = layout_.used_centers - first;
+      multiply({layout_.center_gradients + first * pitch, pitch, kTileSide,
+                layout_.input_panels + first / 2 * kTileSide, kTileFloats, layout_.band_steps},
+               {}, layout_.input_pitch);
+      next(targets.from(first), rows < kTileSide ? rows : kTileSide);
+    }
+  }
+
+  void negatives(const Targets& targets) noexcept {
+    constexpr std::size_t kPitch = kPositions / 2;
+    const float* const inputs = layout_.input_panels + layout_.first_input_pair() * kTileSide;
+    for (std::size_t first = 0; first < layout_.tile.negative_count; first += kTileSide) {
+      multiply({layout_.negative_gradients + first * kPitch, kPitch, kTileSide, inputs, kTileFloats,
+                kPositions / kTileDepth},
+               {}, layout_.input_pitch);
+      next(targets.from(first), kTileSide);
+    }
+  }
+
+  void finish() noexcept { next({}, 0); }
+
+ private:
+  [[nodiscard]] float* sums_of(std::size_t turn) const noexcept {
+    return layout_.sums + turn * kTileSide * layout_.depth;
+  }
+  // The sums of both runs; on the right a run goes through panels `pitch` elements apart.
+  [[gnu::always_inline]] void multiply(const MatrixSteps& first, const MatrixSteps& second,
+                                       std::size_t pitch) noexcept {
+    float* const to = sums_of(turn_);
+    for_runs<4>(layout_.depth_tiles, [&](std::size_t tile, auto count) __attribute__((always_inline)) {
+      constexpr int kCount = decltype(count)::value;
+      zero_sums<kCount>();
+      run_steps<kCount>(first.from(tile * pitch), pitch);
+      run_steps<kCount>(second.from(tile * pitch), pitch);
+      store_sums<kCount>(to + tile * kTileFloats, kTileSide, kTileFloats);
+    });
+  }
+  void next(const Targets& targets, std::size_t count) noexcept {
+    if (count_ != 0) add_block<Rows>(layout_, targets_, count_, sums_of(1 - turn_), prefetch_, random_);
+    targets_ = targets;
+    count_ = count;
+    turn_ = 1 - turn_;
+  }
+
+  const AmxLayout& layout_;
+  LinePrefetcher& prefetch_;
+  RoundingBits& random_;
+  Targets targets_{};
+  std::size_t count_ = 0;  // rows of the block that waits
+  std::size_t turn_ = 0;
 };
 
-// Adds the products of both runs to 16 rows of a matrix.
 template <class Rows>
-inline void amx_update(const AmxLayout& layout, const AmxSteps (&runs)[2], const Targets& targets,
-                       RoundingBits& random) noexcept {
-  const std::size_t depth = layout.depth;
-  float* const sums = layout.scratch;
-  for_runs<4>(depth / kTileSide, [&](std::size_t tile, auto count) __attribute__((always_inline)) {
-    constexpr int kCount = decltype(count)::value;
-    const std::size_t at = tile * kTileSide;
-    zero_sums<kCount>();
-    for (const AmxSteps& run : runs) {
-      for (std::size_t step = 0; step < run.count; ++step) {
-        multiply<kCount>(run.left + step * run.left_step, run.left_stride, run.right + step * kTileSide * depth + at,
-                         depth);
-      }
-    }
-    store_sums<kCount>(sums + at, depth);
-  });
-  // Scaled in memory: a compiler may join a product and a sum in one rounding, and stored sums could not be added
-  // alike.
-  for (std::size_t r = 0; targets.scales != nullptr && r < kTileSide; ++r) {
-    const Vec::Reg scale = Vec::broadcast(targets.scales[r]);
-    for (std::size_t i = r * depth; i < (r + 1) * depth; i += kLanes) {
-      Vec::store(sums + i, Vec::mul(scale, Vec::load(sums + i)));
-    }
-  }
-  for (std::size_t r = 0; r < kTileSide; ++r) {
-    auto* const row = static_cast<typename Rows::Element*>(targets.rows[r]);
-    for (std::size_t i = 0; i < depth; i += kLanes) Rows::add(row + i, Vec::load(sums + r * depth + i), random);
-  }
-}
-
-// The gradients of 16 inputs by pairs of rows: for each step the 16 x 16 block turned, so that the inputs are rows.
-inline void turn_gradients(const AmxLayout& layout, std::size_t row, std::size_t input, std::size_t steps,
-                           float* to) noexcept {
-  for (std::size_t step = 0; step < steps; ++step) {
-    Vec::Reg block[kLanes];
-    const float* const from = layout.by_row(row + step * kTileDepth, layout.halo + input);
-    for (std::size_t j = 0; j < kTileSide; ++j) block[j] = Vec::load(from + j * layout.pitch);
-    Vec::transpose(block);
-    for (std::size_t j = 0; j < kTileSide; ++j) Vec::store(to + (step * kTileSide + j) * kTileSide, block[j]);
-  }
-}
-
-template <class Rows>
-[[gnu::noinline]] void amx_update_inputs(const AmxLayout& layout, const Targets& inputs, Prefetcher& prefetch,
-                                         RoundingBits& random) noexcept {
-  static_assert(kLanes == kTileSide);
-  constexpr std::size_t kBlock = kTileSide * kTileSide;
-  const std::size_t negative_steps = (layout.tile.negative_count + kTileDepth - 1) / kTileDepth;
-  const std::size_t center_steps = (kTileSide + 2 * layout.tile.window + kTileDepth - 1) / kTileDepth;
-  float* const negatives = layout.turned;
-  float* const centers = negatives + negative_steps * kBlock;
-  for (std::size_t input = 0; input < kPositions; input += kTileSide) {
-    for (std::size_t n = 0; n < kTileSide / kBlockRows; ++n) prefetch.advance();
-    turn_gradients(layout, layout.first_negative, input, negative_steps, negatives);
-    turn_gradients(layout, input, input, center_steps, centers);
-    const AmxSteps runs[2] = {
-        {negatives, kTileSide, kBlock, layout.output_by_row + layout.first_negative / 2 * layout.depth, negative_steps},
-        {centers, kTileSide, kBlock, layout.output_by_row + input / 2 * layout.depth, center_steps}};
-    amx_update<Rows>(layout, runs, inputs.from(input), random);
-  }
-}
-
-template <class Rows>
-[[gnu::noinline]] void amx_update_outputs(const AmxLayout& layout, const Targets& centers, const Targets& negatives,
-                                          Prefetcher& prefetch, RoundingBits& random) noexcept {
-  const SgnsTile& tile = layout.tile;
-  const AmxSteps nothing{};
-  const std::size_t band_steps = (layout.halo + kTileSide + kTileDepth - 1) / kTileDepth;
-  for (std::size_t row = 0; row < layout.used_centers; row += kTileSide) {
-    for (std::size_t n = 0; n < kTileSide / kBlockRows; ++n) prefetch.advance();
-    // The band of row begins at input row - halo, which is column `row`.
-    const float* const inputs = layout.input_by_row + row / 2 * layout.depth - layout.halo / 2 * layout.depth;
-    const AmxSteps runs[2] = {{layout.by_input(row, row), layout.pitch / 2, kTileSide, inputs, band_steps}, nothing};
-    amx_update<Rows>(layout, runs, centers.from(row), random);
-  }
-  for (std::size_t negative = 0; negative < tile.negative_count; negative += kTileSide) {
-    for (std::size_t n = 0; n < kTileSide / kBlockRows; ++n) prefetch.advance();
-    const AmxSteps runs[2] = {{layout.by_input(layout.first_negative + negative, layout.halo), layout.pitch / 2,
-                               kTileSide, layout.input_by_row, kPositions / kTileDepth},
-                              nothing};
-    amx_update<Rows>(layout, runs, negatives.from(negative), random);
-  }
+[[gnu::noinline]] void amx_update(const AmxLayout& layout, const Targets& inputs, const Targets& centers,
+                                  const Targets& negatives, LinePrefetcher& prefetch, RoundingBits& random) noexcept {
+  AmxUpdates<Rows> updates(layout, prefetch, random);
+  updates.inputs(inputs);
+  updates.centers(centers);
+  updates.negatives(negatives);
+  updates.finish();
 }
 
 template <class Rows>
 void amx_run_tile(const SgnsTile& tile) noexcept {
   const AmxLayout layout(tile);
-  Prefetcher prefetch(tile, (2 * (layout.used_centers + tile.negative_count) + kPositions) / kBlockRows);
+  const std::size_t output_rows = layout.used_centers + tile.negative_count;
+  LinePrefetcher prefetch(tile, layout.steps * kInputBlocks + output_rows / 2 + kPositions + output_rows);
   RoundingBits random(tile.rounding_seed);
   const MatrixUnit unit;
-  pack_tile<Bf16Product, Rows>(layout);
-  amx_score_centers(layout, prefetch);
-  amx_score_negatives(layout, prefetch);
+  pack_inputs<Rows>(layout, prefetch);
+  amx_gradients<Rows>(layout, prefetch);
   Targets inputs{tile.input_rows, tile.input_scales};
   Targets centers{tile.center_rows, tile.center_scales};
   Targets negatives{tile.negative_rows, tile.negative_scales};
-  if (tile.sum_rows != nullptr) {
-    inputs.rows = tile.sum_rows;
-    centers.rows = inputs.rows + kPositions;
-    negatives.rows = centers.rows + tile_center_rows(tile.window);
-    amx_update_inputs<StoredSums>(layout, inputs, prefetch, random);
-    amx_update_outputs<StoredSums>(layout, centers, negatives, prefetch, random);
-    return;
-  }
-  amx_update_inputs<Rows>(layout, inputs, prefetch, random);
-  amx_update_outputs<Rows>(layout, centers, negatives, prefetch, random);
+  if (tile.sum_rows == nullptr) return amx_update<Rows>(layout, inputs, centers, negatives, prefetch, random);
+  inputs.rows = tile.sum_rows;
+  centers.rows = inputs.rows + kPositions;
+  negatives.rows = centers.rows + tile_center_rows(tile.window);
+  amx_update<StoredSums>(layout, inputs, centers, negatives, prefetch, random);
 }
 
 void amx_sgns_tile(const SgnsTile& tile) noexcept {

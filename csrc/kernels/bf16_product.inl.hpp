@@ -55,7 +55,6 @@ struct Bf16Product {
     _mm512_storeu_si512(to, round_both(gradients, columns));
   }
 
- private:
   static void store_half(float* to, __m256i values) noexcept {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), values);
   }

@@ -155,7 +155,7 @@ inline void finish_means(CbowLayout<Product>& layout, std::size_t first) noexcep
     const auto used = static_cast<std::uint32_t>(tile.centers >> j);
     const Reg z = Vec::sub(Vec::zero(), Vec::load(gradients + j));
     Reg one_plus_e;
-    const Reg miss = Vec::mul(Vec::broadcast(tile.learning_rate), sigmoid(z, one_plus_e));
+    const Reg miss = Vec::mul(Vec::broadcast(tile.learning_rate), quick_sigmoid(z, one_plus_e));
     Vec::store(gradients + j, Vec::choose(used, miss, Vec::zero()));
     linear = Vec::add(linear, Vec::choose(used, Vec::max(z, Vec::zero()), Vec::zero()));
     factors = Vec::mul(factors, Vec::choose(used, one_plus_e, one));
@@ -280,7 +280,7 @@ template <class Product>
       for (std::size_t lane = 0; lane < kScores; lane += kLanes) {
         const Vec::Reg score = Vec::load(scores + lane);
         Vec::Reg one_plus_e;
-        const Vec::Reg probability = sigmoid(score, one_plus_e);
+        const Vec::Reg probability = quick_sigmoid(score, one_plus_e);
         const Vec::Reg gradient = Vec::choose(bits >> lane, Vec::mul(minus_rate, probability), Vec::zero());
         Product::store_block(gradient, layout.block_gradients(b, g, q) + lane);
         loss.add(bits >> lane, score, one_plus_e);

@@ -31,6 +31,23 @@ namespace {
   return Vec::div(Vec::select_non_negative(x, Vec::broadcast(1.0F), e), one_plus_e);
 }
 
+// The same for gradients and losses, in half the operations: 2^f of degree 5 (minimax on |f| <= 1/2, relative error
+// 2^-23.7) and a quotient within 2 ulps. Relative error below 2^-21 + |x| 2^-24.
+[[gnu::always_inline]] inline Vec::Reg quick_sigmoid(Vec::Reg x, Vec::Reg& one_plus_e) noexcept {
+  using Reg = Vec::Reg;
+  const Reg log2_e = Vec::broadcast(1.44269504F), one = Vec::broadcast(1.0F);
+  const Reg a = Vec::max(Vec::negative_abs(x), Vec::broadcast(-87.0F));
+  const Reg n = Vec::round(Vec::mul(a, log2_e));
+  const Reg f = Vec::fms(a, log2_e, n);
+  const Reg f2 = Vec::mul(f, f);
+  const Reg p01 = Vec::fma(f, Vec::broadcast(0.693146944F), Vec::broadcast(1.00000012F));
+  const Reg p23 = Vec::fma(f, Vec::broadcast(0.0555071309F), Vec::broadcast(0.240221202F));
+  const Reg p45 = Vec::fma(f, Vec::broadcast(0.00132764725F), Vec::broadcast(0.00967554096F));
+  const Reg e = Vec::scale(Vec::fma(f2, Vec::fma(f2, p45, p23), p01), n);
+  one_plus_e = Vec::add(e, one);
+  return Vec::quotient(Vec::select_non_negative(x, one, e), one_plus_e);
+}
+
 // 100 factors of at most 2 stay below the largest float, 2^128.
 constexpr std::uint32_t kFactorsPerFold = 100;
 

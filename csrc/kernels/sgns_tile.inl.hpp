@@ -86,8 +86,6 @@ struct TileLayout {
     gradient_by_row = kFactors == 1 ? gradient_by_input : take(rows / kFactors * pitch);
     linear = take(kPositions);
     factor = take(kPositions);
-    scratch = take(16 * (pitch > depth ? pitch : depth));
-    turned = take((rows + 32) / 2 * 16);
   }
 
   // Gradients of output row r at an input's column; r and the column are multiples of kFactors where they count steps.
@@ -117,8 +115,6 @@ struct TileLayout {
   float* gradient_by_row;    // element (step of rows, halo + input)
   float* linear;             // loss of the negatives by input: sum of max(z, 0)
   float* factor;             // and product of 1 + exp(-|z|)
-  float* scratch;            // 16 rows of sums on their way from matrix tiles
-  float* turned;             // gradients of 16 inputs, for matrix tiles
 };
 
 // The inputs, packed both ways, and turned into columns.
@@ -197,7 +193,7 @@ template <class Product>
     const std::uint32_t bits = context_bits(tile.center_contexts[row + r], first_input);
     const Reg z = Vec::sub(Vec::zero(), scores[r]);
     Reg one_plus_e;
-    const Reg miss = sigmoid(z, one_plus_e);
+    const Reg miss = quick_sigmoid(z, one_plus_e);
     gradients[r] = Vec::choose(bits, Vec::mul(rate, miss), Vec::zero());
     linear = Vec::add(linear, Vec::choose(bits, Vec::max(z, Vec::zero()), Vec::zero()));
     factors = Vec::mul(factors, Vec::choose(bits, one_plus_e, one));
@@ -267,7 +263,7 @@ template <class Product>
   Reg gradients[kBlockRows];
   for (std::size_t r = 0; r < kBlockRows; ++r) {
     Reg one_plus_e;
-    const Reg probability = sigmoid(scores[r], one_plus_e);
+    const Reg probability = quick_sigmoid(scores[r], one_plus_e);
     const float* const special = tile.special_weights[negative + r];
     Reg weight = shared;
     const Reg positive_part = Vec::max(scores[r], Vec::zero());

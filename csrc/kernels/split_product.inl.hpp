@@ -92,7 +92,7 @@ inline void turn_tile(float* tile) noexcept {
 }
 
 void pack_split(const SplitPack& step) noexcept {
-  constexpr std::size_t kTileFloats = kSplitTile / 2;
+  constexpr std::size_t kPartFloats = kSplitTile / 2;
   const std::size_t steps = split_steps(step.depth);
   const std::size_t strips = (step.count + kSplitBlock - 1) / kSplitBlock * (kSplitBlock / kSplitSide);
   for (std::size_t strip = 0; strip < strips; ++strip) {
@@ -100,7 +100,7 @@ void pack_split(const SplitPack& step) noexcept {
       std::uint16_t* const tiles = step.out + (strip * steps + s) * kSplitParts * kSplitTile;
       const std::size_t first = s * kSplitDepth;
       const std::size_t elements = step.depth - first < kSplitDepth ? step.depth - first : kSplitDepth;
-      alignas(64) float turned[kSplitParts][kTileFloats];
+      alignas(64) float turned[kSplitParts][kPartFloats];
       for (std::size_t r = 0; r < kSplitSide; ++r) {
         const std::size_t vector = strip * kSplitSide + r;
         std::uint16_t parts[kSplitParts][kSplitDepth] = {};

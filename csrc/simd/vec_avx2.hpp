@@ -25,6 +25,8 @@ struct Vec {
   static Reg div(Reg a, Reg b) noexcept { return _mm256_div_ps(a, b); }
   static Reg sqrt(Reg a) noexcept { return _mm256_sqrt_ps(a); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return _mm256_fmadd_ps(a, b, c); }
+  static Reg fms(Reg a, Reg b, Reg c) noexcept { return _mm256_fmsub_ps(a, b, c); }
+  static Reg quotient(Reg a, Reg b) noexcept { return div(a, b); }
   static Reg max(Reg a, Reg b) noexcept { return _mm256_max_ps(a, b); }
   static Reg min(Reg a, Reg b) noexcept { return _mm256_min_ps(a, b); }
   // What was loaded stays in a register: a compiler may load it again for each of its uses.
@@ -49,6 +51,7 @@ struct Vec {
     const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
   }
+  static Reg scale(Reg a, Reg n) noexcept { return mul(a, power_of_two(n)); }
   static Reg select_non_negative(Reg x, Reg a, Reg b) noexcept {
     return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, zero(), _CMP_GE_OQ));
   }

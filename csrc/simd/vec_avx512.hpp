@@ -25,6 +25,12 @@ struct Vec {
   static Reg div(Reg a, Reg b) noexcept { return _mm512_div_ps(a, b); }
   static Reg sqrt(Reg a) noexcept { return _mm512_sqrt_ps(a); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return _mm512_fmadd_ps(a, b, c); }
+  static Reg fms(Reg a, Reg b, Reg c) noexcept { return _mm512_fmsub_ps(a, b, c); }
+  // a / b within 2 ulps.
+  static Reg quotient(Reg a, Reg b) noexcept {
+    const Reg guess = _mm512_rcp14_ps(b);
+    return mul(a, fma(guess, _mm512_fnmadd_ps(b, guess, broadcast(1.0F)), guess));
+  }
   static Reg max(Reg a, Reg b) noexcept { return _mm512_max_ps(a, b); }
   static Reg min(Reg a, Reg b) noexcept { return _mm512_min_ps(a, b); }
   // What was loaded stays in a register: a compiler may load it again for each of its uses.
@@ -48,6 +54,7 @@ struct Vec {
   static Reg negative_abs(Reg a) noexcept { return _mm512_or_ps(a, _mm512_set1_ps(-0.0F)); }
   static Reg round(Reg a) noexcept { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static Reg power_of_two(Reg n) noexcept { return _mm512_scalef_ps(_mm512_set1_ps(1.0F), n); }
+  static Reg scale(Reg a, Reg n) noexcept { return _mm512_scalef_ps(a, n); }  // a * 2^n
   static Reg select_non_negative(Reg x, Reg a, Reg b) noexcept {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, zero(), _CMP_GE_OQ), b, a);
   }

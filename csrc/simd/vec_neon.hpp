@@ -25,6 +25,8 @@ struct Vec {
   static Reg div(Reg a, Reg b) noexcept { return vdivq_f32(a, b); }
   static Reg sqrt(Reg a) noexcept { return vsqrtq_f32(a); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return vfmaq_f32(c, a, b); }
+  static Reg fms(Reg a, Reg b, Reg c) noexcept { return vfmaq_f32(vnegq_f32(c), a, b); }
+  static Reg quotient(Reg a, Reg b) noexcept { return div(a, b); }
   static Reg max(Reg a, Reg b) noexcept { return vmaxq_f32(a, b); }
   static Reg min(Reg a, Reg b) noexcept { return vminq_f32(a, b); }
   // What was loaded stays in a register: a compiler may load it again for each of its uses.
@@ -49,6 +51,7 @@ struct Vec {
   static Reg power_of_two(Reg n) noexcept {
     return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)), 23));
   }
+  static Reg scale(Reg a, Reg n) noexcept { return mul(a, power_of_two(n)); }
   static Reg select_non_negative(Reg x, Reg a, Reg b) noexcept { return vbslq_f32(vcgeq_f32(x, zero()), a, b); }
   static Reg choose(std::uint32_t bits, Reg a, Reg b) noexcept {
     static constexpr std::uint32_t kLaneBits[4] = {1, 2, 4, 8};

@@ -24,6 +24,8 @@ struct Vec {
   static Reg div(Reg a, Reg b) noexcept { return a / b; }
   static Reg sqrt(Reg a) noexcept { return __builtin_sqrtf(a); }
   static Reg fma(Reg a, Reg b, Reg c) noexcept { return a * b + c; }
+  static Reg fms(Reg a, Reg b, Reg c) noexcept { return a * b - c; }
+  static Reg quotient(Reg a, Reg b) noexcept { return div(a, b); }
   static Reg max(Reg a, Reg b) noexcept { return a > b ? a : b; }
   static Reg min(Reg a, Reg b) noexcept { return a < b ? a : b; }
   // What was loaded stays in a register: a compiler may load it again for each of its uses.
@@ -44,6 +46,7 @@ struct Vec {
     return __builtin_bit_cast(float, (static_cast<std::int32_t>(n) + 127) << 23);
   }
   // a where x >= 0, else b.
+  static Reg scale(Reg a, Reg n) noexcept { return mul(a, power_of_two(n)); }
   static Reg select_non_negative(Reg x, Reg a, Reg b) noexcept { return x >= 0.0F ? a : b; }
   // Lane i is from a where bit i is set, else from b.
   static Reg choose(std::uint32_t bits, Reg a, Reg b) noexcept { return (bits & 1U) != 0 ? a : b; }

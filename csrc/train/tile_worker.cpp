@@ -135,12 +135,9 @@ void TileWorker::lay_windows(const WindowTrainer::Chunk& chunk, ChunkLayout& lay
 
 namespace {
 
-// Bits [begin, end) of 64, either of which may lie outside.
-std::uint64_t bit_range(std::int64_t begin, std::int64_t end) noexcept {
-  const auto below = [](std::int64_t bit) {
-    return bit <= 0 ? 0 : bit >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << bit) - 1;
-  };
-  return below(end) & ~below(begin);
+// The bits below `end` of 64.
+std::uint64_t bits_below(std::int64_t end) noexcept {
+  return end >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << end) - 1;
 }
 
 }  // namespace
@@ -187,7 +184,7 @@ void TileWorker::prepare_skip_gram(Tile& tile, std::size_t first) {
   const auto origin = static_cast<std::int64_t>(first);
   const auto window = static_cast<std::int64_t>(config_.window);
   for (std::size_t j = 0; j < center_count_; ++j) {
-    const std::int64_t at = origin + static_cast<std::int64_t>(j) - window;
+    const std::int64_t number = static_cast<std::int64_t>(j) - window, at = origin + number;
     if (at < 0 || at >= kept_count || j >= kTilePositions + 2 * config_.window) {
       tile.center_rows[j] = padding_row_.data();
       tile.center_contexts[j] = 0;
@@ -198,12 +195,12 @@ void TileWorker::prepare_skip_gram(Tile& tile, std::size_t first) {
     const ChunkLayout::Kept& center = kept[at];
     tile.center_rows[j] = model.output_row(center.word);
     tile.center_words[j] = center.word;
-    tile.center_contexts[j] = bit_range(center.context_begin - origin, center.context_end - origin) &
-                              ~bit_range(at - origin, at - origin + 1);
-    const std::int64_t begin = std::max<std::int64_t>(center.context_begin - origin, 0);
-    const std::int64_t end = std::min<std::int64_t>(center.context_end - origin, kTilePositions);
-    const bool within = at >= origin && at < origin + kTilePositions;  // the tile holds the center itself
-    tile.center_loads[j] = static_cast<float>(std::max<std::int64_t>(end - begin, 0) - (within ? 1 : 0));
+    const std::int64_t begin = std::clamp<std::int64_t>(center.context_begin - origin, 0, kTilePositions);
+    const std::int64_t end = std::clamp<std::int64_t>(center.context_end - origin, begin, kTilePositions);
+    const bool within = number >= 0 && number < kTilePositions;  // the tile holds the center itself
+    const std::uint64_t self = std::uint64_t{within} << (number & 63);
+    tile.center_contexts[j] = bits_below(end) & ~bits_below(begin) & ~self;
+    tile.center_loads[j] = static_cast<float>(end - begin - (within ? 1 : 0));
   }
 }
 
@@ -256,6 +253,9 @@ void TileWorker::clear_loads(const Tile& tile) noexcept {
 }
 
 void TileWorker::leave_out_centers(Tile& tile, std::uint32_t negative) {
+  bool is_center = false;  // else the slot is another word's
+  for (std::size_t j = 0; j < center_count_; ++j) is_center |= tile.center_words[j] == tile.negatives[negative];
+  if (!is_center) return;
   float* const weights = special_.data() + std::size_t{negative} * kTilePositions;
   for (std::size_t j = 0; j < center_count_; ++j) {
     if (tile.center_words[j] != tile.negatives[negative]) continue;
