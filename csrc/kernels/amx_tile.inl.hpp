@@ -92,17 +92,17 @@ inline void score(const AmxLayout& layout, std::size_t n) noexcept {
 }
 
 template <class Rows>
-inline void pack(const AmxLayout& layout, std::size_t n, LinePrefetcher& prefetch) noexcept {
+inline void pack(const AmxLayout& layout, std::size_t n) noexcept {
   float* const to = layout.output_block(n);
   if (n < layout.center_blocks) {
     const std::size_t first = n * kTileSide, rows = layout.used_centers - first;
     return pack_rows<Rows>(layout, layout.tile.center_rows + first, rows < kTileSide ? rows : kTileSide, to,
-                           layout.output_panels + first / 2 * kTileSide, prefetch);
+                           layout.output_panels + first / 2 * kTileSide);
   }
   const std::size_t first = (n - layout.center_blocks) * kTileDepth, rows = layout.tile.negative_count - first;
   for (std::size_t row = 0; row < kTileDepth && row < rows; row += kTileSide) {
     pack_rows<Rows>(layout, layout.tile.negative_rows + first + row, kTileSide, to + row * kTileSide * layout.steps,
-                    layout.output_panels + (layout.first_negative + first + row) / 2 * kTileSide, prefetch);
+                    layout.output_panels + (layout.first_negative + first + row) / 2 * kTileSide);
   }
 }
 
@@ -140,11 +140,13 @@ inline void pack(const AmxLayout& layout, std::size_t n, LinePrefetcher& prefetc
 }
 
 // Where the contexts of two centers are at most 16 inputs in a row, one register holds them all.
-[[gnu::noinline]] void finish_center_block(const AmxLayout& layout, std::size_t block) noexcept {
+[[gnu::noinline]] void finish_center_block(const AmxLayout& layout, std::size_t block,
+                                           LinePrefetcher& prefetch) noexcept {
   Vec::Reg linear = Vec::zero(), factors = Vec::broadcast(1.0F);
   const std::size_t rest = layout.used_centers - block * kTileSide, rows = rest < kTileSide ? rest : kTileSide;
   if (2 * layout.tile.window + 2 <= kTileSide) {
     for (std::size_t row = 0; row < rows; row += 2) {
+      prefetch.advance();
       finish_center_pair(layout, block, row, row + 2, linear, factors);
     }
   } else {
@@ -209,7 +211,8 @@ inline void pack(const AmxLayout& layout, std::size_t n, LinePrefetcher& prefetc
                          kPositions / 2);
 }
 
-[[gnu::noinline]] void finish_negative_step(const AmxLayout& layout, std::size_t step) noexcept {
+[[gnu::noinline]] void finish_negative_step(const AmxLayout& layout, std::size_t step,
+                                            LinePrefetcher& prefetch) noexcept {
   const SgnsTile& tile = layout.tile;
   const float* const scores = layout.scores_of(layout.center_blocks + step);
   const std::size_t rows = layout.negatives_of(step);
@@ -218,6 +221,7 @@ inline void pack(const AmxLayout& layout, std::size_t n, LinePrefetcher& prefetc
     Vec::Reg linear = Vec::zero(), factors = Vec::broadcast(1.0F);
     Vec::Reg pairs[kTileSide];
     for (std::size_t row = 0; row < kTileDepth; row += 2) {
+      prefetch.advance();
       pairs[row / 2] = row < rows ? finish_negative_pair(layout, scores + row * kPositions + input,
                                                          step * kTileDepth + row, input, linear, factors)
                                   : Vec::zero();
@@ -233,12 +237,12 @@ void amx_gradients(const AmxLayout& layout, LinePrefetcher& prefetch) noexcept {
   const std::size_t count = layout.center_blocks + layout.negative_steps;
   for (std::size_t n = 0; n < count + 2; ++n) {
     if (n > 0 && n <= count) score(layout, n - 1);
-    if (n < count) pack<Rows>(layout, n, prefetch);
+    if (n < count) pack<Rows>(layout, n);
     if (n < 2) continue;
     if (n - 2 < layout.center_blocks) {
-      finish_center_block(layout, n - 2);
+      finish_center_block(layout, n - 2, prefetch);
     } else {
-      finish_negative_step(layout, n - 2 - layout.center_blocks);
+      finish_negative_step(layout, n - 2 - layout.center_blocks, prefetch);
     }
   }
   turn_centers(layout);
@@ -247,10 +251,9 @@ void amx_gradients(const AmxLayout& layout, LinePrefetcher& prefetch) noexcept {
 // Adds the sums of a block of at most 16 rows to them. A row may repeat, so it is read here and not before.
 template <class Rows>
 inline void add_block(const AmxLayout& layout, const Targets& targets, std::size_t count, const float* sums,
-                      LinePrefetcher& prefetch, RoundingBits& random) noexcept {
+                      RoundingBits& random) noexcept {
   const std::size_t tiles = layout.depth_tiles;
   for (std::size_t r = 0; r < count; ++r) {
-    prefetch.advance();
     auto* const row = static_cast<typename Rows::Element*>(targets.rows[r]);
     const float* const from = sums + r * kTileSide;
     if (targets.scales == nullptr) [[likely]] {
@@ -272,8 +275,7 @@ inline void add_block(const AmxLayout& layout, const Targets& targets, std::size
 template <class Rows>
 class AmxUpdates {
  public:
-  AmxUpdates(const AmxLayout& layout, LinePrefetcher& prefetch, RoundingBits& random) noexcept
-      : layout_(layout), prefetch_(prefetch), random_(random) {}
+  AmxUpdates(const AmxLayout& layout, RoundingBits& random) noexcept : layout_(layout), random_(random) {}
 
   void inputs(const Targets& targets) noexcept {
     const std::size_t pitch = layout_.output_pitch;
@@ -331,14 +333,13 @@ class AmxUpdates {
     });
   }
   void next(const Targets& targets, std::size_t count) noexcept {
-    if (count_ != 0) add_block<Rows>(layout_, targets_, count_, sums_of(1 - turn_), prefetch_, random_);
+    if (count_ != 0) add_block<Rows>(layout_, targets_, count_, sums_of(1 - turn_), random_);
     targets_ = targets;
     count_ = count;
     turn_ = 1 - turn_;
   }
 
   const AmxLayout& layout_;
-  LinePrefetcher& prefetch_;
   RoundingBits& random_;
   Targets targets_{};
   std::size_t count_ = 0;  // rows of the block that waits
@@ -347,8 +348,8 @@ class AmxUpdates {
 
 template <class Rows>
 [[gnu::noinline]] void amx_update(const AmxLayout& layout, const Targets& inputs, const Targets& centers,
-                                  const Targets& negatives, LinePrefetcher& prefetch, RoundingBits& random) noexcept {
-  AmxUpdates<Rows> updates(layout, prefetch, random);
+                                  const Targets& negatives, RoundingBits& random) noexcept {
+  AmxUpdates<Rows> updates(layout, random);
   updates.inputs(inputs);
   updates.centers(centers);
   updates.negatives(negatives);
@@ -358,20 +359,20 @@ template <class Rows>
 template <class Rows>
 void amx_run_tile(const SgnsTile& tile) noexcept {
   const AmxLayout layout(tile);
-  const std::size_t output_rows = layout.used_centers + tile.negative_count;
-  LinePrefetcher prefetch(tile, layout.steps * kInputBlocks + output_rows / 2 + kPositions + output_rows);
+  // Between sigmoids, which need no memory: beside packing and adding, prefetches would only take their line buffers.
+  LinePrefetcher prefetch(tile, (layout.used_centers + kInputBlocks * layout.negative_steps * kTileDepth) / 2);
   RoundingBits random(tile.rounding_seed);
   const MatrixUnit unit;
-  pack_inputs<Rows>(layout, prefetch);
+  pack_inputs<Rows>(layout);
   amx_gradients<Rows>(layout, prefetch);
   Targets inputs{tile.input_rows, tile.input_scales};
   Targets centers{tile.center_rows, tile.center_scales};
   Targets negatives{tile.negative_rows, tile.negative_scales};
-  if (tile.sum_rows == nullptr) return amx_update<Rows>(layout, inputs, centers, negatives, prefetch, random);
+  if (tile.sum_rows == nullptr) return amx_update<Rows>(layout, inputs, centers, negatives, random);
   inputs.rows = tile.sum_rows;
   centers.rows = inputs.rows + kPositions;
   negatives.rows = centers.rows + tile_center_rows(tile.window);
-  amx_update<StoredSums>(layout, inputs, centers, negatives, prefetch, random);
+  amx_update<StoredSums>(layout, inputs, centers, negatives, random);
 }
 
 void amx_sgns_tile(const SgnsTile& tile) noexcept {

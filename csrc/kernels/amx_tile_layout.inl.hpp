@@ -155,14 +155,13 @@ template <>
 
 // The inputs, turned into columns, and to panels.
 template <class Rows>
-[[gnu::noinline]] void pack_inputs(const AmxLayout& layout, LinePrefetcher& prefetch) noexcept {
+[[gnu::noinline]] void pack_inputs(const AmxLayout& layout) noexcept {
   const std::size_t pitch = layout.input_pitch;
   for (std::size_t block = 0; block < kInputBlocks; ++block) {
     void* const* const rows = layout.tile.input_rows + block * kTileSide;
     float* panel = layout.input_panels + (layout.first_input_pair() + block * kTileSide / 2) * kTileSide;
     for (std::size_t step = 0; step < layout.steps; ++step, panel += 2 * pitch) {
       const bool whole = (step + 1) * kTileDepth <= layout.depth;
-      prefetch.advance();
       __m512i words[kTileSide];
       for (std::size_t j = 0; j < kTileSide; ++j) {
         words[j] = load_step<Rows>(static_cast<const typename Rows::Element*>(rows[j]) + step * kTileDepth, whole);
@@ -182,8 +181,7 @@ template <class Rows>
 
 // `count` output rows, an even number: to tiles, and to panels from `panel` on.
 template <class Rows>
-inline void pack_rows(const AmxLayout& layout, void* const* rows, std::size_t count, float* to, float* panel,
-                      LinePrefetcher& prefetch) noexcept {
+inline void pack_rows(const AmxLayout& layout, void* const* rows, std::size_t count, float* to, float* panel) noexcept {
   const std::size_t pitch = layout.output_pitch, depth = layout.depth;
   for (std::size_t r = 0; r < count; r += 2, panel += kTileSide) {
     const auto* const from0 = static_cast<const typename Rows::Element*>(rows[r]);
@@ -199,7 +197,6 @@ inline void pack_rows(const AmxLayout& layout, void* const* rows, std::size_t co
       at += kTileFloats;
       panels += 2 * pitch;
     };
-    prefetch.advance();
     std::size_t column = 0;
     for (; column + kTileDepth <= depth; column += kTileDepth) pack(column, true);
     if (column < depth) pack(column, false);
