@@ -211,7 +211,7 @@ struct CodeHits {
 };
 
 /// Rows of codes against a panel of queries: D[r][j] = sum of c_r[i] Q_j[i], exact; the caller sees to it that
-/// 255 * depth * max |Q| < 2^31. Written to `hits` (room for row_count * width) is where D >= floor(T);
+/// 256 * depth * max |Q| < 2^31. Written to `hits` (room for row_count * width) is where D >= floor(T);
 /// `words` is memory that the kernel needs (row_count * width / 2 + 1 of them). With
 ///   T = keys[j] * scales[g] - slopes[j] * lengths[g] - weights[j] * errors[g] (+ row_terms[r] * units[j])
 /// for the row's group g, brought to -2^30 .. 2^30, NaN to 2^30; a few roundings of float32. The last term only where

@@ -4,6 +4,8 @@
 #pragma once
 
 #include "kernels/bf16_pairs.inl.hpp"
+#include "kernels/stored_sums.inl.hpp"
+#include "kernels/tile_product.inl.hpp"
 #include "kernels/vnni_product.inl.hpp"
 
 namespace fastembed {
@@ -31,8 +33,10 @@ struct MatrixProduct : Product {
   }
 };
 
-template <class Product, class Kept>
-void scan_matrix_codes(const CodeScan& scan, Kept& kept) noexcept;
+template <class Product>
+void scan_matrix_codes(const CodeScan& scan, KeptHits& kept) noexcept;
+template <class Product>
+void scan_matrix_codes(const CodeScan& scan, KeptGreatest& kept) noexcept;
 
 struct MatrixByteProduct : MatrixProduct<ByteProduct> {
   template <class Kept>
@@ -60,110 +64,262 @@ struct MatrixBf16Product : MatrixProduct<Bf16Pairs> {
   }
 };
 
-// One step of the depth. Registers: sums in 0..3, rows in 4 and 5, queries in 6 and 7.
-template <class Product, std::size_t kColumns>
+// The sums of a tile of rows and one of queries, as they are stored: a row of them after the other.
+constexpr std::size_t kMatrixSums = kMatrixSide * kMatrixSide;
+
+// What is to be done with a stored tile of sums.
+template <class Lanes, class Taker>
+[[gnu::always_inline]] inline void take_tile(const std::int32_t* from, const CodeScan& scan,
+                                             const typename Taker::template Terms<Lanes>& terms, std::size_t row,
+                                             std::size_t query, Taker& taker) noexcept {
+  taker.template take<Lanes>(from, scan, terms, row, query);
+  taker.template take<Lanes>(from + kCodeGroup * kMatrixSide, scan, terms, row + kCodeGroup, query);
+}
+
+// One step of the depth. Registers: sums in 0..3, rows in 4 and 5, queries in 6 and 7. In the first step sums begin,
+// and those of the rows before are stored, one after the other: a register that waits to be stored holds up no product
+// but its own.
+template <class Product, std::size_t kColumns, bool kIsFirst>
 [[gnu::always_inline]] inline void matrix_step(const std::uint8_t* rows, std::size_t row_stride,
-                                               const std::uint8_t* queries, std::size_t pitch) noexcept {
+                                               const std::uint8_t* queries, std::size_t pitch,
+                                               std::int32_t* before) noexcept {
+  const auto begin = [before](auto tile) __attribute__((always_inline)) {
+    if constexpr (kIsFirst) {
+      constexpr int kTile = decltype(tile)::value;
+      MatrixUnit::store_bytes<kTile>(before + kTile * kMatrixSums, kMatrixDepth);
+      MatrixUnit::zero<kTile>();
+    }
+  };
   MatrixUnit::load_bytes<4>(rows, row_stride);
   MatrixUnit::load_bytes<6>(queries, pitch);
+  begin(Count<0>{});
   Product::template multiply_add<0, 4, 6>();
   if constexpr (kColumns > 1) {
     MatrixUnit::load_bytes<7>(queries + 4 * kMatrixSide, pitch);
+    begin(Count<1>{});
     Product::template multiply_add<1, 4, 7>();
   }
   MatrixUnit::load_bytes<5>(rows + kMatrixSide * row_stride, row_stride);
+  begin(Count<2>{});
   Product::template multiply_add<2, 5, 6>();
-  if constexpr (kColumns > 1) Product::template multiply_add<3, 5, 7>();
+  if constexpr (kColumns > 1) {
+    begin(Count<3>{});
+    Product::template multiply_add<3, 5, 7>();
+  }
 }
 
-// Sums of kMatrixStrip rows and kColumns tiles of queries, before they are stored.
+// The last bytes of a strip's rows, where what lies behind them must not be read.
 template <class Product, std::size_t kColumns>
-inline void multiply_codes(const CodeScan& scan, std::size_t row, std::size_t query, PiecePrefetch& prefetch) noexcept {
-  const std::int32_t* const corrections = scan.corrections + query;
-  MatrixUnit::load_bytes<0>(corrections, 0);  // one row sixteen times
-  MatrixUnit::load_bytes<2>(corrections, 0);
-  if constexpr (kColumns > 1) {
-    MatrixUnit::load_bytes<1>(corrections + kMatrixSide, 0);
-    MatrixUnit::load_bytes<3>(corrections + kMatrixSide, 0);
-  }
-  const std::uint8_t* const rows = scan.rows + row * scan.row_stride;
-  const std::size_t pitch = std::size_t{4} * scan.width;
-  const auto* queries = static_cast<const std::uint8_t*>(scan.panel) + 4 * query;
-  const std::size_t end = scan.depth * Product::kElementBytes;
-  const std::size_t whole = Product::kReadsBehind ? end : end / kMatrixDepth * kMatrixDepth;
-  for (std::size_t i = 0; i < whole; i += kMatrixDepth, queries += kMatrixSide * pitch) {
-    prefetch.turn();
-    matrix_step<Product, kColumns>(rows + i, scan.row_stride, queries, pitch);
-  }
-  if (whole >= end) return;
+[[gnu::noinline]] void matrix_rest(const std::uint8_t* rows, std::size_t row_stride, std::size_t begin, std::size_t end,
+                                   const std::uint8_t* queries, std::size_t pitch, std::int32_t* before) noexcept {
   alignas(64) std::uint8_t rest[kMatrixStrip * kMatrixDepth] = {};
   for (std::size_t r = 0; r < kMatrixStrip; ++r) {
-    for (std::size_t i = whole; i < end; i += 4) {
-      __builtin_memcpy(rest + r * kMatrixDepth + i - whole, rows + r * scan.row_stride + i, 4);
+    for (std::size_t i = begin; i < end; i += 4) {
+      __builtin_memcpy(rest + r * kMatrixDepth + i - begin, rows + r * row_stride + i, 4);
     }
   }
-  matrix_step<Product, kColumns>(rest, kMatrixDepth, queries, pitch);
+  if (begin == 0) {
+    matrix_step<Product, kColumns, true>(rest, kMatrixDepth, queries, pitch, before);
+  } else {
+    matrix_step<Product, kColumns, false>(rest, kMatrixDepth, queries, pitch, before);
+  }
 }
 
 template <std::size_t kColumns>
-inline void store_codes_sums(std::int32_t* to) noexcept {
-  constexpr std::size_t kPitch = kColumns * kMatrixSide;
-  MatrixUnit::store_bytes<0>(to, kPitch * sizeof(*to));
-  MatrixUnit::store_bytes<2>(to + kMatrixSide * kPitch, kPitch * sizeof(*to));
+inline void store_strip(std::int32_t* to) noexcept {
+  MatrixUnit::store_bytes<0>(to, kMatrixDepth);
+  MatrixUnit::store_bytes<2>(to + 2 * kMatrixSums, kMatrixDepth);
   if constexpr (kColumns > 1) {
-    MatrixUnit::store_bytes<1>(to + kMatrixSide, kPitch * sizeof(*to));
-    MatrixUnit::store_bytes<3>(to + kMatrixSide * kPitch + kMatrixSide, kPitch * sizeof(*to));
-  }
-}
-
-// Stored sums of a strip, a group of rows after the other.
-template <class Lanes, std::size_t kColumns, class Kept>
-inline void take_strip(const std::int32_t* from, const CodeScan& scan, std::size_t row, std::size_t query,
-                       Kept& kept) noexcept {
-  for (std::size_t first = 0; first < kMatrixStrip; first += kCodeGroup) {
-    typename Lanes::Reg sums[kCodeGroup * kColumns];
-#pragma GCC unroll 16
-    for (std::size_t i = 0; i < kCodeGroup * kColumns; ++i) {
-      sums[i] = Lanes::load(from + (first * kColumns + i) * kMatrixSide);
-    }
-    kept.template take<kCodeGroup, kColumns, Lanes>(sums, scan, row + first, query);
+    MatrixUnit::store_bytes<1>(to + kMatrixSums, kMatrixDepth);
+    MatrixUnit::store_bytes<3>(to + 3 * kMatrixSums, kMatrixDepth);
   }
 }
 
 // All whole strips against kColumns tiles of queries; the rows left over by four bytes at a time. The sums of a strip
-// wait in memory until the next strip's products have been issued: the tile unit and the vector units then work at
-// once.
-template <class Product, std::size_t kColumns, class Kept>
-inline void scan_matrix_columns(const CodeScan& scan, std::size_t query, std::size_t strips, PiecePrefetch& prefetch,
-                                Kept& kept) noexcept {
+// are stored while the next one begins and meet their thresholds between its products: the tile unit and the vector
+// units then work at once.
+template <class Product, std::size_t kColumns, class Taker>
+inline void scan_matrix_columns(const CodeScan& given, std::size_t query, std::size_t strips, PiecePrefetch& ahead,
+                                Taker& given_taker) noexcept {
   using Lanes = typename Product::Lanes;
-  alignas(64) std::int32_t stored[2][kMatrixStrip * kColumns * kMatrixSide];
-  const std::size_t whole = scan.row_count / kMatrixStrip * kMatrixStrip;
+  alignas(64) std::int32_t stored[4 * kMatrixSums];
+  const CodeScan scan = given;  // in registers: what is stored does not change it
+  PiecePrefetch prefetch = ahead;
+  Taker taker = given_taker;
+  const std::size_t all = scan.row_count / kMatrixStrip * kMatrixStrip;
+  const std::size_t pitch = std::size_t{4} * scan.width, end = scan.depth * Product::kElementBytes;
+  const std::size_t whole = Product::kReadsBehind ? end : end / kMatrixDepth * kMatrixDepth;
+  using Terms = typename Taker::template Terms<Lanes>;
+  const Terms terms(scan, query);
+  const Terms right_terms(scan, kColumns > 1 ? query + kMatrixSide : query);
+  const auto take = [&](std::size_t row) __attribute__((always_inline)) {
+    take_tile<Lanes, Taker>(stored, scan, terms, row, query, taker);
+    if constexpr (kColumns > 1) {
+      take_tile<Lanes, Taker>(stored + kMatrixSums, scan, right_terms, row, query + kMatrixSide, taker);
+    }
+    take_tile<Lanes, Taker>(stored + 2 * kMatrixSums, scan, terms, row + kMatrixSide, query, taker);
+    if constexpr (kColumns > 1) {
+      take_tile<Lanes, Taker>(stored + 3 * kMatrixSums, scan, right_terms, row + kMatrixSide, query + kMatrixSide,
+                              taker);
+    }
+  };
   spread_prefetch<Product>(scan, strips, prefetch);
-  for (std::size_t row = 0; row < whole; row += kMatrixStrip) {
-    multiply_codes<Product, kColumns>(scan, row, query, prefetch);
-    const std::size_t turn = row / kMatrixStrip % 2;
-    if (row != 0) take_strip<Lanes, kColumns>(stored[1 - turn], scan, row - kMatrixStrip, query, kept);
-    store_codes_sums<kColumns>(stored[turn]);
+  for (std::size_t row = 0; row < all; row += kMatrixStrip) {
+    const std::uint8_t* const rows = scan.rows + row * scan.row_stride;
+    const auto* queries = static_cast<const std::uint8_t*>(scan.panel) + 4 * query;
+    std::size_t i = 0;
+    if (whole != 0) {
+      prefetch.turn();
+      matrix_step<Product, kColumns, true>(rows, scan.row_stride, queries, pitch, stored);
+      i += kMatrixDepth;
+    }
+    if (i < whole) {
+      prefetch.turn();
+      matrix_step<Product, kColumns, false>(rows + i, scan.row_stride, queries + i / 4 * pitch, pitch, nullptr);
+      i += kMatrixDepth;
+    }
+    if (i >= whole && i < end) {
+      matrix_rest<Product, kColumns>(rows, scan.row_stride, i, end, queries + i / 4 * pitch, pitch, stored);
+    }
+    if (row != 0) take(row - kMatrixStrip);
+    if (i >= whole) continue;
+    for (; i < whole; i += kMatrixDepth) {
+      prefetch.turn();
+      matrix_step<Product, kColumns, false>(rows + i, scan.row_stride, queries + i / 4 * pitch, pitch, nullptr);
+    }
+    if (i < end) matrix_rest<Product, kColumns>(rows, scan.row_stride, i, end, queries + i / 4 * pitch, pitch, stored);
   }
-  if (whole != 0) {
-    const std::size_t last = whole - kMatrixStrip;
-    take_strip<Lanes, kColumns>(stored[last / kMatrixStrip % 2], scan, last, query, kept);
+  if (all != 0) {
+    store_strip<kColumns>(stored);
+    take(all - kMatrixStrip);
   }
-  scan_code_strips<typename Product::Rest, kColumns>(scan, whole, query, prefetch, kept);
+  given_taker = taker;
+  ahead = prefetch;
 }
 
-template <class Product, class Kept>
-void scan_matrix_codes(const CodeScan& scan, Kept& kept) noexcept {
-  static_assert(kMatrixSide == Vec::kLanes && kScanColumns == 2);
-  PiecePrefetch prefetch = ahead_of(scan);
-  const std::size_t strips = scan.row_count / kMatrixStrip + 1;
-  const MatrixUnit unit;
-  std::size_t query = 0;
-  for (; query + 2 * kMatrixSide <= scan.width; query += 2 * kMatrixSide) {
-    scan_matrix_columns<Product, 2>(scan, query, strips * (scan.width / (2 * kMatrixSide)), prefetch, kept);
+// A tile of rows against a tile of queries that stays in registers: sums in kSum, rows in 2 and 3, queries in kRight
+// and two further.
+template <class Product, std::size_t kSteps, int kSum, int kRight>
+[[gnu::always_inline]] inline void multiply_short() noexcept {
+  MatrixUnit::zero<kSum>();
+  Product::template multiply_add<kSum, 2, kRight>();
+  if constexpr (kSteps > 1) Product::template multiply_add<kSum, 3, kRight + 2>();
+}
+
+template <std::size_t kSteps>
+[[gnu::always_inline]] inline void load_short(const std::uint8_t* rows, std::size_t row_stride) noexcept {
+  MatrixUnit::load_bytes<2>(rows, row_stride);
+  if constexpr (kSteps > 1) MatrixUnit::load_bytes<3>(rows + kMatrixDepth, row_stride);
+}
+
+// Rows of at most two tiles' depth against two tiles of queries, which stay in registers: queries in 4 and 5, further
+// down in 6 and 7, 16 rows in 2 and 3, sums in 0 and 1. While one of these is stored, products go to the other.
+template <class Product, std::size_t kSteps, class Taker>
+inline void scan_matrix_short(const CodeScan& given, PiecePrefetch& ahead, Taker& given_taker) noexcept {
+  using Lanes = typename Product::Lanes;
+  using Terms = typename Taker::template Terms<Lanes>;
+  const std::size_t tiles = given.row_count / kMatrixSide;
+  if (tiles == 0) return;
+  alignas(64) std::int32_t stored[2][2 * kMatrixSums];
+  const CodeScan scan = given;  // in registers: what is stored does not change it
+  PiecePrefetch prefetch = ahead;
+  Taker taker = given_taker;
+  const std::size_t pitch = std::size_t{4} * scan.width, row_stride = scan.row_stride;
+  const auto* const queries = static_cast<const std::uint8_t*>(scan.panel);
+  const Terms terms(scan, 0), right_terms(scan, kMatrixSide);
+  spread_prefetch<Product>(scan, tiles, prefetch);
+  MatrixUnit::load_bytes<4>(queries, pitch);
+  MatrixUnit::load_bytes<5>(queries + 4 * kMatrixSide, pitch);
+  if constexpr (kSteps > 1) {
+    MatrixUnit::load_bytes<6>(queries + kMatrixSide * pitch, pitch);
+    MatrixUnit::load_bytes<7>(queries + kMatrixSide * pitch + 4 * kMatrixSide, pitch);
   }
-  for (; query < scan.width; query += kMatrixSide) scan_matrix_columns<Product, 1>(scan, query, strips, prefetch, kept);
+  const std::uint8_t* rows = scan.rows;
+  std::int32_t* from = stored[0];
+  std::int32_t* to = stored[1];
+  load_short<kSteps>(rows, row_stride);
+  multiply_short<Product, kSteps, 0, 4>();
+  multiply_short<Product, kSteps, 1, 5>();
+  MatrixUnit::store_bytes<0>(from, kMatrixDepth);
+  std::size_t row = 0;
+  for (std::size_t tile = 1; tile < tiles; ++tile, row += kMatrixSide) {
+    rows += kMatrixSide * row_stride;
+    load_short<kSteps>(rows, row_stride);
+    multiply_short<Product, kSteps, 0, 4>();
+    MatrixUnit::store_bytes<1>(from + kMatrixSums, kMatrixDepth);
+    prefetch.turn();
+    take_tile<Lanes, Taker>(from, scan, terms, row, 0, taker);
+    multiply_short<Product, kSteps, 1, 5>();
+    MatrixUnit::store_bytes<0>(to, kMatrixDepth);
+    if constexpr (kSteps > 1) prefetch.turn();
+    take_tile<Lanes, Taker>(from + kMatrixSums, scan, right_terms, row, kMatrixSide, taker);
+    std::int32_t* const taken = from;
+    from = to;
+    to = taken;
+  }
+  MatrixUnit::store_bytes<1>(from + kMatrixSums, kMatrixDepth);
+  take_tile<Lanes, Taker>(from, scan, terms, row, 0, taker);
+  take_tile<Lanes, Taker>(from + kMatrixSums, scan, right_terms, row, kMatrixSide, taker);
+  given_taker = taker;
+  ahead = prefetch;
+}
+
+// All rows in whole tiles, of which it returns the number.
+template <class Product, class Taker>
+std::size_t scan_matrix_rows(const CodeScan& scan, PiecePrefetch& prefetch, Taker& taker) noexcept {
+  const std::size_t strips = scan.row_count / kMatrixStrip + 1, bytes = scan.depth * Product::kElementBytes;
+  const MatrixUnit unit;
+  if (scan.width < 2 * kMatrixSide) {
+    scan_matrix_columns<Product, 1>(scan, 0, strips, prefetch, taker);
+  } else if (bytes > 2 * kMatrixDepth || (!Product::kReadsBehind && bytes % kMatrixDepth != 0)) {
+    scan_matrix_columns<Product, 2>(scan, 0, strips, prefetch, taker);
+  } else {
+    if (bytes <= kMatrixDepth) {
+      scan_matrix_short<Product, 1>(scan, prefetch, taker);
+    } else {
+      scan_matrix_short<Product, 2>(scan, prefetch, taker);
+    }
+    return scan.row_count / kMatrixSide * kMatrixSide;
+  }
+  return scan.row_count / kMatrixStrip * kMatrixStrip;
+}
+
+// Rows that fill no tile, by four bytes at a time.
+template <class Product, class Kept>
+[[gnu::noinline]] void scan_matrix_rest(const CodeScan& scan, std::size_t row, PiecePrefetch& prefetch,
+                                        Kept& kept) noexcept {
+  if (scan.width == kMatrixSide) {
+    scan_code_strips<typename Product::Rest, 1>(scan, row, 0, prefetch, kept);
+  } else {
+    scan_code_strips<typename Product::Rest, 2>(scan, row, 0, prefetch, kept);
+  }
+}
+
+template <class Product, class Taker>
+void scan_matrix_hits(const CodeScan& scan, KeptHits& kept) noexcept {
+  PiecePrefetch prefetch = ahead_of(scan);
+  Taker taker{kept.words};
+  const std::size_t row = scan_matrix_rows<Product>(scan, prefetch, taker);
+  kept.words = taker.words;
+  if (row != scan.row_count) scan_matrix_rest<Product>(scan, row, prefetch, kept);
+}
+
+template <class Product>
+void scan_matrix_codes(const CodeScan& scan, KeptHits& kept) noexcept {
+  static_assert(kMatrixSide == Vec::kLanes && kScanColumns == 2 && kPanelQueries == 2 * kMatrixSide);
+  if (scan.row_terms != nullptr) {
+    scan_matrix_hits<Product, StoredHitsByRow>(scan, kept);
+  } else {
+    scan_matrix_hits<Product, StoredHits>(scan, kept);
+  }
+}
+
+template <class Product>
+void scan_matrix_codes(const CodeScan& scan, KeptGreatest& kept) noexcept {
+  PiecePrefetch prefetch = ahead_of(scan);
+  StoredGreatest taker{kept};
+  const std::size_t row = scan_matrix_rows<Product>(scan, prefetch, taker);
+  if (row != scan.row_count) scan_matrix_rest<Product>(scan, row, prefetch, kept);
 }
 
 // Twelve products a round in four sums.

@@ -97,6 +97,8 @@ struct FloatSums {
     __builtin_memcpy(lanes, from, sizeof(lanes));
     return Vec::load(lanes);
   }
+  static Reg add(Reg a, Reg b) noexcept { return Vec::add(a, b); }
+  static Reg sub(Reg a, Reg b) noexcept { return Vec::sub(a, b); }
   static Reg max(Reg a, Reg b) noexcept { return Vec::max(a, b); }
   static Vec::Reg to_float(Reg a) noexcept { return a; }
   static std::uint32_t at_least(Reg a, Reg b) noexcept { return Vec::at_least(a, b); }

@@ -28,7 +28,7 @@ double to_bfloat16(double element) noexcept {
 
 std::int32_t code_limit(const KernelTable& kernels, bool single, std::size_t depth) noexcept {
   const std::size_t padded = (depth + kCodePadding - 1) / kCodePadding * kCodePadding;
-  const std::size_t most = single ? (std::size_t{1} << 30) / (127 * padded) : INT32_MAX / (255 * padded);
+  const std::size_t most = single ? (std::size_t{1} << 30) / (127 * padded) : INT32_MAX / (256 * padded);
   return std::min(single ? kSingleLimit : kernels.code_query_limit(), static_cast<std::int32_t>(most));
 }
 

@@ -188,6 +188,8 @@ struct CodeLanes {
     return _mm512_set1_epi32(pair);
   }
   static Reg add_products(Reg sum, Reg a, Reg b) noexcept { return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)); }
+  static Reg add(Reg a, Reg b) noexcept { return _mm512_add_epi32(a, b); }
+  static Reg sub(Reg a, Reg b) noexcept { return _mm512_sub_epi32(a, b); }
   static Reg max(Reg a, Reg b) noexcept { return _mm512_max_epi32(a, b); }
   static std::uint32_t at_least(Reg a, Reg b) noexcept { return _mm512_cmpge_epi32_mask(a, b); }
   static void store(std::int32_t* to, Reg a) noexcept { _mm512_storeu_si512(to, a); }

@@ -217,7 +217,7 @@ void check_code_products(const KernelTable& table, Report& report) {
     for (const std::size_t rows : {8UL, 24UL, 40UL, 104UL}) {
       for (const std::uint32_t width : kPanelWidths) {
         const std::int32_t most =
-            std::min(table.code_query_limit(), static_cast<std::int32_t>(INT32_MAX / (255 * depth)));
+            std::min(table.code_query_limit(), static_cast<std::int32_t>(INT32_MAX / (256 * depth)));
         const CodeCase data(table, rows, depth, width, most, depth + rows);
         check_scans(table, data, false, report);
         check_scans(table, data, true, report);
