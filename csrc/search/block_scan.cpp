@@ -13,6 +13,8 @@ constexpr std::size_t kBlockBytes = std::size_t{96} << 10;  // stays in L2 besid
 constexpr std::size_t kCachedBytes = std::size_t{2} << 20;
 constexpr std::size_t kLongBlockBytes = std::size_t{768} << 10;
 constexpr std::size_t kMostRows = 384, kMostLongRows = 3072;
+// Of codes on matrix tiles, which take so little time that what comes with every panel of a block tells.
+constexpr std::size_t kTileBlockBytes = std::size_t{192} << 10, kMostTileRows = 1536;
 constexpr std::size_t kRowMultiple = 24, kCodedMultiple = 32;          // whole strips of the kernels
 constexpr float kLeastSquare = 0x1p-100F, kGreatestSquare = 0x1p116F;  // that float32 sums can be relied on for
 
@@ -57,13 +59,14 @@ BlockScan::BlockScan(const KernelTable& kernels, const Request& request, const B
   // A single query reads a block once: the longer it is, the longer the processor's prefetchers stay on their track.
   const bool on_the_way = codes_on_the_way(request) && batch.width() == kPanelQueries;
   if (request.codes != nullptr || on_the_way) coded_ = std::make_unique<CodedBlocks>(kernels, request, batch);
-  const std::size_t block_bytes = batch.size() == 1 ? kLongBlockBytes : kBlockBytes;
+  const bool tiles = coded_ && !on_the_way && batch.width() > 1 && kernels.prefers_split();
+  const std::size_t block_bytes = batch.size() == 1 ? kLongBlockBytes : tiles ? kTileBlockBytes : kBlockBytes;
+  const std::size_t most_rows = batch.size() == 1 ? kMostLongRows : tiles ? kMostTileRows : kMostRows;
   const std::size_t bytes_a_row = coded_ ? coded_->stride() : request.index.depth * sizeof(float);
   const std::size_t fitting = block_bytes / (bytes_a_row + 1);
   const std::size_t shared = request.index.rows / (static_cast<std::size_t>(request.workers) * 4) + 1;
   const std::size_t multiple = coded_ ? kCodedMultiple : kRowMultiple;
-  block_rows_ = std::clamp(std::min(fitting, shared), multiple, batch.size() == 1 ? kMostLongRows : kMostRows) /
-                multiple * multiple;
+  block_rows_ = std::clamp(std::min(fitting, shared), multiple, most_rows) / multiple * multiple;
   piece_rows_ =
       std::clamp(kBlockBytes / (request.index.depth * sizeof(float)), multiple, block_rows_) / multiple * multiple;
   from_memory_ = request.index.rows * request.index.stride > kCachedBytes;

@@ -63,18 +63,19 @@ void TopCandidates::find_products(std::span<const Candidate> candidates) {
   bounds_.row_terms(norms_.data(), candidates.size(), factors_.data(), offsets_.data());
 }
 
-// A product in float32 first, the definition where that reaches the threshold. While there is none, bounds will do: few
-// of these rows are going to stay.
+// A product in float32 first: the bounds that follow from it will do, since few of these rows are going to stay. The
+// definition only where float32 cannot tell.
 void TopCandidates::take_rough(std::span<const Candidate> candidates) {
   find_products(candidates);
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     const auto& [query, row, no_key, norm, rough] = candidates[i];
     if (products_[i] < factors_[i] * batch_->threshold(query) + offsets_[i]) continue;
-    if (least_keys_[query] == -INFINITY && !std::isnan(products_[i])) {
-      add(query, row, bounds_.key_bounds(products_[i], norm, batch_->scale(query)), true);
+    if (seeds_->holds(query, row)) continue;
+    if (!std::isnan(products_[i])) {
+      const KeyBounds key = bounds_.key_bounds(products_[i], norm, batch_->scale(query));
+      if (!(key.upper < least_keys_[query])) add(query, row, key, true);
       continue;
     }
-    if (seeds_->holds(query, row)) continue;
     ++scored_;
     const float key = scorer_->key(query, row);
     if (key < least_keys_[query]) continue;
@@ -133,9 +134,10 @@ void TopCandidates::resolve(std::size_t query, Bounded* list) {
   std::vector<Exact> known;
   known.reserve(counts_[query]);
   for (std::size_t i = 0; i < counts_[query]; ++i) {
-    if (list[i].lower == list[i].upper) {
+    if (list[i].is_known()) {
       known.push_back({list[i].lower, request_.rank(list[i].row), list[i].row});
     } else {
+      ++scored_;
       known.push_back(scorer_->exact(query, list[i].row));
     }
   }

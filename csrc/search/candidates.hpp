@@ -56,6 +56,7 @@ struct Bounded {
   float lower;
   float upper;
   std::int64_t row;
+  [[nodiscard]] bool is_known() const noexcept { return lower == upper; }
 };
 
 /// Lower bounds of entries, as kth_greatest_f32 takes them, into `room`.

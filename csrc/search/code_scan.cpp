@@ -163,14 +163,21 @@ bool QueryCodes::code(std::size_t query, const float* column, Code* codes) {
   return true;
 }
 
-void QueryCodes::find_keys(std::size_t p, float* keys) const noexcept {
+void QueryCodes::find_keys(std::size_t p, float* thresholds, float* keys) const noexcept {
   const std::size_t width = batch_.width(), first = p * width;
+  bool same = true;
+  for (std::size_t j = 0; j < width; ++j) {
+    const float threshold = batch_.threshold(first + j);
+    same &= thresholds[j] == threshold;
+    thresholds[j] = threshold;
+  }
+  if (same) return;
   for (std::size_t j = 0; j < width; ++j) {
     keys[j] = INFINITY;
     if (first + j >= batch_.size()) continue;
     const Terms& terms = terms_[first + j];
     const double wanted =
-        (static_cast<double>(batch_.threshold(first + j)) - terms.center + terms.distance - terms.slack) * terms.gain;
+        (static_cast<double>(thresholds[j]) - terms.center + terms.distance - terms.slack) * terms.gain;
     keys[j] = static_cast<float>(std::clamp(wanted - std::fabs(wanted) * 0x1p-20, -1e38, 1e38));
   }
 }

@@ -34,8 +34,9 @@ class QueryCodes {
   [[nodiscard]] const float* slopes(std::size_t p) const noexcept { return slopes_.data() + p * batch_.width(); }
   [[nodiscard]] const float* weights(std::size_t p) const noexcept { return weights_.data() + p * batch_.width(); }
   [[nodiscard]] const float* units(std::size_t p) const noexcept { return units_.data() + p * batch_.width(); }
-  /// CodeScan::keys of a panel, from the thresholds of the batch.
-  void find_keys(std::size_t p, float* keys) const noexcept;
+  /// CodeScan::keys of a panel, from the thresholds of the batch, which go to `thresholds`; nothing is done where these
+  /// were what they are. NaN there at first.
+  void find_keys(std::size_t p, float* thresholds, float* keys) const noexcept;
   /// CodeScan::row_terms of a row of l2.
   [[nodiscard]] float row_term(float square, float scale) const noexcept {
     return static_cast<float>(0.5 * (1.0 - square_error_)) * square * scale;

@@ -59,7 +59,9 @@ std::unique_ptr<CodedBlocks::Room> CodedBlocks::make_room(std::size_t most_rows)
   const bool single = batch_.width() == 1;
   room->code_hits.resize(single ? 0 : rows * batch_.width());
   room->hit_words.resize(single ? 0 : rows * batch_.width() / 2 + 1);
-  room->keys.resize(batch_.width());
+  if (sampled_ != 0) room->ramp = rows;
+  room->thresholds.assign(batch_.panels() * batch_.width(), NAN);
+  room->keys.resize(room->thresholds.size());
   if (request_.metric == Metric::kL2) room->row_terms.resize(rows);
   if (single && is_int8()) room->products.resize(rows);
   if (single && !is_int8()) room->float_products.resize(rows);
@@ -111,7 +113,8 @@ void CodedBlocks::scan_panels(const Run& run, const CodesIn& at, std::size_t beg
   const std::size_t panels = batch_.panels(), width = batch_.width();
   const std::size_t lines = begin == 0 ? run.ahead_bytes / 64 : 0;
   for (std::size_t p = 0; p < panels; ++p) {
-    queries_->find_keys(p, room.keys.data());
+    float* const keys = room.keys.data() + p * width;
+    queries_->find_keys(p, room.thresholds.data() + p * width, keys);
     list_waiting(room);
     const std::size_t line = lines * p / panels, end_line = lines * (p + 1) / panels;
     const CodeScan scan{from.codes,
@@ -122,7 +125,7 @@ void CodedBlocks::scan_panels(const Run& run, const CodesIn& at, std::size_t beg
                         from.lengths,
                         from.errors,
                         room.row_terms.empty() ? nullptr : room.row_terms.data() + begin,
-                        room.keys.data(),
+                        keys,
                         queries_->slopes(p),
                         queries_->weights(p),
                         queries_->units(p),
@@ -182,13 +185,13 @@ template <class Product>
 void CodedBlocks::take_singles(const Run& run, const CodesIn& at, std::size_t query, const Product* products,
                                Room& room, Collector& collector) const {
   const float slope = *queries_->slopes(query), weight = *queries_->weights(query), unit = *queries_->units(query);
-  queries_->find_keys(query, room.keys.data());
+  queries_->find_keys(query, room.thresholds.data() + query, room.keys.data() + query);
   for (std::size_t g = 0; g < run.count / kCodeGroup; ++g) {
     const Product* const group = products + g * kCodeGroup;
     Product greatest = group[0];
     for (std::size_t r = 1; r < kCodeGroup; ++r) greatest = std::max(greatest, group[r]);
     const float slack = slope * at.lengths[g] + weight * at.errors[g];
-    const float wanted = room.keys[0] * at.scales[g] - slack;
+    const float wanted = room.keys[query] * at.scales[g] - slack;
     const float* const terms = room.row_terms.empty() ? nullptr : room.row_terms.data() + g * kCodeGroup;
     // As floats integers may be rounded down; what is wanted is raised as little by its own roundings.
     const auto reaches = [](Product product, float least) {
@@ -203,7 +206,7 @@ void CodedBlocks::take_singles(const Run& run, const CodesIn& at, std::size_t qu
     }
     if (room.candidates.empty()) continue;
     take_waiting(room, collector);
-    queries_->find_keys(query, room.keys.data());
+    queries_->find_keys(query, room.thresholds.data() + query, room.keys.data() + query);
   }
 }
 

@@ -88,7 +88,7 @@ class CodedBlocks {
 };
 
 struct CodedBlocks::Room {
-  std::size_t ramp = 64;  // rows of the next piece: thresholds rise fast at first
+  std::size_t ramp = 64;  // rows of the next piece: thresholds rise fast at first, unless a sample has raised them
   std::size_t met = 0;    // rows so far, and where this was last reconsidered
   std::size_t marked = 0;
   double hits = 0;             // since then
@@ -98,7 +98,7 @@ struct CodedBlocks::Room {
   std::vector<CodeHits> hit_words;
   std::vector<Candidate> candidates;
   std::vector<const char*> ahead;
-  std::vector<float> keys, row_terms;
+  std::vector<float> thresholds, keys, row_terms;  // the former of all panels
   std::vector<std::int32_t> products;  // of a single query: of codes of 8 bits, or
   std::vector<float> float_products;   // of bfloat16
   // Codes made on the way.

@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t kBlockRows = 256, kBlockGroups = kBlockRows / kCodeGroup;
 constexpr std::size_t kMostCells = 8192, kMostValues = std::size_t{2} << 20;
 // Cells for each of the best rows: of two of these in one cell, one is lost.
-constexpr std::size_t kLeastCells = 4, kGoodCells = 32;
+constexpr std::size_t kLeastCells = 4, kGoodCells = 8;
 
 // The number of a row in its cell is kept in the lowest bits of its estimate.
 constexpr std::uint32_t kNumberBits = kBlockRows - 1;

@@ -126,11 +126,17 @@ void TopSearch::finish(std::size_t query, Finishing& at, float* scores, std::int
     list_lowers(room, lowers);
     least = kernels_.kth_greatest_f32(lowers.data(), room.size(), k_);
   }
-  for (const Bounded& entry : room) {
-    if (entry.upper < least) continue;
-    found.push_back(entry.lower == entry.upper ? Exact{entry.lower, request_.rank(entry.row), entry.row}
-                                               : at.scorer.exact(query, entry.row));
+  std::erase_if(room, [least](const Bounded& entry) { return entry.upper < least; });
+  std::int64_t scored = 0;
+  for (std::size_t i = 0; i < room.size(); ++i) {
+    constexpr std::size_t kAhead = 6;
+    if (i + kAhead < room.size() && !room[i + kAhead].is_known()) at.scorer.prefetch(room[i + kAhead].row);
+    const Bounded& entry = room[i];
+    scored += entry.is_known() ? 0 : 1;
+    found.push_back(entry.is_known() ? Exact{entry.lower, request_.rank(entry.row), entry.row}
+                                     : at.scorer.exact(query, entry.row));
   }
+  if (request_.counts != nullptr) request_.counts->scored += scored;
   if (request_.has_threshold) {
     const float key = score_to_key(request_.metric, request_.threshold);
     std::erase_if(found, [key](const Exact& result) { return !(result.key >= key); });
