@@ -22,11 +22,7 @@ constexpr float kLeastSquare = 0x1p-100F, kGreatestSquare = 0x1p116F;  // that f
 
 struct BlockScan::Room {
   Room(std::size_t rows, std::size_t depth, std::size_t width, bool gathers)
-      : norms(rows),
-        factors(rows),
-        offsets(rows),
-        products(width == 1 ? rows : 0),
-        hits(width == 1 ? 0 : rows * width) {
+      : norms(rows), factors(rows), offsets(rows), products(width == 1 ? rows : 0) {
     if (gathers) {
       gathered = support::AlignedBuffer<float>::uninitialised(rows * depth);
       numbers.resize(rows);
@@ -43,7 +39,7 @@ struct BlockScan::Room {
   std::vector<float> norms, factors, offsets, products, thresholds;
   std::vector<float> estimates;
   bool raised = false;
-  std::vector<PanelHit> hits;
+  std::vector<PanelHit> hits;  // of panels in float32
   std::vector<Candidate> candidates;
   support::AlignedBuffer<float> gathered, widened;
   std::vector<std::int64_t> numbers;
@@ -187,6 +183,7 @@ bool BlockScan::scan_coded(const Block& block, std::size_t next, Room& room, Col
 
 void BlockScan::scan_panels(const Block& block, std::size_t next, Room& room, Collector& collector) {
   const std::size_t width = batch_.width(), panels = batch_.panels();
+  room.hits.resize(block_rows_ * width);
   // The next block's rows are fetched while this one is worked on, some of them with every panel.
   std::size_t lines = 0;
   const char* ahead = nullptr;
@@ -326,9 +323,7 @@ void BlockScan::scan_float32(const Block& block, std::size_t next, Room& room, C
 
 Seeds BlockScan::find_seeds(std::size_t k, int workers) {
   if (!coded_ || coded_->queries() == nullptr) return {};
-  Seeds seeds = search::find_seeds(kernels_, request_, batch_, *coded_->queries(), k, workers);
-  coded_->expect_seeded(seeds.sampled);
-  return seeds;
+  return search::find_seeds(kernels_, request_, batch_, *coded_->queries(), k, workers);
 }
 
 void BlockScan::work(Collector& collector, const support::StopFlag& stop) {

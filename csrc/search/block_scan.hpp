@@ -26,6 +26,10 @@ class BlockScan {
   [[nodiscard]] std::size_t blocks() const noexcept { return blocks_; }
   /// For a search of the k best, before the first worker begins.
   Seeds find_seeds(std::size_t k, int workers);
+  /// Passes over the rows of a sample, which stay where they are, and expects their thresholds.
+  void begin_with(const Seeds& seeds) noexcept {
+    if (coded_) coded_->begin_with(seeds);
+  }
   /// Takes blocks until there are none left.
   void work(Collector& collector, const support::StopFlag& stop);
   /// The first row with NaN or infinity that was met, -1 if none.

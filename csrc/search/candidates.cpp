@@ -70,7 +70,6 @@ void TopCandidates::take_rough(std::span<const Candidate> candidates) {
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     const auto& [query, row, no_key, norm, rough] = candidates[i];
     if (products_[i] < factors_[i] * batch_->threshold(query) + offsets_[i]) continue;
-    if (seeds_->holds(query, row)) continue;
     if (!std::isnan(products_[i])) {
       const KeyBounds key = bounds_.key_bounds(products_[i], norm, batch_->scale(query));
       if (!(key.upper < least_keys_[query])) add(query, row, key, true);

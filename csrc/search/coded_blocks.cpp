@@ -57,8 +57,10 @@ std::unique_ptr<CodedBlocks::Room> CodedBlocks::make_room(std::size_t most_rows)
   auto room = std::make_unique<Room>();
   const std::size_t rows = (most_rows + kCodeRows - 1) / kCodeRows * kCodeRows;
   const bool single = batch_.width() == 1;
-  room->code_hits.resize(single ? 0 : rows * batch_.width());
-  room->hit_words.resize(single ? 0 : rows * batch_.width() / 2 + 1);
+  if (!single) {
+    room->code_hits = support::AlignedBuffer<CodeHit>::uninitialised(rows * batch_.width());
+    room->hit_words = support::AlignedBuffer<CodeHits>::uninitialised(rows * batch_.width() / 2 + 1);
+  }
   if (sampled_ != 0) room->ramp = rows;
   room->thresholds.assign(batch_.panels() * batch_.width(), NAN);
   room->keys.resize(room->thresholds.size());
@@ -215,6 +217,7 @@ void CodedBlocks::add_candidate(const Run& run, std::size_t r, std::size_t query
   if (run.norms != nullptr && std::isnan(run.norms[r])) return;
   const std::size_t row = run.first + r;
   if (!request_.admits(batch_.first() + query, row)) return;
+  if (seeds_ != nullptr && seeds_->holds(query, static_cast<std::int64_t>(row))) return;
   room.hits += 1;
   Candidate& candidate = room.candidates.emplace_back();
   candidate.query = query;

@@ -14,6 +14,7 @@
 #include "search/collector.hpp"
 #include "search/panels.hpp"
 #include "search/request.hpp"
+#include "search/seeds.hpp"
 
 namespace fastembed::search {
 
@@ -55,8 +56,11 @@ class CodedBlocks {
   }
   /// The batch's queries; null where they cannot be met by codes.
   [[nodiscard]] const QueryCodes* queries() const noexcept { return queries_->usable() ? queries_.get() : nullptr; }
-  /// Says that thresholds are those of a sample of so many rows.
-  void expect_seeded(std::size_t sampled) noexcept { sampled_ = sampled; }
+  /// Thresholds are those of a sample, whose rows are not to be met again; `seeds` stay where they are.
+  void begin_with(const Seeds& seeds) noexcept {
+    seeds_ = seeds.keys.empty() ? nullptr : &seeds;
+    sampled_ = seeds.sampled;
+  }
   void scan(const Run& run, Room& room, Collector& collector);
   /// Hands over what scan has kept back; to be called when a worker has met its last rows.
   static void take_waiting(Room& room, Collector& collector);
@@ -83,6 +87,7 @@ class CodedBlocks {
   const CodeSpace* space_ = nullptr;
   std::unique_ptr<QueryCodes> queries_;
   std::size_t rows_ = 0;
+  const Seeds* seeds_ = nullptr;
   std::size_t sampled_ = 0;
   std::atomic<bool> given_up_{false};
 };
@@ -94,13 +99,13 @@ struct CodedBlocks::Room {
   double hits = 0;             // since then
   double rate = 1;             // before that, a row and query
   bool hits_are_rare = false;  // to judge by the last panel
-  std::vector<CodeHit> code_hits;
-  std::vector<CodeHits> hit_words;
+  support::AlignedBuffer<CodeHit> code_hits;
+  support::AlignedBuffer<CodeHits> hit_words;
   std::vector<Candidate> candidates;
   std::vector<const char*> ahead;
   std::vector<float> thresholds, keys, row_terms;  // the former of all panels
-  std::vector<std::int32_t> products;  // of a single query: of codes of 8 bits, or
-  std::vector<float> float_products;   // of bfloat16
+  std::vector<std::int32_t> products;              // of a single query: of codes of 8 bits, or
+  std::vector<float> float_products;               // of bfloat16
   // Codes made on the way.
   support::AlignedBuffer<float> columns;
   support::AlignedBuffer<std::uint8_t> codes;

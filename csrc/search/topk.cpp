@@ -161,6 +161,7 @@ std::int64_t TopSearch::search(float* scores, std::int64_t* rows) {
   }
   SharedKeys shared(workers, batch_.size());
   seeds_ = scan_.find_seeds(k_, workers);
+  scan_.begin_with(seeds_);
   for (std::size_t q = 0; q < seeds_.keys.size(); ++q) {
     batch_.raise_threshold(q, bounds_.threshold(seeds_.keys[q], batch_.scale(q)));
   }

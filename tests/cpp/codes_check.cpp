@@ -21,7 +21,7 @@ constexpr std::uint32_t kPanelWidths[] = {kNarrowPanelQueries, kPanelQueries};
 // Rows of codes and queries of integers, with their products.
 struct CodeCase {
   CodeCase(const KernelTable& table, std::size_t row_count, std::size_t code_depth, std::uint32_t panel_width,
-           std::int32_t most, std::uint64_t seed)
+           std::int32_t most, std::uint64_t seed, bool is_extreme = false)
       : rows(row_count),
         depth(code_depth),
         width(panel_width),
@@ -39,6 +39,7 @@ struct CodeCase {
       codes[i] = 255;
       queries[i] = static_cast<std::int16_t>(most);
     }
+    if (is_extreme) make_extreme(static_cast<std::int16_t>(most));
     for (std::size_t r = 0; r < rows; ++r) {
       for (std::size_t j = 0; j < count; ++j) {
         std::int64_t sum = 0;
@@ -50,6 +51,13 @@ struct CodeCase {
     }
     table.pack_code_panel({queries.data(), panel.data(), corrections.data(), static_cast<std::uint32_t>(count),
                            static_cast<std::uint32_t>(depth), width});
+  }
+  // Rows and queries of the greatest and least elements alone.
+  void make_extreme(std::int16_t most) {
+    for (std::size_t i = 0; i < rows * depth; ++i) codes[i] = i / depth % 3 == 0 ? 1 : 255;
+    for (std::size_t i = 0; i < count * depth; ++i) {
+      queries[i] = static_cast<std::int16_t>(i / depth % 2 == 0 ? most : -most);
+    }
   }
   [[nodiscard]] std::string name(const char* kernel) const {
     return kernel + text("rows", rows) + text("depth", depth) + text("width", width);
@@ -223,6 +231,12 @@ void check_code_products(const KernelTable& table, Report& report) {
         check_scans(table, data, true, report);
       }
     }
+  }
+  // The greatest products and corrections that int32 must hold beside thresholds of either infinity.
+  constexpr std::size_t kDeepest = 65536;
+  const std::int32_t most = std::min(table.code_query_limit(), static_cast<std::int32_t>(INT32_MAX / (256 * kDeepest)));
+  for (const std::uint32_t width : kPanelWidths) {
+    check_scans(table, CodeCase(table, 40, kDeepest, width, most, width, true), false, report);
   }
   check_singles(table, report);
   check_code_peak(table, report);
