@@ -56,6 +56,31 @@ def test_filter_threshold_and_names() -> None:
     assert (found.scores[count:] == -np.inf).all()
 
 
+@pytest.mark.parametrize(
+    ("arrangement", "accelerate"),
+    [
+        ("equal", "auto"),
+        ("mixed", "none"),
+        *(pytest.param(a, "auto", marks=pytest.mark.slow) for a in ("mixed", "best last")),
+    ],
+)
+def test_rows_that_are_found_and_dropped_again(arrangement: str, accelerate: str) -> None:
+    """More than a million beyond k, so that the scan's threshold rises on the way: once, or again and again. Of equal
+    rows the later ones come first, which a threshold must not keep out."""
+    n_rows, k = 2_600_000, 450_000
+    rows = np.random.default_rng(6).integers(-9, 10, (n_rows, 2)).astype(np.float32)
+    query = np.array([3, -1], np.float32)
+    if arrangement == "best last":
+        rows = rows[np.argsort(rows @ query, kind="stable")]
+    elif arrangement == "equal":
+        rows[:400_000], rows[400_000:] = [2, 1], [1, 0]
+    ids = np.arange(n_rows)[::-1]
+    scores = rows @ query
+    order = np.lexsort((ids, -scores))[:k]
+    found = fastembed.Index(rows, "dot", ids=ids, accelerate=accelerate).search(query, k, workers=2)
+    assert_same((found.scores, found.ids), (scores[order], ids[order]))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
 def test_nan_goes_last(metric: str) -> None:

@@ -71,6 +71,22 @@ def test_products_in_parts_are_as_good_as_those_of_float32(metric: str) -> None:
     assert 0 < errors[True] < 1.5 * errors[False]
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("split", [False, True])
+def test_large_results_have_the_same_bits_as_small_ones(split: bool, metric: str, every_isa: str) -> None:
+    """Results of 32 MB and more go past the caches, where `out` begins and its rows begin with a cache line."""
+    a, b = normal(1_200, 9), normal(7_041, 9)
+    large = np.full((1_200, 7_056), 7.0, np.float32)
+    first = (-large.ctypes.data // 4) % 16
+    found = large[:, first : first + 7_040]
+    _core.similarity(a, b[:7_040], metric, found, 2, split=split)
+    small = np.empty((1_200, 300), np.float32)
+    for begin in (0, 3_000, 6_740):
+        _core.similarity(a, b[begin : begin + 300], metric, small, 1, split=split)
+        assert_same_bits(found[:, begin : begin + 300], small)
+    assert (large[:, :first] == 7).all() and (large[:, first + 7_040 :] == 7).all()
+
+
 def test_cosine_is_the_default() -> None:
     a, b = normal(3, 8), normal(4, 8, seed=1) * 5
     np.testing.assert_allclose(fastembed.similarity(a, b), reference.scores(a, b, "cosine"), atol=1e-6)

@@ -54,6 +54,7 @@ struct PanelProduct {
   std::uint32_t width;
   std::uint32_t columns;
   std::uint32_t squared_distance;  // 0 or 1
+  std::uint32_t stream;            // as below
 };
 
 /// Vectors in parts of bfloat16: x = h + m + l, where h is x rounded to bfloat16, m what is left of x, rounded, and l
@@ -85,7 +86,8 @@ struct SplitPack {
 ///   out[r][j] = max(0, (row_squares[r] + column_squares[j]) - 2 (s * row_factors[r]) * column_factors[j])  with them
 /// |error of s| <= (1.05 depth + 6) 2^-24 sum |x_i y_i|, for vectors of norms 1/2 .. 1 and 2^-100 more: what is left
 /// out is below 2.1 * 2^-24, products of h pass through `depth` roundings to nearest, those of parts 2^-8 as large
-/// through five times as many. Factors and squares of columns are read up to a multiple of kSplitBlock.
+/// through five times as many. Factors and squares of columns are read up to a multiple of kSplitBlock. With `stream`
+/// results go past the caches: `out` is 64-byte aligned then, and out_stride a multiple of 16.
 struct SplitProduct {
   const std::uint16_t* rows;
   const std::uint16_t* columns;
@@ -98,7 +100,7 @@ struct SplitProduct {
   std::uint32_t row_count;
   std::uint32_t column_count;
   std::uint32_t depth;
-  std::uint32_t pad;
+  std::uint32_t stream;  // 0 or 1
 };
 
 /// A product s reaches a threshold T when s >= f T + o, where a row of norm n has f = factor + factor_slope n and

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/prefetch.inl.hpp"
+#include "kernels/result_store.inl.hpp"
 #include "kernels/tile_product.inl.hpp"
 
 namespace fastembed {
@@ -129,7 +130,7 @@ template <std::size_t kRows, std::size_t kColumns>
               ? Vec::max(Vec::zero(), Vec::fma(Vec::broadcast(-2.0F), sum, Vec::add(row_factor, column_factor)))
               : Vec::mul(Vec::mul(sum, row_factor), column_factor);
       if (at + Vec::kLanes <= columns) {
-        Vec::store(out + at, result);
+        store_result(out + at, result, step.stream);
       } else if (at < columns) {
         float rest[Vec::kLanes];
         Vec::store(rest, result);
@@ -144,7 +145,7 @@ template <std::size_t kColumns>
   Prefetch prefetch{nullptr, nullptr, 0};
   for_strips(step.row_count, [&](std::size_t row, auto rows) {
     constexpr std::size_t kRows = decltype(rows)::value;
-    for (std::size_t r = 0; r < kRows; ++r) {
+    for (std::size_t r = 0; r < kRows && step.stream == 0; ++r) {
       float* const out = step.out + (row + r) * step.out_stride + first_column;
       __builtin_prefetch(out, 1, 2);
       if (kColumns * Vec::kLanes > 16 && first_column + 16 < step.columns) __builtin_prefetch(out + 16, 1, 2);
@@ -164,6 +165,7 @@ void multiply_panel_f32(const PanelProduct& step) noexcept {
     multiply_columns<kScanColumns>(step, column);
   }
   for (; column < step.columns; column += Vec::kLanes) multiply_columns<1>(step, column);
+  if (step.stream != 0) Vec::end_stream();
 }
 
 // Vec::kLanes rows from `first` on, as far as there are any, into their columns of a panel.

@@ -3,7 +3,7 @@
 // fast, on matrix tiles. Tiles are eight registers of 16 x 16 sums, or of what is multiplied.
 #pragma once
 
-#include "cpu/kernel_table.hpp"
+#include "kernels/result_store.inl.hpp"
 
 namespace fastembed {
 namespace {
@@ -126,19 +126,43 @@ struct SplitBlocks {
   Tiles tiles;
   std::size_t pitch;  // elements from one tile of vectors to the next
 
-  void load_rows(const std::uint16_t* at) noexcept {
-    tiles.template load_bytes<4>(at, kStride);
-    tiles.template load_bytes<5>(at + pitch, kStride);
+  template <int kTile>
+  void load(const std::uint16_t* at) noexcept {
+    tiles.template load_bytes<kTile>(at + kTile % 2 * pitch, kStride);
   }
-  void load_columns(const std::uint16_t* at) noexcept {
-    tiles.template load_bytes<6>(at, kStride);
-    tiles.template load_bytes<7>(at + pitch, kStride);
+  // Four products, and what comes next into each register as soon as its last product has been issued: registers are
+  // not renamed, and tiles come from L2.
+  void then_columns(const std::uint16_t* next) noexcept {
+    tiles.template multiply_add<0, 4, 6>();
+    tiles.template multiply_add<2, 5, 6>();
+    load<6>(next);
+    tiles.template multiply_add<1, 4, 7>();
+    tiles.template multiply_add<3, 5, 7>();
+    load<7>(next);
   }
-  void multiply_add() noexcept {
+  void then_rows(const std::uint16_t* next) noexcept {
     tiles.template multiply_add<0, 4, 6>();
     tiles.template multiply_add<1, 4, 7>();
+    load<4>(next);
     tiles.template multiply_add<2, 5, 6>();
     tiles.template multiply_add<3, 5, 7>();
+    load<5>(next);
+  }
+  void then_both(const std::uint16_t* next_rows, const std::uint16_t* next_columns) noexcept {
+    tiles.template multiply_add<0, 4, 6>();
+    tiles.template multiply_add<1, 4, 7>();
+    load<4>(next_rows);
+    tiles.template multiply_add<2, 5, 6>();
+    load<6>(next_columns);
+    tiles.template multiply_add<3, 5, 7>();
+    load<5>(next_rows);
+    load<7>(next_columns);
+  }
+  void load_both(const std::uint16_t* rows, const std::uint16_t* columns) noexcept {
+    load<4>(rows);
+    load<6>(columns);
+    load<5>(rows);
+    load<7>(columns);
   }
   void zero() noexcept {
     tiles.template zero<0>();
@@ -159,26 +183,20 @@ struct SplitBlocks {
   void multiply(const std::uint16_t* rows, const std::uint16_t* columns, std::size_t steps, float* main,
                 float* rest) noexcept {
     constexpr std::size_t kStep = kSplitParts * kSplitTile, kMiddle = kSplitTile, kLow = 2 * kSplitTile;
+    const std::size_t last = (steps - 1) * kStep;
     zero();
-    for (std::size_t at = 0; at < steps * kStep; at += kStep) {
-      load_rows(rows + at);
-      load_columns(columns + at);
-      multiply_add();
-    }
+    load_both(rows, columns);
+    for (std::size_t at = 0; at < last; at += kStep) then_both(rows + at + kStep, columns + at + kStep);
+    then_both(rows, columns + kLow);
     store(main);
     zero();
-    for (std::size_t at = 0; at < steps * kStep; at += kStep) {
-      load_rows(rows + at);
-      load_columns(columns + at + kLow);
-      multiply_add();
-      load_columns(columns + at + kMiddle);
-      multiply_add();
-      load_rows(rows + at + kMiddle);
-      multiply_add();
-      load_columns(columns + at);
-      multiply_add();
-      load_rows(rows + at + kLow);
-      multiply_add();
+    for (std::size_t at = 0; at <= last; at += kStep) {
+      then_columns(columns + at + kMiddle);
+      then_rows(rows + at + kMiddle);
+      then_columns(columns + at);
+      then_rows(rows + at + kLow);
+      const std::size_t next = at < last ? at + kStep : 0;
+      then_both(rows + next, columns + next + kLow);
     }
     store(rest);
   }
@@ -202,7 +220,7 @@ inline void finish_split(const SplitProduct& step, std::size_t row, std::size_t 
         result = Vec::max(Vec::zero(), Vec::fma(Vec::broadcast(-2.0F), result, squares));
       }
       if (c + Vec::kLanes <= columns) {
-        Vec::store(out + c, result);
+        store_result(out + c, result, step.stream);
         continue;
       }
       float last[Vec::kLanes];
@@ -224,6 +242,7 @@ void multiply_split(const SplitProduct& step) noexcept {
       finish_split(step, row, column, main, rest);
     }
   }
+  if (step.stream != 0) Vec::end_stream();
 }
 
 }  // namespace

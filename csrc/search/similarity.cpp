@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <vector>
 
 #include "cpu/dispatch.hpp"
@@ -17,6 +18,10 @@ namespace {
 constexpr std::size_t kPackedBytes = std::size_t{384} << 10;  // of a task's panels, within L2
 constexpr std::size_t kRowBlockBytes = std::size_t{128} << 10;
 constexpr std::size_t kCachedBytes = std::size_t{2} << 20;
+constexpr std::size_t kSplitRowBytes = std::size_t{8} << 20;       // of rows in parts, which all workers read
+constexpr std::size_t kSplitColumnBytes = std::size_t{768} << 10;  // of a task's columns in parts, within L2
+constexpr std::size_t kStreamedBytes = std::size_t{32} << 20;      // of results
+constexpr std::size_t kLine = 16;                                  // floats
 constexpr std::size_t kRowMultiple = 24;
 constexpr std::size_t kSingleRows = 4;   // of a: up to them, b is read once a row, from the cache
 constexpr float kCancelled = 1.0F / 64;  // of |a|^2 + |b|^2: a squared distance below it is taken from the definition
@@ -51,7 +56,9 @@ class Product {
         columns_(swapped_ ? wanted.a : wanted.b),
         split_(!swapped_ && rows_.rows >= kSplitBlock && columns_.rows >= kSplitBlock &&
                wanted.split.value_or(kernels_.prefers_split() && rows_.depth >= kSplitDepth)),
-        from_memory_(rows_.rows * rows_.stride * sizeof(float) > kCachedBytes) {}
+        from_memory_(rows_.rows * rows_.stride * sizeof(float) > kCachedBytes),
+        streams_(wanted.a.rows * wanted.b.rows * sizeof(float) >= kStreamedBytes && wanted.out_stride % kLine == 0 &&
+                 reinterpret_cast<std::uintptr_t>(wanted.out) % (kLine * sizeof(float)) == 0) {}
 
   void compute() {
     if (wanted_.a.rows == 0 || wanted_.b.rows == 0) return;
@@ -64,10 +71,11 @@ class Product {
     chunks_ = (rows_.rows + chunk_ - 1) / chunk_;
     const std::size_t multiple = split_ ? kSplitBlock : kRowMultiple;
     block_ = std::clamp<std::size_t>(kRowBlockBytes / row_bytes, multiple, 960) / multiple * multiple;
-    const double operations = static_cast<double>(rows_.rows * columns_.rows) * static_cast<double>(rows_.depth);
     Request pool;
     pool.workers = wanted_.workers;
     pool.tick = wanted_.tick;
+    const double operations = static_cast<double>(rows_.rows * columns_.rows) * static_cast<double>(rows_.depth);
+    if (split_) return compute_split(pool, operations);
     const int workers = std::min(useful_workers(pool, operations), static_cast<int>(groups_ * chunks_));
     run(pool, workers, operations, [this](int, const support::StopFlag& stop) { work(stop); });
   }
@@ -82,8 +90,14 @@ class Product {
           turned(turned_floats) {}
     Terms row_terms, column_terms;
     support::AlignedBuffer<float> packed;
-    support::AlignedBuffer<std::uint16_t> split_rows, split_columns;
     std::vector<float> turned;  // results with rows and columns swapped
+  };
+  // Consecutive vectors in parts of bfloat16.
+  struct SplitVectors {
+    SplitVectors(std::size_t vectors, std::size_t depth)
+        : terms(vectors), parts(support::AlignedBuffer<std::uint16_t>::uninitialised(split_elements(vectors, depth))) {}
+    Terms terms;
+    support::AlignedBuffer<std::uint16_t> parts;
   };
 
   void look_at(const Matrix& rows, std::size_t first, std::size_t count, bool packed, Terms& terms) const;
@@ -91,12 +105,16 @@ class Product {
   void work(const support::StopFlag& stop);
   void multiply(std::size_t row, std::size_t rows, std::size_t column, std::size_t columns, std::size_t panel,
                 Room& room) const;
-  void split(const Matrix& from, std::size_t first, std::size_t count, bool as_columns, Room& room) const;
-  void multiply_split(std::size_t row, std::size_t rows, std::size_t column, std::size_t columns, Room& room) const;
+  void compute_split(const Request& pool, double operations);
+  void split_rows(std::size_t first, std::size_t end, const support::StopFlag& stop);
+  void work_split(std::size_t first, std::size_t end, std::size_t parts, const support::StopFlag& stop);
+  void split(const Matrix& from, std::size_t first, std::size_t count, bool as_columns, SplitVectors& to) const;
+  void multiply_split(std::size_t row, std::size_t rows, const SplitVectors& of_rows, std::size_t column,
+                      std::size_t columns, const SplitVectors& of_columns) const;
   void multiply_singly(std::size_t row, std::size_t rows, Room& room) const;
   [[nodiscard]] float definition(std::size_t row, std::size_t column) const;
   void repair(std::size_t row, std::size_t rows, std::size_t column, std::size_t columns, std::size_t panel,
-              const Room& room, float* out, std::size_t out_stride) const;
+              const Terms& row_terms, const Terms& column_terms, float* out, std::size_t out_stride) const;
 
   const Similarity& wanted_;
   const KernelTable& kernels_;
@@ -104,8 +122,10 @@ class Product {
   Matrix rows_, columns_;
   bool split_;  // in parts of bfloat16
   bool from_memory_;
+  bool streams_;  // results too large for a cache
   std::size_t width_ = 0, group_ = 0, groups_ = 0, chunk_ = 0, chunks_ = 0, block_ = 0;
   std::atomic<std::size_t> next_{0};
+  std::vector<std::unique_ptr<SplitVectors>> split_blocks_;  // of `block_` rows
 };
 
 // Fills the terms of rows whose squared norms are in `terms.factors`.
@@ -157,19 +177,13 @@ void Product::look_at(const Matrix& rows, std::size_t first, std::size_t count, 
 
 void Product::work(const support::StopFlag& stop) {
   const std::size_t most = (std::min(group_, columns_.rows) + width_ - 1) / width_ * width_;
-  const std::size_t packed = split_ ? 0 : single_ ? rows_.depth : most * rows_.depth;
-  Room room(block_, most, packed, swapped_ ? block_ * width_ : 0);
-  if (split_) {
-    room.split_rows = support::AlignedBuffer<std::uint16_t>::uninitialised(split_elements(block_, rows_.depth));
-    room.split_columns = support::AlignedBuffer<std::uint16_t>::uninitialised(split_elements(most, rows_.depth));
-  }
+  Room room(block_, most, single_ ? rows_.depth : most * rows_.depth, swapped_ ? block_ * width_ : 0);
   while (!stop.load(std::memory_order_relaxed)) {
     const std::size_t task = next_.fetch_add(1, std::memory_order_relaxed);
     if (task >= groups_ * chunks_) return;
     const std::size_t column = task / chunks_ * group_, count = std::min(group_, columns_.rows - column);
     look_at(columns_, column, count, true, room.column_terms);
-    if (split_) split(columns_, column, count, true, room);
-    for (std::size_t p = 0; p < count && !single_ && !split_; p += width_) {
+    for (std::size_t p = 0; p < count && !single_; p += width_) {
       pack_panel(kernels_, columns_, column + p, std::min<std::size_t>(width_, count - p),
                  room.column_terms.scales.data() + p, width_, room.packed.data() + p * rows_.depth);
     }
@@ -180,11 +194,7 @@ void Product::work(const support::StopFlag& stop) {
         multiply_singly(row, rows, room);
         continue;
       }
-      look_at(rows_, row, rows, split_, room.row_terms);
-      if (split_) {
-        multiply_split(row, rows, column, count, room);
-        continue;
-      }
+      look_at(rows_, row, rows, false, room.row_terms);
       for (std::size_t p = 0; p < count; p += width_) {
         multiply(row, rows, column + p, std::min<std::size_t>(width_, count - p), p, room);
       }
@@ -201,8 +211,8 @@ void Product::multiply(std::size_t row, std::size_t rows, std::size_t column, st
                                room.row_terms.factors.data(), room.column_terms.factors.data() + panel, out, out_stride,
                                static_cast<std::uint32_t>(rows), static_cast<std::uint32_t>(rows_.depth),
                                static_cast<std::uint32_t>(width_), static_cast<std::uint32_t>(columns),
-                               wanted_.metric == Metric::kL2 ? 1U : 0U});
-  repair(row, rows, column, columns, panel, room, out, out_stride);
+                               wanted_.metric == Metric::kL2 ? 1U : 0U, streams_ && !swapped_ ? 1U : 0U});
+  repair(row, rows, column, columns, panel, room.row_terms, room.column_terms, out, out_stride);
   if (!swapped_) return;
   for (std::size_t c = 0; c < columns; ++c) {
     float* const to = wanted_.out + (column + c) * wanted_.out_stride + row;
@@ -210,39 +220,86 @@ void Product::multiply(std::size_t row, std::size_t rows, std::size_t column, st
   }
 }
 
-// Rows or columns to their parts.
-void Product::split(const Matrix& from, std::size_t first, std::size_t count, bool as_columns, Room& room) const {
-  support::AlignedBuffer<std::uint16_t>& to = as_columns ? room.split_columns : room.split_rows;
-  const Terms& terms = as_columns ? room.column_terms : room.row_terms;
+// As many rows as fit are split once, by all workers, and then meet all columns, which a task splits for itself.
+void Product::compute_split(const Request& pool, double operations) {
+  const std::size_t bytes = split_elements(kSplitBlock, rows_.depth) / kSplitBlock * sizeof(std::uint16_t);
+  group_ = std::clamp<std::size_t>(kSplitColumnBytes / bytes, kSplitBlock, 1024) / kSplitBlock * kSplitBlock;
+  groups_ = (columns_.rows + group_ - 1) / group_;
+  const std::size_t step = std::max<std::size_t>(kSplitRowBytes / bytes / block_, 1) * block_;
+  for (std::size_t first = 0; first < rows_.rows; first += step) {
+    const std::size_t end = std::min(rows_.rows, first + step), blocks = (end - first + block_ - 1) / block_;
+    const double share = static_cast<double>(end - first) / static_cast<double>(rows_.rows);
+    const auto wanted_parts = static_cast<std::size_t>(wanted_.workers) * 4 / groups_ + 1;
+    const std::size_t parts = std::min(blocks, wanted_parts);
+    const int workers = std::min(useful_workers(pool, operations * share), static_cast<int>(groups_ * parts));
+    while (split_blocks_.size() < blocks) {
+      split_blocks_.push_back(std::make_unique<SplitVectors>(std::min(block_, rows_.rows), rows_.depth));
+    }
+    next_.store(0);
+    run(pool, std::min(workers, static_cast<int>(blocks)), operations * share / 64,
+        [&](int, const support::StopFlag& stop) { split_rows(first, end, stop); });
+    next_.store(0);
+    run(pool, workers, operations * share,
+        [&](int, const support::StopFlag& stop) { work_split(first, end, parts, stop); });
+  }
+}
+
+void Product::split_rows(std::size_t first, std::size_t end, const support::StopFlag& stop) {
+  while (!stop.load(std::memory_order_relaxed)) {
+    const std::size_t block = next_.fetch_add(1, std::memory_order_relaxed), row = first + block * block_;
+    if (row >= end) return;
+    split(rows_, row, std::min(block_, end - row), false, *split_blocks_[block]);
+  }
+}
+
+// Tasks: a group of columns by one of `parts` parts of the blocks of rows.
+void Product::work_split(std::size_t first, std::size_t end, std::size_t parts, const support::StopFlag& stop) {
+  const std::size_t blocks = (end - first + block_ - 1) / block_;
+  SplitVectors columns(std::min(group_, columns_.rows), rows_.depth);
+  while (!stop.load(std::memory_order_relaxed)) {
+    const std::size_t task = next_.fetch_add(1, std::memory_order_relaxed), part = task % parts;
+    if (task >= groups_ * parts) return;
+    const std::size_t column = task / parts * group_, count = std::min(group_, columns_.rows - column);
+    split(columns_, column, count, true, columns);
+    const std::size_t last = blocks * (part + 1) / parts;
+    for (std::size_t block = blocks * part / parts; block < last && !stop.load(std::memory_order_relaxed); ++block) {
+      const std::size_t row = first + block * block_;
+      multiply_split(row, std::min(block_, end - row), *split_blocks_[block], column, count, columns);
+    }
+  }
+}
+
+// Rows or columns to their parts, and their terms.
+void Product::split(const Matrix& from, std::size_t first, std::size_t count, bool as_columns, SplitVectors& to) const {
+  look_at(from, first, count, true, to.terms);
   kernels_.pack_split({.vectors = from.row(first),
                        .stride = from.stride,
-                       .scales = terms.float_scales.data(),
-                       .out = to.data(),
+                       .scales = to.terms.float_scales.data(),
+                       .out = to.parts.data(),
                        .count = static_cast<std::uint32_t>(count),
                        .depth = static_cast<std::uint32_t>(from.depth),
                        .as_columns = as_columns ? 1U : 0U});
 }
 
 // A block of rows against all columns of a group.
-void Product::multiply_split(std::size_t row, std::size_t rows, std::size_t column, std::size_t columns,
-                             Room& room) const {
-  split(rows_, row, rows, false, room);
+void Product::multiply_split(std::size_t row, std::size_t rows, const SplitVectors& of_rows, std::size_t column,
+                             std::size_t columns, const SplitVectors& of_columns) const {
   const bool is_l2 = wanted_.metric == Metric::kL2;
-  const Terms &of_rows = room.row_terms, &of_columns = room.column_terms;
+  const Terms &row_terms = of_rows.terms, &column_terms = of_columns.terms;
   float* const out = wanted_.out + row * wanted_.out_stride + column;
-  kernels_.multiply_split({.rows = room.split_rows.data(),
-                           .columns = room.split_columns.data(),
-                           .row_factors = is_l2 ? of_rows.unscales.data() : of_rows.factors.data(),
-                           .column_factors = is_l2 ? of_columns.unscales.data() : of_columns.factors.data(),
-                           .row_squares = is_l2 ? of_rows.factors.data() : nullptr,
-                           .column_squares = is_l2 ? of_columns.factors.data() : nullptr,
+  kernels_.multiply_split({.rows = of_rows.parts.data(),
+                           .columns = of_columns.parts.data(),
+                           .row_factors = is_l2 ? row_terms.unscales.data() : row_terms.factors.data(),
+                           .column_factors = is_l2 ? column_terms.unscales.data() : column_terms.factors.data(),
+                           .row_squares = is_l2 ? row_terms.factors.data() : nullptr,
+                           .column_squares = is_l2 ? column_terms.factors.data() : nullptr,
                            .out = out,
                            .out_stride = wanted_.out_stride,
                            .row_count = static_cast<std::uint32_t>(rows),
                            .column_count = static_cast<std::uint32_t>(columns),
                            .depth = static_cast<std::uint32_t>(rows_.depth),
-                           .pad = 0});
-  repair(row, rows, column, columns, 0, room, out, wanted_.out_stride);
+                           .stream = streams_ ? 1U : 0U});
+  repair(row, rows, column, columns, 0, row_terms, column_terms, out, wanted_.out_stride);
 }
 
 // A few rows of a against a block of b that stays in the cache: no packing, results where they belong. The norms of the
@@ -273,7 +330,7 @@ void Product::multiply_singly(std::size_t row, std::size_t rows, Room& room) con
     if (wanted_.metric != Metric::kL2 && !room.row_terms.any_exact && !room.column_terms.any_exact) continue;
     float* const turned = room.turned.data();
     std::copy_n(out, rows, turned);
-    repair(row, rows, c, 1, c, room, turned, 1);
+    repair(row, rows, c, 1, c, room.row_terms, room.column_terms, turned, 1);
     std::copy_n(turned, rows, out);
   }
 }
@@ -287,8 +344,7 @@ float Product::definition(std::size_t row, std::size_t column) const {
 // By the definition: rows and columns of NaN, infinity, or out of the range that float32 products can stand, and
 // distances much smaller than the vectors, which lost their digits.
 void Product::repair(std::size_t row, std::size_t rows, std::size_t column, std::size_t columns, std::size_t panel,
-                     const Room& room, float* out, std::size_t out_stride) const {
-  const Terms &row_terms = room.row_terms, &column_terms = room.column_terms;
+                     const Terms& row_terms, const Terms& column_terms, float* out, std::size_t out_stride) const {
   if (row_terms.any_exact || column_terms.any_exact) {
     for (std::size_t r = 0; r < rows; ++r) {
       for (std::size_t c = 0; c < columns; ++c) {
@@ -339,7 +395,6 @@ void similarity(const Similarity& wanted) {
   const support::DefaultFloatEnvironment environment;
   // Stores that cross cache lines cost a seventh of the speed at d = 128 (Zen 4), and NumPy's arrays begin within a
   // line: the first columns are taken by themselves, so that the rest is aligned.
-  constexpr std::size_t kLine = 16;  // floats
   const std::size_t columns = (kLine - reinterpret_cast<std::uintptr_t>(wanted.out) / sizeof(float) % kLine) % kLine;
   if (columns == 0 || wanted.out_stride % kLine != 0 || wanted.a.rows < kPanelQueries || wanted.b.rows < 32 * kLine) {
     Product(wanted).compute();

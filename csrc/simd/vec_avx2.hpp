@@ -19,6 +19,8 @@ struct Vec {
   static Reg broadcast(float value) noexcept { return _mm256_set1_ps(value); }
   static Reg load(const float* from) noexcept { return _mm256_loadu_ps(from); }
   static void store(float* to, Reg a) noexcept { _mm256_storeu_ps(to, a); }
+  static void stream(float* to, Reg a) noexcept { _mm256_stream_ps(to, a); }
+  static void end_stream() noexcept { _mm_sfence(); }
   static Reg add(Reg a, Reg b) noexcept { return _mm256_add_ps(a, b); }
   static Reg sub(Reg a, Reg b) noexcept { return _mm256_sub_ps(a, b); }
   static Reg mul(Reg a, Reg b) noexcept { return _mm256_mul_ps(a, b); }

@@ -19,6 +19,9 @@ struct Vec {
   static Reg broadcast(float value) noexcept { return _mm512_set1_ps(value); }
   static Reg load(const float* from) noexcept { return _mm512_loadu_ps(from); }
   static void store(float* to, Reg a) noexcept { _mm512_storeu_ps(to, a); }
+  // Past the caches, to an address that is a multiple of a register's bytes. Other threads see it after end_stream.
+  static void stream(float* to, Reg a) noexcept { _mm512_stream_ps(to, a); }
+  static void end_stream() noexcept { _mm_sfence(); }
   static Reg add(Reg a, Reg b) noexcept { return _mm512_add_ps(a, b); }
   static Reg sub(Reg a, Reg b) noexcept { return _mm512_sub_ps(a, b); }
   static Reg mul(Reg a, Reg b) noexcept { return _mm512_mul_ps(a, b); }

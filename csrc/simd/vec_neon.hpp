@@ -19,6 +19,8 @@ struct Vec {
   static Reg broadcast(float value) noexcept { return vdupq_n_f32(value); }
   static Reg load(const float* from) noexcept { return vld1q_f32(from); }
   static void store(float* to, Reg a) noexcept { vst1q_f32(to, a); }
+  static void stream(float* to, Reg a) noexcept { store(to, a); }
+  static void end_stream() noexcept {}
   static Reg add(Reg a, Reg b) noexcept { return vaddq_f32(a, b); }
   static Reg sub(Reg a, Reg b) noexcept { return vsubq_f32(a, b); }
   static Reg mul(Reg a, Reg b) noexcept { return vmulq_f32(a, b); }

@@ -18,6 +18,8 @@ struct Vec {
   static Reg broadcast(float value) noexcept { return value; }
   static Reg load(const float* from) noexcept { return *from; }
   static void store(float* to, Reg a) noexcept { *to = a; }
+  static void stream(float* to, Reg a) noexcept { store(to, a); }
+  static void end_stream() noexcept {}
   static Reg add(Reg a, Reg b) noexcept { return a + b; }
   static Reg sub(Reg a, Reg b) noexcept { return a - b; }
   static Reg mul(Reg a, Reg b) noexcept { return a * b; }

@@ -78,13 +78,15 @@ void check_products(const KernelTable& table, const Vectors& rows, const Vectors
     for (float& value : *values) value = 1.5F + random.signed_unit();
   }
   const auto depth = static_cast<double>(rows.depth);
-  for (const bool squared : {false, true}) {
-    const std::size_t stride = columns.count + 3;
-    std::vector<float> out(rows.count * stride, kGuardValue);
+  for (const int kind : {0, 1, 2}) {
+    const bool squared = kind == 1, stream = kind == 2;
+    const std::size_t stride = stream ? (columns.count + 15) / 16 * 16 : columns.count + 3;
+    support::AlignedBuffer<float> out(rows.count * stride);
+    std::fill_n(out.data(), rows.count * stride, kGuardValue);
     table.multiply_split({row_parts.data(), column_parts.data(), row_factors.data(), column_factors.data(),
                           squared ? row_squares.data() : nullptr, squared ? column_squares.data() : nullptr, out.data(),
                           stride, static_cast<std::uint32_t>(rows.count), static_cast<std::uint32_t>(columns.count),
-                          static_cast<std::uint32_t>(rows.depth), 0});
+                          static_cast<std::uint32_t>(rows.depth), stream ? 1U : 0U});
     for (std::size_t r = 0; r < rows.count; ++r) {
       for (std::size_t j = 0; j < stride; ++j) {
         const std::string where = "multiply_split" + text("rows", rows.count) + text("columns", columns.count) +
