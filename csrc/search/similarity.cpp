@@ -18,6 +18,7 @@ namespace {
 constexpr std::size_t kPackedBytes = std::size_t{384} << 10;  // of a task's panels, within L2
 constexpr std::size_t kRowBlockBytes = std::size_t{128} << 10;
 constexpr std::size_t kCachedBytes = std::size_t{2} << 20;
+constexpr double kLeastSplitWork = 1e8;  // multiply-adds; for fewer, making the parts takes longer than they save
 constexpr std::size_t kSplitRowBytes = std::size_t{8} << 20;       // of rows in parts, which all workers read
 constexpr std::size_t kSplitColumnBytes = std::size_t{768} << 10;  // of a task's columns in parts, within L2
 constexpr std::size_t kStreamedBytes = std::size_t{32} << 20;      // of results
@@ -55,7 +56,8 @@ class Product {
         rows_(swapped_ ? wanted.b : wanted.a),
         columns_(swapped_ ? wanted.a : wanted.b),
         split_(!swapped_ && rows_.rows >= kSplitBlock && columns_.rows >= kSplitBlock &&
-               wanted.split.value_or(kernels_.prefers_split() && rows_.depth >= kSplitDepth)),
+               wanted.split.value_or(kernels_.prefers_split() && rows_.depth >= kSplitDepth &&
+                                     operations() >= kLeastSplitWork)),
         from_memory_(rows_.rows * rows_.stride * sizeof(float) > kCachedBytes),
         streams_(wanted.a.rows * wanted.b.rows * sizeof(float) >= kStreamedBytes && wanted.out_stride % kLine == 0 &&
                  reinterpret_cast<std::uintptr_t>(wanted.out) % (kLine * sizeof(float)) == 0) {}
@@ -74,10 +76,9 @@ class Product {
     Request pool;
     pool.workers = wanted_.workers;
     pool.tick = wanted_.tick;
-    const double operations = static_cast<double>(rows_.rows * columns_.rows) * static_cast<double>(rows_.depth);
-    if (split_) return compute_split(pool, operations);
-    const int workers = std::min(useful_workers(pool, operations), static_cast<int>(groups_ * chunks_));
-    run(pool, workers, operations, [this](int, const support::StopFlag& stop) { work(stop); });
+    if (split_) return compute_split(pool, operations());
+    const int workers = std::min(useful_workers(pool, operations()), static_cast<int>(groups_ * chunks_));
+    run(pool, workers, operations(), [this](int, const support::StopFlag& stop) { work(stop); });
   }
 
  private:
@@ -100,6 +101,9 @@ class Product {
     support::AlignedBuffer<std::uint16_t> parts;
   };
 
+  [[nodiscard]] double operations() const noexcept {
+    return static_cast<double>(rows_.rows * columns_.rows) * static_cast<double>(rows_.depth);
+  }
   void look_at(const Matrix& rows, std::size_t first, std::size_t count, bool packed, Terms& terms) const;
   void find_terms(const Matrix& rows, std::size_t first, std::size_t count, bool packed, Terms& terms) const;
   void work(const support::StopFlag& stop);
