@@ -65,7 +65,7 @@ struct AmxLayout {
   [[nodiscard]] std::size_t first_context_block(std::size_t center_block) const noexcept {
     return center_block > reach ? center_block - reach : 0;
   }
-  [[nodiscard]] static std::size_t end_context_block(std::size_t center_block) noexcept {
+  [[nodiscard]] static constexpr std::size_t end_context_block(std::size_t center_block) noexcept {
     return center_block < kInputBlocks ? center_block + 1 : kInputBlocks;
   }
   // Negatives of a step, 16 or 32.
