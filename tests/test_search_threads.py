@@ -157,9 +157,9 @@ assert (found.ids == fastembed.topk(queries[:2], index[:1000], 3, workers=1).ids
 @pytest.mark.parametrize(
     "call",
     [
-        "fastembed.topk(queries, index, 10, workers=2)",
-        "fastembed.topk(queries, index, 10, workers=1)",
-        "fastembed.range_search(queries, index, 0.99, workers=2)",
+        "fastembed.topk(np.repeat(queries, 6, axis=0), index, 10, workers=2)",
+        "fastembed.topk(np.repeat(queries, 6, axis=0), index, 10, workers=1)",
+        "fastembed.range_search(np.repeat(queries, 6, axis=0), index, 0.99, workers=2)",
         "fastembed.topk(np.repeat(queries, 60, axis=0), index[:200], 10, workers=1)",  # many short batches
         "fastembed.range_search(np.repeat(queries, 60, axis=0), index[:200], 0.99, workers=1)",
         "fastembed.similarity(queries, index, workers=2, out=np.empty((20_000, 100_000), 'f4'))",

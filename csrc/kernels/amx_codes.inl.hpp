@@ -83,7 +83,7 @@ template <class Product, std::size_t kColumns, bool kIsFirst>
 [[gnu::always_inline]] inline void matrix_step(const std::uint8_t* rows, std::size_t row_stride,
                                                const std::uint8_t* queries, std::size_t pitch,
                                                std::int32_t* before) noexcept {
-  const auto begin = [before](auto tile) __attribute__((always_inline)) {
+  const auto begin = [&](auto tile) __attribute__((always_inline)) {
     if constexpr (kIsFirst) {
       constexpr int kTile = decltype(tile)::value;
       MatrixUnit::store_bytes<kTile>(before + kTile * kMatrixSums, kMatrixDepth);

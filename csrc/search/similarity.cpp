@@ -59,7 +59,9 @@ class Product {
                wanted.split.value_or(kernels_.prefers_split() && rows_.depth >= kSplitDepth &&
                                      operations() >= kLeastSplitWork)),
         from_memory_(rows_.rows * rows_.stride * sizeof(float) > kCachedBytes),
-        streams_(wanted.a.rows * wanted.b.rows * sizeof(float) >= kStreamedBytes && wanted.out_stride % kLine == 0 &&
+        // Squared distances are looked at again.
+        streams_(wanted.metric != Metric::kL2 && wanted.a.rows * wanted.b.rows * sizeof(float) >= kStreamedBytes &&
+                 wanted.out_stride % kLine == 0 &&
                  reinterpret_cast<std::uintptr_t>(wanted.out) % (kLine * sizeof(float)) == 0) {}
 
   void compute() {
