@@ -482,8 +482,7 @@ print(made / (rows * dim), (held - before) / (rows * dim), (peak() - held) / 2**
 
 
 @pytest.mark.parametrize("accelerate", ["none", "int8", "bf16"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("storage", NARROW)
+@pytest.mark.parametrize(("storage", "dtype"), [*zip(NARROW, ("float64", "float32", "float64"), strict=True)])
 def test_memory(
     storage: str, dtype: str, accelerate: str, run_python: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

@@ -105,6 +105,10 @@ struct TokenEdges {
   X(scan_code_rows, void,                                                                                              \
     (const std::uint8_t* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const void* panel,        \
      std::int32_t correction, std::int32_t* products))                                                                 \
+  /* The numbers of the rows whose products reach what CodeThresholds says, ascending, to `rows`, which has room for   \
+     all; returns how many. Then the same for products in float32. */                                                  \
+  X(reached_code_rows, std::uint32_t, (const CodeThresholds& step, const std::int32_t* products, std::uint32_t* rows)) \
+  X(reached_bf16_rows, std::uint32_t, (const CodeThresholds& step, const float* products, std::uint32_t* rows))        \
   /* The same as code_rows_u8 to bfloat16; see CodeRows. */                                                            \
   X(code_rows_bf16, void, (const CodeRows& step))                                                                      \
   /* Bits of the queries in a panel of scan_bf16_codes: 16 or 32. A panel of width 1 has 32. */                        \

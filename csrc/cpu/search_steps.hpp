@@ -248,6 +248,20 @@ struct CodeScan {
   std::uint32_t width;
 };
 
+/// Products D of one query with row_count rows, a multiple of kCodeGroup, against T of CodeScan, with the one query's
+/// terms. `products` and, unless null, row_terms can be read up to a multiple of kCodeRows.
+struct CodeThresholds {
+  const float* scales;
+  const float* lengths;
+  const float* errors;
+  const float* row_terms;
+  float key;
+  float slope;
+  float weight;
+  float unit;
+  std::uint32_t row_count;
+};
+
 /// What the elements of an index's rows are. kBfloat16 is the upper half of a float32, kInt8 a multiple of a scale that
 /// belongs to the row.
 enum class Storage : std::uint32_t { kFloat32, kFloat16, kBfloat16, kInt8 };

@@ -11,6 +11,7 @@
 #include "kernels/kth_greatest.inl.hpp"
 #include "kernels/narrow_rows.inl.hpp"
 #include "kernels/peak.inl.hpp"
+#include "kernels/reached_rows.inl.hpp"
 #include "kernels/row_estimates.inl.hpp"
 #include "kernels/scan_codes.inl.hpp"
 #include "kernels/scan_panel.inl.hpp"
@@ -58,6 +59,8 @@ consteval KernelTable make_table() {
       .scan_codes = &scan_codes<PairProduct>,
       .greatest_codes = &greatest_codes<PairProduct>,
       .scan_code_rows = &scan_code_rows<PairProduct>,
+      .reached_code_rows = &reached_rows<CodeLanes, std::int32_t>,
+      .reached_bf16_rows = &reached_rows<FloatSums, float>,
       .code_rows_bf16 = &code_rows<Bf16Coding>,
       .bf16_query_bits = &bf16_query_bits<WideProduct>,
       .pack_bf16_panel = &pack_bf16_panel<WideProduct>,

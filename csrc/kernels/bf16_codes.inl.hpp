@@ -78,6 +78,7 @@ struct WideProduct {
   const auto* const pairs = reinterpret_cast<const float*>(row);
   Vec::Reg first = Vec::zero(), second = first;
   const auto add = [&](Vec::Reg both, std::size_t i) {
+    read_ahead(pairs + i);
     first = Vec::fma(Vec::first_bf16(both), Vec::load(query + 2 * i), first);
     second = Vec::fma(Vec::second_bf16(both), Vec::load(query + 2 * i + kCodeLanes), second);
   };

@@ -1,13 +1,14 @@
 // Rows of the index against one query, and the squared norms of rows: as fast as memory delivers them.
 #pragma once
 
-#include "cpu/kernel_table.hpp"
+#include "kernels/prefetch.inl.hpp"
 
 namespace fastembed {
 namespace {
 
 constexpr std::size_t kScanGroup = 8;   // rows whose lanes are summed together
 constexpr std::size_t kScanChains = 2;  // sums that a row's products take turns in
+constexpr std::size_t kLineFloats = 16;
 
 // Lane sums of kRows rows that are read side by side. From the caches, eight share the loads of the query and save a
 // third of the time; from memory one at a time is best, since the processor's own prefetchers know a single stream
@@ -33,6 +34,9 @@ template <std::size_t kRows, bool kQuery, bool kSquares>
   const auto load = [](const float* from) { return Vec::load(from); };
   std::size_t i = 0;
   for (; i + kChains * kStep <= depth; i += kChains * kStep) {
+    if constexpr (kRows == 1) {
+      for (std::size_t line = 0; line < kChains * kStep; line += kLineFloats) read_ahead(rows + i + line);
+    }
     for (std::size_t c = 0; c < kChains; ++c) add(c, i + c * kStep, load);
   }
   for (; i + kStep <= depth; i += kStep) add(0, i, load);

@@ -65,6 +65,7 @@ std::unique_ptr<CodedBlocks::Room> CodedBlocks::make_room(std::size_t most_rows)
   room->thresholds.assign(batch_.panels() * batch_.width(), NAN);
   room->keys.resize(room->thresholds.size());
   if (request_.metric == Metric::kL2) room->row_terms.resize(rows);
+  if (single) room->reached.resize(rows);
   if (single && is_int8()) room->products.resize(rows);
   if (single && !is_int8()) room->float_products.resize(rows);
   if (!on_the_way()) return room;
@@ -95,14 +96,12 @@ void CodedBlocks::scan(const Run& run, Room& room, Collector& collector) {
   for (std::size_t begin = 0; begin < run.count;) {
     const std::size_t count = std::min(run.count - begin, room.ramp);
     if (batch_.width() == 1) {
-      scan_singles(run, at, room, collector);
-      begin = run.count;
-      room.met += run.count;
+      scan_singles(run, at, begin, count, room, collector);
     } else {
       scan_panels(run, at, begin, count, room, collector);
-      begin += count;
-      room.met += count;
     }
+    begin += count;
+    room.met += count;
     if (room.ramp < run.count) room.ramp *= 2;
     if (room.met >= 2 * room.marked && room.met >= 1024) reconsider(room);
   }
@@ -169,46 +168,32 @@ void CodedBlocks::take_waiting(Room& room, Collector& collector) {
 }
 
 // A few queries, each by itself: memory is the limit, so that two digits of the query, or float32, cost nothing.
-void CodedBlocks::scan_singles(const Run& run, const CodesIn& at, Room& room, Collector& collector) const {
+void CodedBlocks::scan_singles(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
+                               Collector& collector) const {
+  const CodesIn from = at.from(begin, stride());
   for (std::size_t query = 0; query < batch_.size(); ++query) {
-    if (is_int8()) {
-      kernels_.scan_code_rows(at.codes, stride(), run.count, space_->padded(), queries_->panel(query),
-                              *queries_->corrections(query), room.products.data());
-      take_singles(run, at, query, room.products.data(), room, collector);
-    } else {
-      kernels_.scan_bf16_rows(at.codes, stride(), run.count, space_->padded(), queries_->panel(query),
-                              room.float_products.data());
-      take_singles(run, at, query, room.float_products.data(), room, collector);
-    }
-  }
-}
-
-template <class Product>
-void CodedBlocks::take_singles(const Run& run, const CodesIn& at, std::size_t query, const Product* products,
-                               Room& room, Collector& collector) const {
-  const float slope = *queries_->slopes(query), weight = *queries_->weights(query), unit = *queries_->units(query);
-  queries_->find_keys(query, room.thresholds.data() + query, room.keys.data() + query);
-  for (std::size_t g = 0; g < run.count / kCodeGroup; ++g) {
-    const Product* const group = products + g * kCodeGroup;
-    Product greatest = group[0];
-    for (std::size_t r = 1; r < kCodeGroup; ++r) greatest = std::max(greatest, group[r]);
-    const float slack = slope * at.lengths[g] + weight * at.errors[g];
-    const float wanted = room.keys[query] * at.scales[g] - slack;
-    const float* const terms = room.row_terms.empty() ? nullptr : room.row_terms.data() + g * kCodeGroup;
-    // As floats integers may be rounded down; what is wanted is raised as little by its own roundings.
-    const auto reaches = [](Product product, float least) {
-      return static_cast<float>(product) * (product > 0 ? 1.0F + 0x1p-22F : 1.0F - 0x1p-22F) >= least;
-    };
-    if (!reaches(greatest, terms == nullptr ? wanted : wanted + unit * *std::min_element(terms, terms + kCodeGroup))) {
-      continue;
-    }
-    for (std::size_t r = 0; r < kCodeGroup; ++r) {
-      const float least = terms == nullptr ? wanted : wanted + unit * terms[r];
-      if (reaches(group[r], least)) add_candidate(run, g * kCodeGroup + r, query, room);
-    }
-    if (room.candidates.empty()) continue;
-    take_waiting(room, collector);
     queries_->find_keys(query, room.thresholds.data() + query, room.keys.data() + query);
+    const CodeThresholds step{from.scales,
+                              from.lengths,
+                              from.errors,
+                              room.row_terms.empty() ? nullptr : room.row_terms.data() + begin,
+                              room.keys[query],
+                              *queries_->slopes(query),
+                              *queries_->weights(query),
+                              *queries_->units(query),
+                              static_cast<std::uint32_t>(count)};
+    std::uint32_t hits = 0;
+    if (is_int8()) {
+      kernels_.scan_code_rows(from.codes, stride(), count, space_->padded(), queries_->panel(query),
+                              *queries_->corrections(query), room.products.data());
+      hits = kernels_.reached_code_rows(step, room.products.data(), room.reached.data());
+    } else {
+      kernels_.scan_bf16_rows(from.codes, stride(), count, space_->padded(), queries_->panel(query),
+                              room.float_products.data());
+      hits = kernels_.reached_bf16_rows(step, room.float_products.data(), room.reached.data());
+    }
+    for (std::uint32_t h = 0; h < hits; ++h) add_candidate(run, begin + room.reached[h], query, room);
+    take_waiting(room, collector);
   }
 }
 

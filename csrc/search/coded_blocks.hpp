@@ -71,9 +71,7 @@ class CodedBlocks {
   [[nodiscard]] std::size_t piece_lines() const noexcept { return (request_.index.row_bytes() + 126) / 64; }
   void scan_panels(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
                    Collector& collector) const;
-  void scan_singles(const Run& run, const CodesIn& at, Room& room, Collector& collector) const;
-  template <class Product>
-  void take_singles(const Run& run, const CodesIn& at, std::size_t query, const Product* products, Room& room,
+  void scan_singles(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
                     Collector& collector) const;
   void add_candidate(const Run& run, std::size_t r, std::size_t query, Room& room) const;
   [[nodiscard]] double expected_hits(const Room& room, double rate, double rows) const;
@@ -106,6 +104,7 @@ struct CodedBlocks::Room {
   std::vector<float> thresholds, keys, row_terms;  // the former of all panels
   std::vector<std::int32_t> products;              // of a single query: of codes of 8 bits, or
   std::vector<float> float_products;               // of bfloat16
+  std::vector<std::uint32_t> reached;              // rows that those name
   // Codes made on the way.
   support::AlignedBuffer<float> columns;
   support::AlignedBuffer<std::uint8_t> codes;

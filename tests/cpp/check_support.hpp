@@ -79,6 +79,8 @@ void check_add_rows(const KernelTable& table, Report& report);
 void check_search(const KernelTable& table, Report& report);
 /// row_estimates_check.cpp.
 void check_row_estimates(const KernelTable& table, Report& report);
+/// reached_rows_check.cpp.
+void check_reached_rows(const KernelTable& table, Report& report);
 /// split_check.cpp.
 void check_split(const KernelTable& table, Report& report);
 /// Kernels over codes (codes_check.cpp).

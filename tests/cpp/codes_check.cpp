@@ -87,7 +87,7 @@ void check_scans(const KernelTable& table, const CodeCase& data, bool has_terms,
                       40.0 * std::sqrt(static_cast<double>(data.depth)) * table.code_query_limit(),
                       2};
   for (const bool rare : {false, true}) check_code_scan(table.scan_codes, scan, has_terms, rare, report);
-  if (!has_terms) check_products(table.scan_codes, scan, report);
+  if (!has_terms) check_products(table.scan_codes, scan, 1, report);
   check_greatest(table.greatest_codes, scan, has_terms, report);
 }
 

@@ -409,7 +409,8 @@ void check_that_all_are_checked(Report& report) {
       " exact_dot_and_square_f32 scan_rows_f32 squared_norms_f32 exact_dot_f32 exact_squared_distance_f32"
       " kth_greatest_f32 estimate_rows_f32 rows_at_least_f32 widen_rows scan_narrow_rows turn_columns_f32"
       " code_rows_u8 code_query_limit pack_code_panel scan_codes greatest_codes scan_code_rows"
-      " code_rows_bf16 bf16_query_bits pack_bf16_panel scan_bf16_codes greatest_bf16_codes scan_bf16_rows"
+      " reached_code_rows reached_bf16_rows code_rows_bf16 bf16_query_bits pack_bf16_panel scan_bf16_codes "
+      "greatest_bf16_codes scan_bf16_rows"
       " code_peak prefers_split pack_split multiply_split ";
 #define FASTEMBED_IS_CHECKED(kernel, result, parameters) \
   report.expect(checked.find(" " #kernel " ") != std::string::npos, #kernel " has no check");
@@ -434,9 +435,10 @@ int main(int argc, char** argv) {
     if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), name) == wanted.end()) continue;
     const KernelTable& table = fastembed::cpu::kernels_of(name);
     Report report{name};
-    // Some tiers override a few kernels of the next below, which is checked next.
-    const bool is_whole = i + 1 == names.size() || table.dot_f32 != fastembed::cpu::kernels_of(names[i + 1]).dot_f32;
-    if (is_whole) {
+    // Some tiers override a few kernels of the next below, where the others are checked.
+    const KernelTable* const below = i + 1 == names.size() ? nullptr : &fastembed::cpu::kernels_of(names[i + 1]);
+    const auto has_own = [&](auto kernel) { return below == nullptr || table.*kernel != below->*kernel; };
+    if (has_own(&KernelTable::dot_f32)) {
       check_dot(table, report);
       check_dot_special(table, report);
       check_sigmoid(table, report);
@@ -446,14 +448,16 @@ int main(int argc, char** argv) {
       check_token_edges(table, report);
       check_add_rows(table, report);
       check_search(table, report);
+      check_stored_rows(table, report);
+      check_reached_rows(table, report);
     }
     report.expect(table.prefers_split() == (name == "amx"), "prefers_split");
-    check_codes(table, report);
-    check_bf16_codes(table, report);
-    check_stored_rows(table, report);
+    if (has_own(&KernelTable::multiply_split)) check_split(table, report);
+    if (has_own(&KernelTable::scan_codes)) check_codes(table, report);
+    if (has_own(&KernelTable::scan_bf16_codes)) check_bf16_codes(table, report);
     const bool bfloat16 = name == "avx512bf16" || name == "amx";
-    check_tiles(table, report, bfloat16);
-    check_cbow_tiles(table, report, name == "avx512bf16");
+    if (has_own(&KernelTable::sgns_tile)) check_tiles(table, report, bfloat16);
+    if (has_own(&KernelTable::cbow_tile)) check_cbow_tiles(table, report, name == "avx512bf16");
     check_that_all_are_checked(report);
     print(report);
 #if defined(FASTEMBED_AMX_EMULATED)

@@ -235,7 +235,6 @@ void check_search(const KernelTable& table, Report& report) {
   }
   check_exact(table, report);
   check_row_estimates(table, report);
-  check_split(table, report);
 }
 
 }  // namespace fastembed::check
