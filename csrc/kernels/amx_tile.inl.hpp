@@ -248,31 +248,81 @@ void amx_gradients(const AmxLayout& layout, LinePrefetcher& prefetch) noexcept {
   turn_centers(layout);
 }
 
-// Adds the sums of a block of at most 16 rows to them. A row may repeat, so it is read here and not before.
-template <class Rows>
-inline void add_block(const AmxLayout& layout, const Targets& targets, std::size_t count, const float* sums,
-                      RoundingBits& random) noexcept {
-  const std::size_t tiles = layout.depth_tiles;
-  for (std::size_t r = 0; r < count; ++r) {
-    auto* const row = static_cast<typename Rows::Element*>(targets.rows[r]);
-    const float* const from = sums + r * kTileSide;
-    if (targets.scales == nullptr) [[likely]] {
-      for (std::size_t t = 0; t < tiles; ++t) {
-        Rows::add(row + t * kTileSide, Vec::load(from + t * kTileFloats), random);
-      }
-      continue;
-    }
-    const Vec::Reg scale = Vec::broadcast(targets.scales[r]);
-    for (std::size_t t = 0; t < tiles; ++t) {
-      Vec::Reg sum = Vec::mul(scale, Vec::load(from + t * kTileFloats));
-      Vec::keep(sum);  // not to be joined with the sum in one rounding: stored sums could not be added alike
-      Rows::add(row + t * kTileSide, sum, random);
-    }
+// Adds 32 columns of sums, the even and the odd ones, to words of a row of bfloat16, each rounded by one half of a
+// draw; unless `whole`, 16 of each 32.
+[[gnu::always_inline]] inline void add_words(std::uint16_t* to, bool whole, Vec::Reg even, Vec::Reg odd,
+                                             RoundingBits& random) noexcept {
+  const __mmask8 used = whole ? 0xff : 0x0f;
+  const __m512i words = _mm512_maskz_loadu_epi64(used, to), bits = random.next_both();
+  const __m512i upper = _mm512_set1_epi32(-0x10000);
+  even = Vec::add(_mm512_castsi512_ps(_mm512_slli_epi32(words, 16)), even);
+  odd = Vec::add(_mm512_castsi512_ps(_mm512_and_si512(words, upper)), odd);
+  const __m512i evens = _mm512_add_epi32(_mm512_castps_si512(even), Vec::low_half(bits));
+  const __m512i odds = _mm512_add_epi32(_mm512_castps_si512(odd), Vec::high_half(bits));
+  const __m512i rounded = _mm512_mask_blend_epi16(kOddHalves, _mm512_srli_epi32(evens, 16), odds);
+  _mm512_mask_storeu_epi64(to, used, rounded);
+}
+[[gnu::always_inline]] inline void add_pairs(Bfloat16Rows, std::uint16_t* to, Vec::Reg even, Vec::Reg odd,
+                                             RoundingBits& random) noexcept {
+  add_words(to, true, even, odd, random);
+}
+[[gnu::always_inline]] inline void add_last_pairs(Bfloat16Rows, std::uint16_t* to, Vec::Reg sums,
+                                                  RoundingBits& random) noexcept {
+  add_words(to, false, sums, _mm512_shuffle_f32x4(sums, sums, 0x0e), random);
+}
+
+// Sums that are kept are kept in order.
+[[gnu::always_inline]] inline void add_pairs(StoredSums, float* to, Vec::Reg even, Vec::Reg odd,
+                                             RoundingBits&) noexcept {
+  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+  Vec::store(to, _mm512_permutex2var_ps(even, low, odd));
+  Vec::store(to + kTileSide, _mm512_permutex2var_ps(even, high, odd));
+}
+[[gnu::always_inline]] inline void add_last_pairs(StoredSums, float* to, Vec::Reg sums, RoundingBits&) noexcept {
+  const __m512i order = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+  Vec::store(to, _mm512_permutexvar_ps(order, sums));
+}
+
+// Adds a row's sums, of tiles in the order of the panels of Rows; load takes the number of a tile.
+template <class Rows, class To, class Load>
+[[gnu::always_inline]] inline void add_row(typename To::Element* row, std::size_t tiles, RoundingBits& random,
+                                           const Load& load) noexcept {
+  if constexpr (kSplitsPairs<Rows>) {
+    std::size_t t = 0;
+    for (; t + 2 <= tiles; t += 2) add_pairs(To{}, row + t * kTileSide, load(t), load(t + 1), random);
+    if (t < tiles) add_last_pairs(To{}, row + t * kTileSide, load(t), random);
+  } else {
+    for (std::size_t t = 0; t < tiles; ++t) To::add(row + t * kTileSide, load(t), random);
   }
 }
 
+// Adds the sums of a block of at most 16 rows to them. A row may repeat, so it is read here and not before.
+template <class Rows, class To>
+inline void add_block(const AmxLayout& layout, const Targets& targets, std::size_t count, const float* sums,
+                      RoundingBits& random) noexcept {
+  RoundingBits bits = random;  // in registers: what is stored does not change it
+  for (std::size_t r = 0; r < count; ++r) {
+    auto* const row = static_cast<typename To::Element*>(targets.rows[r]);
+    const float* const from = sums + r * kTileSide;
+    if (targets.scales == nullptr) [[likely]] {
+      add_row<Rows, To>(row, layout.depth_tiles, bits, [&](std::size_t t) __attribute__((always_inline)) {
+        return Vec::load(from + t * kTileFloats);
+      });
+      continue;
+    }
+    const Vec::Reg scale = Vec::broadcast(targets.scales[r]);
+    add_row<Rows, To>(row, layout.depth_tiles, bits, [&](std::size_t t) __attribute__((always_inline)) {
+      Vec::Reg sum = Vec::mul(scale, Vec::load(from + t * kTileFloats));
+      Vec::keep(sum);  // not to be joined with the sum in one rounding: stored sums could not be added alike
+      return sum;
+    });
+  }
+  random = bits;
+}
+
 // The updates, block after block: the sums of one are added when the products of the next have been issued.
-template <class Rows>
+template <class Rows, class To>
 class AmxUpdates {
  public:
   AmxUpdates(const AmxLayout& layout, RoundingBits& random) noexcept : layout_(layout), random_(random) {}
@@ -333,7 +383,7 @@ class AmxUpdates {
     });
   }
   void next(const Targets& targets, std::size_t count) noexcept {
-    if (count_ != 0) add_block<Rows>(layout_, targets_, count_, sums_of(1 - turn_), random_);
+    if (count_ != 0) add_block<Rows, To>(layout_, targets_, count_, sums_of(1 - turn_), random_);
     targets_ = targets;
     count_ = count;
     turn_ = 1 - turn_;
@@ -346,10 +396,10 @@ class AmxUpdates {
   std::size_t turn_ = 0;
 };
 
-template <class Rows>
+template <class Rows, class To>
 [[gnu::noinline]] void amx_update(const AmxLayout& layout, const Targets& inputs, const Targets& centers,
                                   const Targets& negatives, RoundingBits& random) noexcept {
-  AmxUpdates<Rows> updates(layout, random);
+  AmxUpdates<Rows, To> updates(layout, random);
   updates.inputs(inputs);
   updates.centers(centers);
   updates.negatives(negatives);
@@ -368,11 +418,11 @@ void amx_run_tile(const SgnsTile& tile) noexcept {
   Targets inputs{tile.input_rows, tile.input_scales};
   Targets centers{tile.center_rows, tile.center_scales};
   Targets negatives{tile.negative_rows, tile.negative_scales};
-  if (tile.sum_rows == nullptr) return amx_update<Rows>(layout, inputs, centers, negatives, random);
+  if (tile.sum_rows == nullptr) return amx_update<Rows, Rows>(layout, inputs, centers, negatives, random);
   inputs.rows = tile.sum_rows;
   centers.rows = inputs.rows + kPositions;
   negatives.rows = centers.rows + tile_center_rows(tile.window);
-  amx_update<StoredSums>(layout, inputs, centers, negatives, random);
+  amx_update<Rows, StoredSums>(layout, inputs, centers, negatives, random);
 }
 
 void amx_sgns_tile(const SgnsTile& tile) noexcept {

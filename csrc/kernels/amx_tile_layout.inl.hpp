@@ -131,26 +131,38 @@ class LinePrefetcher {
   std::size_t line_ = 0;
 };
 
-// 32 values of a row as bfloat16, the second 16 zeros unless `whole`. Their order is that which pair_low and pair_high
-// bring to a row of pairs, in groups of 4: 0, 4, 1, 5, 2, 6, 3, 7.
+// Whether two neighbouring panels hold the even and the odd ones of 32 columns, and a last one by itself the even and
+// then the odd ones of 16: so they come out of the words of a row of bfloat16, and so sums go back into them.
+template <class Rows>
+constexpr bool kSplitsPairs = false;
+template <>
+constexpr bool kSplitsPairs<Bfloat16Rows> = true;
+constexpr std::uint32_t kOddHalves = 0xaaaaaaaa;  // of words
+
+// 32 values of a row as bfloat16, the second 16 zeros unless `whole`. Their order, where they are not words of the row,
+// is that which to_panels brings to panels in order, in groups of 4: 0, 4, 1, 5, 2, 6, 3, 7.
 template <class Rows>
 [[gnu::always_inline]] inline __m512i load_step(const typename Rows::Element* from, bool whole) noexcept {
+  if constexpr (kSplitsPairs<Rows>) return _mm512_maskz_loadu_epi64(whole ? 0xff : 0x0f, from);
   const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
   const Vec::Reg low = Rows::load(from), high = whole ? Rows::load(from + kTileSide) : Vec::zero();
   return _mm512_permutexvar_epi64(order, Bf16Product::round_both(low, high));
 }
-template <>
-[[gnu::always_inline]] inline __m512i load_step<Bfloat16Rows>(const std::uint16_t* from, bool whole) noexcept {
-  const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
-  return _mm512_permutexvar_epi64(order, _mm512_maskz_loadu_epi64(whole ? 0xff : 0x0f, from));
-}
 
-// Both rows' first 16 columns, pair by pair, and their second.
-[[gnu::always_inline]] inline Vec::Reg pair_low(__m512i first, __m512i second) noexcept {
-  return _mm512_castsi512_ps(_mm512_unpacklo_epi16(first, second));
-}
-[[gnu::always_inline]] inline Vec::Reg pair_high(__m512i first, __m512i second) noexcept {
-  return _mm512_castsi512_ps(_mm512_unpackhi_epi16(first, second));
+// Both rows' columns, pair by pair: those of two panels, or, unless `whole`, of the first alone.
+struct PanelPair {
+  Vec::Reg first, second;
+};
+template <class Rows>
+[[gnu::always_inline]] inline PanelPair to_panels(__m512i row0, __m512i row1, bool whole) noexcept {
+  if constexpr (!kSplitsPairs<Rows>) {
+    return {_mm512_castsi512_ps(_mm512_unpacklo_epi16(row0, row1)),
+            _mm512_castsi512_ps(_mm512_unpackhi_epi16(row0, row1))};
+  }
+  __m512i even = _mm512_mask_blend_epi16(kOddHalves, row0, _mm512_slli_epi32(row1, 16));
+  const __m512i odd = _mm512_mask_blend_epi16(kOddHalves, _mm512_srli_epi32(row0, 16), row1);
+  if (!whole) even = _mm512_inserti64x4(even, _mm512_castsi512_si256(odd), 1);
+  return {_mm512_castsi512_ps(even), _mm512_castsi512_ps(odd)};
 }
 
 // The inputs, turned into columns, and to panels.
@@ -167,8 +179,9 @@ template <class Rows>
         words[j] = load_step<Rows>(static_cast<const typename Rows::Element*>(rows[j]) + step * kTileDepth, whole);
       }
       for (std::size_t j = 0; j < kTileSide; j += 2) {
-        Vec::store(panel + j / 2 * kTileSide, pair_low(words[j], words[j + 1]));
-        if (whole) Vec::store(panel + pitch + j / 2 * kTileSide, pair_high(words[j], words[j + 1]));
+        const PanelPair pair = to_panels<Rows>(words[j], words[j + 1], whole);
+        Vec::store(panel + j / 2 * kTileSide, pair.first);
+        if (whole) Vec::store(panel + pitch + j / 2 * kTileSide, pair.second);
       }
       Vec::Reg columns[kTileSide];
       for (std::size_t j = 0; j < kTileSide; ++j) columns[j] = _mm512_castsi512_ps(words[j]);
@@ -192,8 +205,9 @@ inline void pack_rows(const AmxLayout& layout, void* const* rows, std::size_t co
       const __m512i words0 = load_step<Rows>(from0 + column, whole), words1 = load_step<Rows>(from1 + column, whole);
       Vec::store(at, _mm512_castsi512_ps(words0));
       Vec::store(at + kTileSide, _mm512_castsi512_ps(words1));
-      Vec::store(panels, pair_low(words0, words1));
-      if (whole) Vec::store(panels + pitch, pair_high(words0, words1));
+      const PanelPair pair = to_panels<Rows>(words0, words1, whole);
+      Vec::store(panels, pair.first);
+      if (whole) Vec::store(panels + pitch, pair.second);
       at += kTileFloats;
       panels += 2 * pitch;
     };

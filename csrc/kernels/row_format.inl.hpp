@@ -6,7 +6,7 @@
 namespace fastembed {
 namespace {
 
-// Random bits for stochastic rounding; half a draw a store. Two rounds mix what neighbouring seeds have in common.
+// Random bits for stochastic rounding; half a draw a store. Seeds of neighbouring lanes are mixed (SplitMix64).
 class RoundingBits {
  public:
   explicit RoundingBits(std::uint64_t seed) noexcept {
@@ -14,7 +14,7 @@ class RoundingBits {
     for (int lane = 0; lane < Vec::kLanes; ++lane) {
       std::uint64_t z = seed + 0x9e3779b97f4a7c15ULL * static_cast<std::uint64_t>(lane + 1);
       z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-      lanes[lane] = static_cast<std::uint32_t>(z >> 32) | 1U;  // a generator must not start from zero
+      lanes[lane] = static_cast<std::uint32_t>(z >> 32);
     }
     state_ = Vec::load_bits(lanes);
   }
@@ -24,6 +24,11 @@ class RoundingBits {
     if (!second_half_) return Vec::high_half(state_);
     state_ = Vec::next_random(state_);
     return Vec::low_half(state_);
+  }
+  // Both halves of a draw.
+  Vec::Bits next_both() noexcept {
+    second_half_ = false;
+    return state_ = Vec::next_random(state_);
   }
 
  private:

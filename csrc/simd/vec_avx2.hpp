@@ -63,17 +63,14 @@ struct Vec {
     return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(_mm256_cmpeq_epi32(chosen, lane_bits)));
   }
   using Bits = __m256i;
+  static constexpr int kGoldenHalves = static_cast<int>(0x9e379e37U);
   static Bits load_bits(const std::uint32_t* from) noexcept {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
   }
   static void store_bits(std::uint32_t* to, Bits bits) noexcept {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bits);
   }
-  static Bits next_random(Bits x) noexcept {
-    x = _mm256_xor_si256(x, _mm256_slli_epi32(x, 13));
-    x = _mm256_xor_si256(x, _mm256_srli_epi32(x, 17));
-    return _mm256_xor_si256(x, _mm256_slli_epi32(x, 5));
-  }
+  static Bits next_random(Bits x) noexcept { return _mm256_add_epi32(x, _mm256_set1_epi32(kGoldenHalves)); }
   static Bits low_half(Bits x) noexcept { return _mm256_and_si256(x, _mm256_set1_epi32(0xffff)); }
   static Bits high_half(Bits x) noexcept { return _mm256_srli_epi32(x, 16); }
 

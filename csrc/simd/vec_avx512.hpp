@@ -65,13 +65,10 @@ struct Vec {
     return _mm512_mask_blend_ps(static_cast<__mmask16>(bits), b, a);
   }
   using Bits = __m512i;
+  static constexpr int kGoldenHalves = static_cast<int>(0x9e379e37U);
   static Bits load_bits(const std::uint32_t* from) noexcept { return _mm512_loadu_si512(from); }
   static void store_bits(std::uint32_t* to, Bits bits) noexcept { _mm512_storeu_si512(to, bits); }
-  static Bits next_random(Bits x) noexcept {
-    x = _mm512_xor_si512(x, _mm512_slli_epi32(x, 13));
-    x = _mm512_xor_si512(x, _mm512_srli_epi32(x, 17));
-    return _mm512_xor_si512(x, _mm512_slli_epi32(x, 5));
-  }
+  static Bits next_random(Bits x) noexcept { return _mm512_add_epi32(x, _mm512_set1_epi32(kGoldenHalves)); }
   static Bits low_half(Bits x) noexcept { return _mm512_and_si512(x, _mm512_set1_epi32(0xffff)); }
   static Bits high_half(Bits x) noexcept { return _mm512_srli_epi32(x, 16); }
 

@@ -60,13 +60,10 @@ struct Vec {
     return vbslq_f32(vtstq_u32(vdupq_n_u32(bits), vld1q_u32(kLaneBits)), a, b);
   }
   using Bits = uint32x4_t;
+  static constexpr std::uint32_t kGoldenHalves = 0x9e379e37U;
   static Bits load_bits(const std::uint32_t* from) noexcept { return vld1q_u32(from); }
   static void store_bits(std::uint32_t* to, Bits bits) noexcept { vst1q_u32(to, bits); }
-  static Bits next_random(Bits x) noexcept {
-    x = veorq_u32(x, vshlq_n_u32(x, 13));
-    x = veorq_u32(x, vshrq_n_u32(x, 17));
-    return veorq_u32(x, vshlq_n_u32(x, 5));
-  }
+  static Bits next_random(Bits x) noexcept { return vaddq_u32(x, vdupq_n_u32(kGoldenHalves)); }
   static Bits low_half(Bits x) noexcept { return vandq_u32(x, vdupq_n_u32(0xffffU)); }
   static Bits high_half(Bits x) noexcept { return vshrq_n_u32(x, 16); }
 

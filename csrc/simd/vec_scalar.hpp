@@ -52,15 +52,13 @@ struct Vec {
   static Reg select_non_negative(Reg x, Reg a, Reg b) noexcept { return x >= 0.0F ? a : b; }
   // Lane i is from a where bit i is set, else from b.
   static Reg choose(std::uint32_t bits, Reg a, Reg b) noexcept { return (bits & 1U) != 0 ? a : b; }
-  // Random bits, one 32-bit xorshift generator a lane (Marsaglia, 2003).
+  // Random bits: each half of a lane goes through its values in steps of the golden ratio (Weyl, 1916), so that draws
+  // from a random start are uniform, and their mean comes closer to a half than that of independent ones.
   using Bits = std::uint32_t;
+  static constexpr std::uint32_t kGoldenHalves = 0x9e379e37U;
   static Bits load_bits(const std::uint32_t* from) noexcept { return *from; }
   static void store_bits(std::uint32_t* to, Bits bits) noexcept { *to = bits; }
-  static Bits next_random(Bits x) noexcept {
-    x ^= x << 13;
-    x ^= x >> 17;
-    return x ^ (x << 5);
-  }
+  static Bits next_random(Bits x) noexcept { return x + kGoldenHalves; }
   static Bits low_half(Bits x) noexcept { return x & 0xffffU; }
   static Bits high_half(Bits x) noexcept { return x >> 16; }
 
