@@ -82,8 +82,14 @@ def spread(values: list[float], form: str = "{:.2f}") -> str:
     return f"{form.format(statistics.median(values))} [{form.format(min(values))}-{form.format(max(values))}]"
 
 
+#: Before each measurement: OpenBLAS's threads spin for some 20 ms after a product, OpenMP's for a few, and what comes
+#: next would have to share the processor with them.
+PAUSE = 0.05
+
+
 def timed(call: Callable[[], object], least: float = 0.05) -> float:
     """Seconds a call, repeated for at least `least` seconds."""
+    time.sleep(PAUSE)
     started = time.perf_counter()
     count = 0
     while True:

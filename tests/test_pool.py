@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -110,6 +112,19 @@ def test_many_python_threads() -> None:
         assert np.isfinite(vectors).all()
         if workers == 1:
             np.testing.assert_array_equal(vectors, alone)
+
+
+def test_a_search_works_on_the_calling_thread_too(run_python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = run_python("""
+import numpy as np, fastembed
+from fastembed import _core
+index = np.random.default_rng(0).standard_normal((20_000, 64), dtype=np.float32)
+alone = fastembed.topk(index[:300], index, 5, workers=1)
+print(_core.pool_thread_count())
+together = fastembed.topk(index[:300], index, 5, workers=3)
+print(_core.pool_thread_count(), (together.ids == alone.ids).all())
+""")
+    assert done.stdout.split() == ["0", "2", "True"], done.stdout + done.stderr
 
 
 @pytest.mark.threads

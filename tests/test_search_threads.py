@@ -162,7 +162,7 @@ assert (found.ids == fastembed.topk(queries[:2], index[:1000], 3, workers=1).ids
         "fastembed.range_search(np.repeat(queries, 6, axis=0), index, 0.99, workers=2)",
         "fastembed.topk(np.repeat(queries, 60, axis=0), index[:200], 10, workers=1)",  # many short batches
         "fastembed.range_search(np.repeat(queries, 60, axis=0), index[:200], 0.99, workers=1)",
-        "fastembed.similarity(queries, index, workers=2, out=np.empty((20_000, 100_000), 'f4'))",
+        "fastembed.similarity(np.resize(queries, (8000, 2048)), np.resize(index, (20_000, 2048)), workers=2)",
         "fastembed.communities(index)",
         "fastembed.deduplicate(index, 0.99)",
     ],

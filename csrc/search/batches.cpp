@@ -16,6 +16,10 @@ constexpr std::size_t kListBytes = std::size_t{2} << 20;       // of one worker'
 constexpr std::size_t kMostListBytes = std::size_t{24} << 20;  // of all workers' lists
 constexpr double kOperationsAWorker = 1.5e6;  // some 25 microseconds, several times what waking a thread takes
 
+// From here on, a tenth of a second or more, the calling thread does nothing but tick: results may be pages that the
+// system has yet to clear, for longer than a tick may wait.
+constexpr double kLongOperations = 2e10;
+
 constexpr auto kTickInterval = std::chrono::milliseconds(50);
 constexpr std::size_t kQueriesATick = 256;
 
@@ -64,17 +68,15 @@ int useful_workers(const Request& request, double operations) {
 void run(const Request& request, int workers, double operations,
          const std::function<void(int worker, const support::StopFlag& stop)>& body) {
   if (workers == 1 && (!request.tick || operations <= 2 * kOperationsAWorker)) {
-    const support::StopFlag stop{false};
-    body(0, stop);
+    body(0, support::StopFlag::never());
     return;
   }
-  support::run_workers(
-      workers,
-      [&body](int worker, const support::StopFlag& stop) {
-        const support::DefaultFloatEnvironment environment;
-        body(worker, stop);
-      },
-      request.tick);
+  const auto in_environment = [&body](int worker, const support::StopFlag& stop) {
+    const support::DefaultFloatEnvironment environment;
+    body(worker, stop);
+  };
+  const bool is_long = operations > kLongOperations * workers;
+  (is_long ? support::run_workers : support::work_together)(workers, in_environment, request.tick);
 }
 
 }  // namespace fastembed::search

@@ -7,6 +7,8 @@
 #include <atomic>
 #include <thread>
 
+#include "support/spin.hpp"
+
 namespace fastembed::support {
 
 class Barrier {
@@ -60,15 +62,6 @@ class Barrier {
       std::this_thread::yield();
     }
     turn_.wait(turn, std::memory_order_acquire);
-  }
-
-  // Leaves the core to its other hardware thread for a moment.
-  static void relax() noexcept {
-#if defined(__x86_64__)
-    asm volatile("pause" ::: "memory");
-#elif defined(__aarch64__)
-    asm volatile("yield" ::: "memory");
-#endif
   }
 
   const int parties_;

@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "support/spin.hpp"
+
 namespace fastembed::support {
 namespace {
 
@@ -25,8 +27,8 @@ using Body = std::function<void(int worker, const StopFlag& stop)>;
 struct Run {
   std::mutex mutex;
   std::condition_variable ended;
-  int running = 0;
-  StopFlag stop{false};
+  std::atomic<int> running = 0;
+  std::atomic<bool> stop{false};
   std::exception_ptr error;
 
   void fail(std::exception_ptr cause) {
@@ -48,7 +50,7 @@ struct Job {
 
   void call() const {
     try {
-      (*body)(worker, run->stop);
+      (*body)(worker, StopFlag(run->stop));
     } catch (...) {
       run->fail(std::current_exception());
     }
@@ -77,6 +79,7 @@ class Pool {
       const std::size_t wanted = busy_ + queue_.size() + jobs.size();
       while (threads_.size() < wanted) threads_.emplace_back([this] { serve(); });
       for (auto& job : jobs) queue_.push_back(std::move(job));
+      queued_.store(queue_.size(), std::memory_order_relaxed);
     }
     wake_.notify_all();
   }
@@ -101,14 +104,15 @@ class Pool {
 
  private:
   void serve() {
+    Job job;
     while (true) {
-      Job job;
       {
         std::unique_lock lock(mutex_);
         wake_.wait(lock, [this] { return closing_ || retiring_ > 0 || !queue_.empty(); });
         if (queue_.empty()) return closing_ ? void() : leave();
         job = std::move(queue_.front());
         queue_.pop_front();
+        queued_.store(queue_.size(), std::memory_order_relaxed);
         ++busy_;
       }
       job.call();
@@ -117,6 +121,9 @@ class Pool {
         --busy_;
       }
       job.run->job_done();
+      job = {};
+      // The next part of a search comes within microseconds.
+      spin_until([this] { return queued_.load(std::memory_order_relaxed) != 0; });
     }
   }
 
@@ -134,6 +141,7 @@ class Pool {
   std::condition_variable wake_;
   std::condition_variable retired_;
   std::deque<Job> queue_;
+  std::atomic<std::size_t> queued_{0};  // its size
   std::vector<std::thread> threads_;
   std::vector<std::thread> left_;  // ended, to be joined
   std::size_t busy_ = 0;
@@ -170,25 +178,32 @@ Pool& current_pool() {
   return *pool;
 }
 
-}  // namespace
-
-void run_workers(int workers, const Body& body, const std::function<void()>& tick) {
+std::shared_ptr<Run> start(int first, int workers, const Body& body) {
   const auto run = std::make_shared<Run>();
-  run->running = workers;
+  run->running = workers - first;
   std::vector<Job> jobs;
-  jobs.reserve(static_cast<std::size_t>(workers));
-  for (int worker = 0; worker < workers; ++worker) jobs.push_back({run, worker, &body});
-  current_pool().submit(std::move(jobs));
+  jobs.reserve(static_cast<std::size_t>(run->running));
+  for (int worker = first; worker < workers; ++worker) jobs.push_back({run, worker, &body});
+  if (!jobs.empty()) current_pool().submit(std::move(jobs));
+  return run;
+}
 
+void tick_for(Run& run, const std::function<void()>& tick) {
+  try {
+    tick();
+  } catch (...) {
+    run.fail(std::current_exception());
+  }
+}
+
+// Until all jobs have ended; throws what failed.
+void finish(const std::shared_ptr<Run>& run, const std::function<void()>& tick) {
+  spin_until([&run] { return run->running.load(std::memory_order_relaxed) == 0; });
   std::unique_lock lock(run->mutex);
   while (!run->ended.wait_for(lock, kTickInterval, [&run] { return run->running == 0; })) {
-    if (run->stop.load()) continue;
+    if (run->stop.load() || !tick) continue;
     lock.unlock();
-    try {
-      tick();
-    } catch (...) {
-      run->fail(std::current_exception());
-    }
+    tick_for(*run, tick);
     lock.lock();
   }
   // Taken out of the shared state: a Python exception must die on a thread that may take the GIL, and the last owner of
@@ -198,6 +213,35 @@ void run_workers(int workers, const Body& body, const std::function<void()>& tic
   if (!error) return;
   retire_idle_threads();
   std::rethrow_exception(error);
+}
+
+}  // namespace
+
+const StopFlag& StopFlag::never() noexcept {
+  static const std::atomic<bool> lowered{false};
+  static const StopFlag flag(lowered);
+  return flag;
+}
+
+void run_workers(int workers, const Body& body, const std::function<void()>& tick) {
+  finish(start(0, workers, body), tick);
+}
+
+void work_together(int workers, const Body& body, const std::function<void()>& tick) {
+  const auto run = start(1, workers, body);
+  auto last = std::chrono::steady_clock::now();
+  const std::function<void()> look = [&] {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last < kTickInterval || run->stop.load()) return;
+    last = now;
+    tick_for(*run, tick);
+  };
+  try {
+    body(0, StopFlag(run->stop, tick ? &look : nullptr));
+  } catch (...) {
+    run->fail(std::current_exception());
+  }
+  finish(run, tick);
 }
 
 void retire_idle_threads() { current_pool().retire_idle(); }

@@ -173,8 +173,7 @@ void CorpusEncoder::encode_range(const TextChunk& whole, const Tick& tick) {
 
 // A few bytes, on the calling thread.
 void CorpusEncoder::encode_here(const TextChunk& chunk) {
-  const support::StopFlag never{false};
-  workers_.front()->encode(chunk, cpu::kernels(), never);
+  workers_.front()->encode(chunk, cpu::kernels(), support::StopFlag::never());
   store_segment(segments_.emplace_back(), 0);
 }
 
