@@ -1,11 +1,13 @@
 #include "search/code_scan.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cfloat>
 #include <cmath>
 #include <type_traits>
 
+#include "search/batches.hpp"
 #include "search/score.hpp"
 
 namespace fastembed::search {
@@ -14,6 +16,7 @@ namespace {
 constexpr double kUnit = 0x1p-24;
 constexpr std::int32_t kSingleLimit = 32639;  // two digits: 127 * 256 + 127
 constexpr double kLeastNorm = 0x1p-40, kGreatestNorm = 0x1p40;
+constexpr double kCodingOperations = 200;  // multiply-adds that take as long as to turn and round an element
 
 // For thresholds: room for a few roundings of float32 in what is multiplied and added there.
 float raised(double value) noexcept { return static_cast<float>(value * (1.0 + 0x1p-20)); }
@@ -68,25 +71,43 @@ QueryCodes::QueryCodes(const KernelTable& kernels, const Request& request, const
   }
 }
 
+// Panel by panel, by as many workers as they are worth.
 template <class Code>
 void QueryCodes::code_all(const KernelTable& kernels, const Request& request) {
-  const std::size_t padded = space_.padded(), width = batch_.width();
-  auto columns = support::AlignedBuffer<float>::uninitialised(kCodeRows * space_.depth());
-  std::vector<Code> codes(std::max<std::size_t>(width, kCodeRows) * padded);
-  for (std::size_t first = 0; first < batch_.size() && usable_; first += kCodeRows) {
-    const std::size_t count = std::min<std::size_t>(kCodeRows, batch_.size() - first);
+  const double operations = kCodingOperations * static_cast<double>(batch_.size() * space_.depth());
+  std::atomic<std::size_t> next{0};
+  std::atomic<bool> all_coded{true};
+  run(request, useful_workers(request, operations), operations, [&](int, const support::StopFlag& stop) {
+    auto columns = support::AlignedBuffer<float>::uninitialised(kCodeRows * space_.depth());
+    std::vector<Code> codes(std::max<std::size_t>(batch_.width(), kCodeRows) * space_.padded());
+    while (all_coded.load(std::memory_order_relaxed) && !stop.load(std::memory_order_relaxed)) {
+      const std::size_t p = next.fetch_add(1, std::memory_order_relaxed);
+      if (p >= batch_.panels()) return;
+      if (!code_panel(kernels, request, p, columns.data(), codes.data())) all_coded.store(false);
+    }
+  });
+  usable_ = all_coded.load();
+}
+
+// False where a query cannot be coded.
+template <class Code>
+bool QueryCodes::code_panel(const KernelTable& kernels, const Request& request, std::size_t panel, float* columns,
+                            Code* codes) {
+  const std::size_t begin = panel * batch_.width(), end = std::min(batch_.size(), begin + batch_.width());
+  for (std::size_t first = begin; first < end; first += kCodeRows) {
+    const std::size_t count = std::min<std::size_t>(kCodeRows, end - first);
     double scales[kCodeRows];
     for (std::size_t j = 0; j < count; ++j) scales[j] = batch_.scale(first + j).scale;
-    pack_panel(kernels, request.queries, batch_.first() + first, count, scales, kCodeRows, columns.data());
-    space_.turn(kernels, columns.data(), metric_ == Metric::kL2);
-    for (std::size_t j = 0; j < count && usable_; ++j) {
+    pack_panel(kernels, request.queries, batch_.first() + first, count, scales, kCodeRows, columns);
+    space_.turn(kernels, columns, metric_ == Metric::kL2);
+    for (std::size_t j = 0; j < count; ++j) {
       const std::size_t query = first + j;
       find_terms(query, request, terms_[query]);
-      usable_ = code(query, columns.data() + j, codes.data() + query % width * padded);
-      const bool is_last = query % width == width - 1 || query == batch_.size() - 1;
-      if (usable_ && is_last) pack(kernels, codes.data(), query / width, query % width + 1);
+      if (!code(query, columns + j, codes + (query - begin) * space_.padded())) return false;
     }
   }
+  pack(kernels, codes, panel, end - begin);
+  return true;
 }
 
 void QueryCodes::pack(const KernelTable& kernels, const std::int16_t* codes, std::size_t panel, std::size_t count) {

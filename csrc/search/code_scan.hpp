@@ -59,6 +59,8 @@ class QueryCodes {
   template <class Code>
   void code_all(const KernelTable& kernels, const Request& request);
   template <class Code>
+  bool code_panel(const KernelTable& kernels, const Request& request, std::size_t panel, float* columns, Code* codes);
+  template <class Code>
   bool code(std::size_t query, const float* column, Code* codes);
   void pack(const KernelTable& kernels, const std::int16_t* codes, std::size_t panel, std::size_t count);
   void pack(const KernelTable& kernels, const float* codes, std::size_t panel, std::size_t count);

@@ -66,19 +66,18 @@ class Product {
 
   void compute() {
     if (wanted_.a.rows == 0 || wanted_.b.rows == 0) return;
+    Request pool;
+    pool.workers = wanted_.workers;
+    pool.tick = wanted_.tick;
+    const std::size_t row_bytes = rows_.depth * sizeof(float) + 1, multiple = split_ ? kSplitBlock : kRowMultiple;
+    block_ = std::clamp<std::size_t>(kRowBlockBytes / row_bytes, multiple, 960) / multiple * multiple;
+    if (split_) return compute_split(pool, operations());
     width_ = columns_.rows <= kNarrowPanelQueries ? kNarrowPanelQueries : kPanelQueries;
-    const std::size_t row_bytes = rows_.depth * sizeof(float) + 1;
     group_ = std::clamp<std::size_t>(kPackedBytes / row_bytes, kPanelQueries, 1024) / kPanelQueries * kPanelQueries;
     groups_ = (columns_.rows + group_ - 1) / group_;
     const auto parts = static_cast<std::size_t>(wanted_.workers) * 4 / groups_ + 1;
     chunk_ = std::max<std::size_t>((rows_.rows + parts - 1) / parts, 10 * kRowMultiple);
     chunks_ = (rows_.rows + chunk_ - 1) / chunk_;
-    const std::size_t multiple = split_ ? kSplitBlock : kRowMultiple;
-    block_ = std::clamp<std::size_t>(kRowBlockBytes / row_bytes, multiple, 960) / multiple * multiple;
-    Request pool;
-    pool.workers = wanted_.workers;
-    pool.tick = wanted_.tick;
-    if (split_) return compute_split(pool, operations());
     const int workers = std::min(useful_workers(pool, operations()), static_cast<int>(groups_ * chunks_));
     run(pool, workers, operations(), [this](int, const support::StopFlag& stop) { work(stop); });
   }
