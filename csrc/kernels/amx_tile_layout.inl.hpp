@@ -104,7 +104,8 @@ struct AmxLayout {
   float* sums;                // twice: tile (16 columns of depth), sums of 16 rows on their way there
 };
 
-// Prefetches the rows of a later tile, a few lines at a time: in one burst they would fill the line buffers.
+// Prefetches the rows of a later tile, a few lines at a time: in one burst they would fill the line buffers. (Lines in
+// place of Prefetcher's rows in the other tiles: 2 to 4% slower there.)
 class LinePrefetcher {
  public:
   LinePrefetcher(const SgnsTile& tile, std::size_t turns) noexcept

@@ -16,7 +16,8 @@ std::uint32_t reached_rows(const CodeThresholds& step, const Product* products, 
   std::uint32_t found = 0;
   for (std::size_t first = 0; first < step.row_count; first += kWord) {
     const std::size_t left = (step.row_count - first) / kCodeGroup, groups = left < kGroups ? left : kGroups;
-    float wanted[kGroups + kStep] = {};
+    // Aligned by name: what gcc aligns by itself its address sanitizer puts elsewhere.
+    alignas(64) float wanted[kGroups + kStep] = {};
     for (std::size_t g = 0; g < groups; g += kStep) {
       const auto load = [&](const float* from) __attribute__((always_inline)) {
         from += first / kCodeGroup + g;
@@ -33,7 +34,7 @@ std::uint32_t reached_rows(const CodeThresholds& step, const Product* products, 
         least = Vec::choose((1U << kCodeGroup) - 1, least, Vec::broadcast(group[1]));
       }
       if (step.row_terms != nullptr) least = Vec::fma(Vec::load(step.row_terms + first + r), unit, least);
-      std::int32_t lanes[kStep];
+      alignas(64) std::int32_t lanes[kStep];
       __builtin_memcpy(lanes, products + first + r, sizeof(lanes));
       bits |= std::uint64_t{Lanes::at_least(Lanes::load(lanes), Lanes::floor_within(least, kCodeLimit))} << r;
     }
