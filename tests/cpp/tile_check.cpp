@@ -274,9 +274,9 @@ void check_add_rows_of(const KernelTable& table, Report& report, RowFormat forma
 // Stochastic rounding must be right in expectation: the mean of many runs from the same start is the float64 result
 // within five standard errors (a rounding's variance is at most a quarter of a squared step).
 void check_expectation(const KernelTable& table, Report& report, bool bfloat16, RowFormat format) {
-  const Shape shape{2, 16, 16};
+  const Shape shape{2, 16, 48};  // AMX takes 32 columns of bfloat16 rows at once, and the last 16 apart
   constexpr int kRuns = 400;
-  AlignedBuffer<float> workspace(tile_workspace_floats(shape.window, shape.negatives, 16));
+  AlignedBuffer<float> workspace(tile_workspace_floats(shape.window, shape.negatives, shape.dim));
   std::vector<double> mean(kWords * shape.dim);
   Random seeds(77);
   Wanted wanted(shape.dim);
