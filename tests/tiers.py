@@ -6,7 +6,7 @@ import fastembed
 from fastembed import _core
 
 #: How the names of kernels begin that training calls; search calls the others.
-TRAINING = ("sgns", "cbow", "add_rows", "sigmoid", "drain", "dot")
+TRAINING = ("sgns", "cbow", "add_rows", "sigmoid", "drain", "draw", "dot")
 
 
 def _distinct(training: bool) -> list[str]:

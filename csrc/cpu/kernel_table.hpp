@@ -31,6 +31,9 @@ struct TokenEdges {
   /* out[i] = 1 / (1 + exp(-x[i])) for any length, in place allowed; |error| <= 4 * 2^-24 relative, below -87          \
      1.7e-38 absolute. What NaN gives is not specified. */                                                             \
   X(sigmoid_f32, void, (const float* x, std::size_t count, float* out))                                                \
+  /* See TokenDraws; returns how many are kept. Then AliasDraws. */                                                    \
+  X(draw_tokens, std::size_t, (const TokenDraws& step))                                                                \
+  X(draw_aliases, void, (const AliasDraws& step))                                                                      \
   /* See SgnsWindow. Allocates nothing; needs context_count >= 1 and target_count >= 1. */                             \
   X(sgns_window_f32, void, (const SgnsWindow& step))                                                                   \
   /* See SgnsPairs. Allocates nothing. */                                                                              \

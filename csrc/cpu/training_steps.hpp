@@ -19,6 +19,45 @@ struct LossSum {
   std::uint32_t pad;
 };
 
+/// The tokens of a piece of text that subsampling keeps. Draw first + i of the stream `key` (support/rng.hpp) belongs
+/// to ids[i], i = 0 .. count - 1: the token is kept where the upper half is at most thresholds[ids[i]], and its window
+/// reaches least + (lower half * span) / 2^32 far. Of those kept, in order: the word, offset + i and the reach, each to
+/// its list, which has room for count + kDrawRoom. `readable` ids may be read, at least `count`, and more are fetched.
+struct TokenDraws {
+  const std::int32_t* ids;
+  const std::uint32_t* thresholds;
+  std::uint64_t key;
+  std::uint64_t first;
+  std::size_t count;
+  std::size_t readable;
+  std::int32_t* words;
+  std::int32_t* offsets;
+  std::int32_t* reaches;
+  std::int32_t offset;
+  std::uint32_t least;
+  std::uint32_t span;
+};
+constexpr std::size_t kDrawRoom = 16;
+
+/// A column of an alias table: itself up to the threshold, else its alias.
+struct AliasColumn {
+  std::uint32_t threshold;
+  std::int32_t alias;
+};
+
+/// words[k] = what draw first + k of the stream `key` gives, k = 0 .. count - 1: its upper half chooses the column, the
+/// lower half between it and its alias. Then the columns of `fetched` draws from fetched_first on are fetched.
+struct AliasDraws {
+  const AliasColumn* columns;
+  std::uint64_t column_count;
+  std::uint64_t key;
+  std::uint64_t first;
+  std::uint64_t fetched_first;
+  std::size_t count;
+  std::size_t fetched;
+  std::int32_t* words;
+};
+
 /// One skip-gram step: the `context_count` input rows of a window against `target_count` output rows, of which
 /// target 0 is the positive (the center) and the rest are negatives. With x[c][t] = <in_c, out_t> and
 /// g[c][t] = learning_rate * (label[t] - sigmoid(x[c][t])), all taken before any update:

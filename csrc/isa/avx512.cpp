@@ -2,9 +2,20 @@
 #include "simd/vec_avx512.hpp"
 //
 #include "kernels/all.inl.hpp"
+#include "kernels/wide_draws.inl.hpp"
 
 namespace fastembed {
+namespace {
 
-extern constinit const KernelTable kTable_avx512 = make_table();
+consteval KernelTable make_wide_table() {
+  KernelTable table = make_table();
+  table.draw_tokens = &draw_wide_tokens;
+  table.draw_aliases = &draw_wide_aliases;
+  return table;
+}
+
+}  // namespace
+
+extern constinit const KernelTable kTable_avx512 = make_wide_table();
 
 }  // namespace fastembed

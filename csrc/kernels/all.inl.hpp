@@ -21,6 +21,7 @@
 #include "kernels/sgns_window.inl.hpp"
 #include "kernels/sigmoid.inl.hpp"
 #include "kernels/split_product.inl.hpp"
+#include "kernels/token_draws.inl.hpp"
 #include "kernels/whitespace.inl.hpp"
 
 namespace fastembed {
@@ -30,6 +31,8 @@ consteval KernelTable make_table() {
   return {
       .dot_f32 = &dot_f32,
       .sigmoid_f32 = &sigmoid_f32,
+      .draw_tokens = &draw_tokens,
+      .draw_aliases = &draw_aliases,
       .sgns_window_f32 = &sgns_window_f32,
       .sgns_pairs_f32 = &sgns_pairs_f32,
       .cbow_window_f32 = &cbow_window_f32,

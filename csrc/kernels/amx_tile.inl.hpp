@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/amx_tile_layout.inl.hpp"
+#include "kernels/rough_logistic.inl.hpp"
 
 namespace fastembed {
 namespace {
@@ -92,17 +93,17 @@ inline void score(const AmxLayout& layout, std::size_t n) noexcept {
 }
 
 template <class Rows>
-inline void pack(const AmxLayout& layout, std::size_t n) noexcept {
+inline void pack(const AmxLayout& layout, std::size_t n, LinePrefetcher& prefetch) noexcept {
   float* const to = layout.output_block(n);
   if (n < layout.center_blocks) {
     const std::size_t first = n * kTileSide, rows = layout.used_centers - first;
     return pack_rows<Rows>(layout, layout.tile.center_rows + first, rows < kTileSide ? rows : kTileSide, to,
-                           layout.output_panels + first / 2 * kTileSide);
+                           layout.output_panels + first / 2 * kTileSide, prefetch);
   }
   const std::size_t first = (n - layout.center_blocks) * kTileDepth, rows = layout.tile.negative_count - first;
   for (std::size_t row = 0; row < kTileDepth && row < rows; row += kTileSide) {
     pack_rows<Rows>(layout, layout.tile.negative_rows + first + row, kTileSide, to + row * kTileSide * layout.steps,
-                    layout.output_panels + (layout.first_negative + first + row) / 2 * kTileSide);
+                    layout.output_panels + (layout.first_negative + first + row) / 2 * kTileSide, prefetch);
   }
 }
 
@@ -115,12 +116,14 @@ inline void pack(const AmxLayout& layout, std::size_t n) noexcept {
   return _mm512_castsi512_ps(Bf16Product::interleave_halves(both));
 }
 
+constexpr float kLog2E = 1.44269504F;
+
 // Two centers, `row` and the next one of a block, at 16 columns of its band.
 [[gnu::always_inline]] inline void finish_center_pair(const AmxLayout& layout, std::size_t block, std::size_t row,
                                                       std::size_t column, Vec::Reg& linear,
                                                       Vec::Reg& factors) noexcept {
   const SgnsTile& tile = layout.tile;
-  const Vec::Reg rate = Vec::broadcast(tile.learning_rate), one = Vec::broadcast(1.0F);
+  const Vec::Reg rate = Vec::broadcast(tile.learning_rate);
   const std::size_t center = block * kTileSide + row, at = center * layout.band + column;
   const float* const scores = layout.scores_of(block);
   const auto first_input =
@@ -128,12 +131,12 @@ inline void pack(const AmxLayout& layout, std::size_t n) noexcept {
   Vec::Reg gradients[2];
   for (std::size_t r = 0; r < 2; ++r) {
     const std::uint32_t bits = context_bits(tile.center_contexts[center + r], first_input);
-    const Vec::Reg z = Vec::sub(Vec::zero(), Vec::load(scores + (row + r) * layout.band + column));
-    Vec::Reg one_plus_e;
-    const Vec::Reg miss = quick_sigmoid(z, one_plus_e);
-    gradients[r] = Vec::choose(bits, Vec::mul(rate, miss), Vec::zero());
-    linear = Vec::add(linear, Vec::choose(bits, Vec::max(z, Vec::zero()), Vec::zero()));
-    factors = Vec::mul(factors, Vec::choose(bits, one_plus_e, one));
+    const Vec::Reg score = Vec::load(scores + (row + r) * layout.band + column);
+    const Vec::Reg miss = rough_logistic(Vec::mul(score, Vec::broadcast(kLog2E)));
+    const auto used = static_cast<__mmask16>(bits);
+    gradients[r] = _mm512_maskz_mul_ps(used, rate, miss);
+    linear = _mm512_mask_sub_ps(linear, used, linear, _mm512_min_ps(score, Vec::zero()));
+    factors = _mm512_mask_mul_ps(factors, used, factors, larger_part(miss));
   }
   const Vec::Reg pairs = store_gradients(gradients[0], gradients[1], layout.center_gradients + at / 2, layout.band / 2);
   Vec::store(layout.center_pairs + center / 2 * layout.band + column, pairs);
@@ -146,18 +149,19 @@ inline void pack(const AmxLayout& layout, std::size_t n) noexcept {
   const std::size_t rest = layout.used_centers - block * kTileSide, rows = rest < kTileSide ? rest : kTileSide;
   if (2 * layout.tile.window + 2 <= kTileSide) {
     for (std::size_t row = 0; row < rows; row += 2) {
-      prefetch.advance();
+      prefetch.advance<Stage::kSigmoids>();
       finish_center_pair(layout, block, row, row + 2, linear, factors);
     }
   } else {
     const std::size_t end = layout.band_column(block, AmxLayout::end_context_block(block));
     for (std::size_t row = 0; row < rows; row += 2) {
+      prefetch.advance<Stage::kSigmoids>();
       std::size_t column = layout.band_column(block, layout.first_context_block(block));
       for (; column < end; column += kTileSide) finish_center_pair(layout, block, row, column, linear, factors);
     }
   }
-  // At most 64 factors of at most 2.
-  layout.tile.loss->total += static_cast<double>(Vec::sum(Vec::add(linear, logarithm(factors))));
+  // At most 80 factors of at least 1/2.
+  layout.tile.loss->total += static_cast<double>(Vec::sum(Vec::sub(linear, logarithm(factors))));
 }
 
 // Turns gradients so that the inputs are rows.
@@ -192,17 +196,17 @@ inline void pack(const AmxLayout& layout, std::size_t n) noexcept {
   Vec::Reg gradients[2];
   for (std::size_t r = 0; r < 2; ++r) {
     const Vec::Reg score = Vec::load(scores + r * kPositions);
-    Vec::Reg one_plus_e;
-    const Vec::Reg probability = quick_sigmoid(score, one_plus_e);
+    const Vec::Reg probability = rough_logistic(Vec::mul(score, Vec::broadcast(-kLog2E)));
+    const Vec::Reg factor = larger_part(probability);
     const float* const special = tile.special_weights[row + r];
     Vec::Reg weight = shared;
     const Vec::Reg positive_part = Vec::max(score, Vec::zero());
     if (special == nullptr) [[likely]] {
       linear = Vec::add(linear, positive_part);
-      factors = Vec::mul(factors, one_plus_e);
+      factors = Vec::mul(factors, factor);
     } else {
       weight = Vec::load(special + input);
-      const Vec::Reg loss = Vec::mul(weight, Vec::add(positive_part, logarithm(one_plus_e)));
+      const Vec::Reg loss = Vec::mul(weight, Vec::sub(positive_part, logarithm(factor)));
       tile.loss->total += static_cast<double>(Vec::sum(loss));
     }
     gradients[r] = Vec::mul(Vec::mul(minus_rate, weight), probability);
@@ -221,13 +225,13 @@ inline void pack(const AmxLayout& layout, std::size_t n) noexcept {
     Vec::Reg linear = Vec::zero(), factors = Vec::broadcast(1.0F);
     Vec::Reg pairs[kTileSide];
     for (std::size_t row = 0; row < kTileDepth; row += 2) {
-      prefetch.advance();
+      prefetch.advance<Stage::kSigmoids>();
       pairs[row / 2] = row < rows ? finish_negative_pair(layout, scores + row * kPositions + input,
                                                          step * kTileDepth + row, input, linear, factors)
                                   : Vec::zero();
     }
     turn(pairs, layout, block, layout.band_steps + step);
-    const Vec::Reg loss = Vec::add(linear, logarithm(factors));  // 32 factors of at most 2
+    const Vec::Reg loss = Vec::sub(linear, logarithm(factors));  // 32 factors of at least 1/2
     tile.loss->total += static_cast<double>(Vec::sum(Vec::mul(loss, Vec::load(tile.input_weights + input))));
   }
 }
@@ -237,7 +241,7 @@ void amx_gradients(const AmxLayout& layout, LinePrefetcher& prefetch) noexcept {
   const std::size_t count = layout.center_blocks + layout.negative_steps;
   for (std::size_t n = 0; n < count + 2; ++n) {
     if (n > 0 && n <= count) score(layout, n - 1);
-    if (n < count) pack<Rows>(layout, n);
+    if (n < count) pack<Rows>(layout, n, prefetch);
     if (n < 2) continue;
     if (n - 2 < layout.center_blocks) {
       finish_center_block(layout, n - 2, prefetch);
@@ -300,11 +304,13 @@ template <class Rows, class To, class Load>
 // Adds the sums of a block of at most 16 rows to them. A row may repeat, so it is read here and not before.
 template <class Rows, class To>
 inline void add_block(const AmxLayout& layout, const Targets& targets, std::size_t count, const float* sums,
-                      RoundingBits& random) noexcept {
-  RoundingBits bits = random;  // in registers: what is stored does not change it
+                      RoundingBits& random, LinePrefetcher& prefetch) noexcept {
+  RoundingBits bits = random;  // in registers: what is stored does not change them
+  LinePrefetcher lines = prefetch;
   for (std::size_t r = 0; r < count; ++r) {
     auto* const row = static_cast<typename To::Element*>(targets.rows[r]);
     const float* const from = sums + r * kTileSide;
+    lines.advance<Stage::kSums>();
     if (targets.scales == nullptr) [[likely]] {
       add_row<Rows, To>(row, layout.depth_tiles, bits, [&](std::size_t t) __attribute__((always_inline)) {
         return Vec::load(from + t * kTileFloats);
@@ -319,13 +325,15 @@ inline void add_block(const AmxLayout& layout, const Targets& targets, std::size
     });
   }
   random = bits;
+  prefetch = lines;
 }
 
 // The updates, block after block: the sums of one are added when the products of the next have been issued.
 template <class Rows, class To>
 class AmxUpdates {
  public:
-  AmxUpdates(const AmxLayout& layout, RoundingBits& random) noexcept : layout_(layout), random_(random) {}
+  AmxUpdates(const AmxLayout& layout, RoundingBits& random, LinePrefetcher& prefetch) noexcept
+      : layout_(layout), random_(random), prefetch_(prefetch) {}
 
   void inputs(const Targets& targets) noexcept {
     const std::size_t pitch = layout_.output_pitch;
@@ -383,7 +391,7 @@ class AmxUpdates {
     });
   }
   void next(const Targets& targets, std::size_t count) noexcept {
-    if (count_ != 0) add_block<Rows, To>(layout_, targets_, count_, sums_of(1 - turn_), random_);
+    if (count_ != 0) add_block<Rows, To>(layout_, targets_, count_, sums_of(1 - turn_), random_, prefetch_);
     targets_ = targets;
     count_ = count;
     turn_ = 1 - turn_;
@@ -391,6 +399,7 @@ class AmxUpdates {
 
   const AmxLayout& layout_;
   RoundingBits& random_;
+  LinePrefetcher& prefetch_;
   Targets targets_{};
   std::size_t count_ = 0;  // rows of the block that waits
   std::size_t turn_ = 0;
@@ -398,8 +407,8 @@ class AmxUpdates {
 
 template <class Rows, class To>
 [[gnu::noinline]] void amx_update(const AmxLayout& layout, const Targets& inputs, const Targets& centers,
-                                  const Targets& negatives, RoundingBits& random) noexcept {
-  AmxUpdates<Rows, To> updates(layout, random);
+                                  const Targets& negatives, RoundingBits& random, LinePrefetcher& prefetch) noexcept {
+  AmxUpdates<Rows, To> updates(layout, random, prefetch);
   updates.inputs(inputs);
   updates.centers(centers);
   updates.negatives(negatives);
@@ -409,20 +418,19 @@ template <class Rows, class To>
 template <class Rows>
 void amx_run_tile(const SgnsTile& tile) noexcept {
   const AmxLayout layout(tile);
-  // Between sigmoids, which need no memory: beside packing and adding, prefetches would only take their line buffers.
-  LinePrefetcher prefetch(tile, (layout.used_centers + kInputBlocks * layout.negative_steps * kTileDepth) / 2);
+  LinePrefetcher prefetch(layout);
   RoundingBits random(tile.rounding_seed);
   const MatrixUnit unit;
-  pack_inputs<Rows>(layout);
+  pack_inputs<Rows>(layout, prefetch);
   amx_gradients<Rows>(layout, prefetch);
   Targets inputs{tile.input_rows, tile.input_scales};
   Targets centers{tile.center_rows, tile.center_scales};
   Targets negatives{tile.negative_rows, tile.negative_scales};
-  if (tile.sum_rows == nullptr) return amx_update<Rows, Rows>(layout, inputs, centers, negatives, random);
+  if (tile.sum_rows == nullptr) return amx_update<Rows, Rows>(layout, inputs, centers, negatives, random, prefetch);
   inputs.rows = tile.sum_rows;
   centers.rows = inputs.rows + kPositions;
   negatives.rows = centers.rows + tile_center_rows(tile.window);
-  amx_update<Rows, StoredSums>(layout, inputs, centers, negatives, random);
+  amx_update<Rows, StoredSums>(layout, inputs, centers, negatives, random, prefetch);
 }
 
 void amx_sgns_tile(const SgnsTile& tile) noexcept {

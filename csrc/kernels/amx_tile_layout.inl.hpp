@@ -104,18 +104,34 @@ struct AmxLayout {
   float* sums;                // twice: tile (16 columns of depth), sums of 16 rows on their way there
 };
 
-// Prefetches the rows of a later tile, a few lines at a time: in one burst they would fill the line buffers. (Lines in
-// place of Prefetcher's rows in the other tiles: 2 to 4% slower there.)
+// What a tile does with lines of prefetches in between, so many of 256 in all of each: about their shares of the time.
+enum class Stage { kInputs, kOutputs, kSigmoids, kSums };
+constexpr std::uint32_t kStageShares[] = {33, 44, 64, 115};
+
+// Prefetches the rows of a later tile, line after line, evenly over the whole tile: more at once than there are line
+// buffers (16) would hold up what the tile itself reads. (Lines in place of Prefetcher's rows in the other tiles: 2 to
+// 4% slower there.)
 class LinePrefetcher {
  public:
-  LinePrefetcher(const SgnsTile& tile, std::size_t turns) noexcept
-      : row_(tile.prefetch_rows),
-        end_(tile.prefetch_rows + tile.prefetch_count),
-        row_lines_((tile.depth * (tile.row_format == RowFormat::kFloat32 ? 4 : 2) + kLineBytes - 1) / kLineBytes),
-        quota_((tile.prefetch_count * row_lines_ + turns - 1) / turns) {}
+  explicit LinePrefetcher(const AmxLayout& layout) noexcept
+      : row_(layout.tile.prefetch_rows), end_(layout.tile.prefetch_rows + layout.tile.prefetch_count) {
+    const SgnsTile& tile = layout.tile;
+    row_lines_ = (tile.depth * (tile.row_format == RowFormat::kFloat32 ? 4 : 2) + kLineBytes - 1) / kLineBytes;
+    const std::size_t outputs = layout.used_centers + tile.negative_count;
+    const std::size_t turns[] = {kInputBlocks * layout.steps, outputs / 2,
+                                 (layout.used_centers + kInputBlocks * layout.negative_steps * kTileDepth) / 2,
+                                 kPositions + outputs};
+    const std::size_t lines = tile.prefetch_count * row_lines_;
+    for (std::size_t stage = 0; stage < 4; ++stage) {
+      paces_[stage] = static_cast<std::uint32_t>(lines * kStageShares[stage] * (kOneLine / 256) / turns[stage]) + 1;
+    }
+  }
 
+  // One turn of a stage.
+  template <Stage kStage>
   [[gnu::always_inline]] void advance() noexcept {
-    for (std::size_t n = 0; n < quota_ && row_ != end_; ++n) {
+    for (owed_ += paces_[static_cast<int>(kStage)]; owed_ >= kOneLine; owed_ -= kOneLine) {
+      if (row_ == end_) continue;
       __builtin_prefetch(static_cast<const unsigned char*>(*row_) + line_ * kLineBytes, 1, 2);
       if (++line_ < row_lines_) continue;
       line_ = 0;
@@ -125,11 +141,13 @@ class LinePrefetcher {
 
  private:
   static constexpr std::size_t kLineBytes = 64;
+  static constexpr std::uint32_t kOneLine = 1U << 16;
   const void* const* row_;
   const void* const* end_;
   std::size_t row_lines_;
-  std::size_t quota_;
   std::size_t line_ = 0;
+  std::uint32_t owed_ = 0;  // of kOneLine a line
+  std::uint32_t paces_[4];
 };
 
 // Whether two neighbouring panels hold the even and the odd ones of 32 columns, and a last one by itself the even and
@@ -168,13 +186,15 @@ template <class Rows>
 
 // The inputs, turned into columns, and to panels.
 template <class Rows>
-[[gnu::noinline]] void pack_inputs(const AmxLayout& layout) noexcept {
+[[gnu::noinline]] void pack_inputs(const AmxLayout& layout, LinePrefetcher& prefetch) noexcept {
+  LinePrefetcher lines = prefetch;  // in registers
   const std::size_t pitch = layout.input_pitch;
   for (std::size_t block = 0; block < kInputBlocks; ++block) {
     void* const* const rows = layout.tile.input_rows + block * kTileSide;
     float* panel = layout.input_panels + (layout.first_input_pair() + block * kTileSide / 2) * kTileSide;
     for (std::size_t step = 0; step < layout.steps; ++step, panel += 2 * pitch) {
       const bool whole = (step + 1) * kTileDepth <= layout.depth;
+      lines.advance<Stage::kInputs>();
       __m512i words[kTileSide];
       for (std::size_t j = 0; j < kTileSide; ++j) {
         words[j] = load_step<Rows>(static_cast<const typename Rows::Element*>(rows[j]) + step * kTileDepth, whole);
@@ -191,13 +211,16 @@ template <class Rows>
       for (std::size_t j = 0; j < kTileSide; ++j) Vec::store(to + j * kTileSide, columns[j]);
     }
   }
+  prefetch = lines;
 }
 
 // `count` output rows, an even number: to tiles, and to panels from `panel` on.
 template <class Rows>
-inline void pack_rows(const AmxLayout& layout, void* const* rows, std::size_t count, float* to, float* panel) noexcept {
+inline void pack_rows(const AmxLayout& layout, void* const* rows, std::size_t count, float* to, float* panel,
+                      LinePrefetcher& prefetch) noexcept {
   const std::size_t pitch = layout.output_pitch, depth = layout.depth;
   for (std::size_t r = 0; r < count; r += 2, panel += kTileSide) {
+    prefetch.advance<Stage::kOutputs>();
     const auto* const from0 = static_cast<const typename Rows::Element*>(rows[r]);
     const auto* const from1 = static_cast<const typename Rows::Element*>(rows[r + 1]);
     float* at = to + r * kTileSide;

@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "cpu/kernel_table.hpp"
+
 namespace fastembed::train {
 
 /// Draws words with probability proportional to count^exponent in O(1): Walker's alias method, built by Vose's
@@ -18,7 +20,7 @@ class AliasTable {
   /// High 32 bits of `random` choose the column, low 32 bits choose between the column and its alias.
   [[nodiscard]] std::int32_t sample(std::uint64_t random) const noexcept {
     const auto column = static_cast<std::int32_t>(((random >> 32) * columns_.size()) >> 32);
-    const Column chosen = columns_[column];
+    const AliasColumn chosen = columns_[column];
     // Without a branch: the comparison is a coin toss, and a mispredicted one would stop the loads of later draws.
     const std::int32_t keep_column = -static_cast<std::int32_t>(static_cast<std::uint32_t>(random) <= chosen.threshold);
     return chosen.alias ^ ((column ^ chosen.alias) & keep_column);
@@ -29,12 +31,11 @@ class AliasTable {
     __builtin_prefetch(&columns_[((random >> 32) * columns_.size()) >> 32]);
   }
 
+  /// For AliasDraws.
+  [[nodiscard]] std::span<const AliasColumn> columns() const noexcept { return columns_; }
+
  private:
-  struct Column {
-    std::uint32_t threshold;
-    std::int32_t alias;
-  };
-  std::vector<Column> columns_;
+  std::vector<AliasColumn> columns_;
 };
 
 /// For each word the largest 32-bit draw at which an occurrence is kept. word2vec.c's formula: with f = count / total,

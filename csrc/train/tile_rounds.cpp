@@ -104,7 +104,7 @@ void TileRounds::compute(TileWorker& worker, int number, const support::StopFlag
 
 void TileRounds::add(Gathered& gathered) {
   if (round_tiles_ == 0) return;
-  const auto round = static_cast<std::uint64_t>(layout().kept[round_begin_ * kTilePositions].position);
+  const auto round = static_cast<std::uint64_t>(layout().position(round_begin_ * kTilePositions));
   const auto claim = [this] { return next_shard_.fetch_add(1, std::memory_order_relaxed); };
   for (std::uint32_t shard = claim(); shard < TileSums::kShards; shard = claim()) {
     gathered.rows.clear();

@@ -22,20 +22,19 @@ std::uint32_t tile_negative_count(const TrainConfig& config, RowFormat format) n
 /// Slots of a TileSums for one tile: inputs, centers, negatives (CBOW: contexts, negatives, centers).
 std::size_t tile_sum_slots(const TrainConfig& config, RowFormat format) noexcept;
 
-/// The positions of a chunk that subsampling leaves, with their windows. Bounds are indices into `kept`.
+/// The positions of a chunk that subsampling leaves, with their windows. The first kept_count entries are in use.
 struct ChunkLayout {
-  struct Kept {
-    std::int64_t position = 0;
-    std::int32_t word = 0;
-    std::int32_t context_begin = 0;  // the context range of this center
-    std::int32_t context_end = 0;
-  };
-
-  std::vector<Kept> kept;  // the first kept_count are in use
+  std::vector<std::int32_t> words;
+  std::vector<std::int32_t> offsets;         // raw tokens from `begin`
+  std::vector<std::int32_t> context_begins;  // the contexts of this center, in kept positions
+  std::vector<std::int32_t> context_ends;
+  std::vector<std::int32_t> windows;  // how many windows hold the position
   std::size_t kept_count = 0;
-  std::vector<std::int32_t> windows;  // by kept position: how many windows hold it
-  std::int64_t token_count = 0;       // raw ones
+  std::int64_t begin = 0;
+  std::int64_t token_count = 0;  // raw ones
   std::int64_t positive_count = 0;
+
+  [[nodiscard]] std::int64_t position(std::size_t kept) const noexcept { return begin + offsets[kept]; }
 };
 
 /// Bit j is set where center j belongs to the first of the groups of CBOW.
@@ -72,14 +71,10 @@ class TileWorker {
     std::array<float, kTilePositions> input_weights{};
     std::vector<void*> center_rows;
     std::vector<std::uint64_t> center_contexts;
-    std::vector<std::int32_t> center_words;
-    std::vector<float> center_loads;  // contexts within the tile
     std::vector<void*> negative_rows;
     std::vector<std::int32_t> negatives;
     std::vector<const float*> special_weights;
-    std::array<float, kCbowGroups> negative_loads{};  // the weight of all pairs of a negative, by group
-    std::vector<std::int32_t> input_words;            // CBOW: of the context rows
-    std::vector<float> input_loads;                   // see weigh_rows
+    std::vector<float> special;  // what they point to
     std::vector<float> input_scales;
     std::vector<float> center_scales;
     std::vector<float> negative_scales;
@@ -98,16 +93,37 @@ class TileWorker {
   };
 
   void keep_piece(std::int64_t begin, std::int64_t end, ChunkLayout& layout) const;
+  // Entries first .. first + count - 1 of a table that is otherwise padding.
+  struct Present {
+    std::size_t first;
+    std::size_t count;
+  };
+  // The words of the present entries, and the weight of the pairs of each.
+  struct Weighed {
+    Present rows;
+    const std::int32_t* words;
+    const float* loads;
+  };
+
+  // Of a table with an entry for each kept position from `before` before `first` on, `count` in all.
+  [[nodiscard]] Present present(std::size_t first, std::size_t before, std::size_t count) const noexcept;
+  void set_rows(void** rows, std::size_t count, Present here, const std::int32_t* words, void* matrix) noexcept;
   void prepare(Tile& tile, std::size_t first);
+  void draw_negatives(Tile& tile, std::size_t first);
   void prepare_skip_gram(Tile& tile, std::size_t first);
   void prepare_cbow(Tile& tile, std::size_t first);
-  void weigh_rows(Tile& tile);
-  void clear_loads(const Tile& tile) noexcept;
-  void leave_out_centers(Tile& tile, std::uint32_t negative);
-  void set_scales(Tile& tile, float bound, float most_occurrences);
+  void lay_contexts(Tile& tile, std::size_t first, std::size_t centers);
+  void weigh_rows(Tile& tile, const Weighed& inputs, const Weighed& centers,
+                  const std::array<float, kCbowGroups>& negative_loads);
+  [[nodiscard]] bool weigh_inputs(const Weighed& inputs, float bound, float most_occurrences) noexcept;
+  void leave_out_centers(Tile& tile, std::uint32_t negative, const Weighed& centers);
+  void leave_out_center(Tile& tile, std::uint32_t negative, std::size_t center) noexcept;
+  void scale_inputs(Tile& tile, const Weighed& inputs, float bound, float most_occurrences);
+  void scale_outputs(Tile& tile, const Weighed& centers, const std::array<float, kCbowGroups>& negative_loads,
+                     float bound);
   void list_prefetches(const Tile& next);
   void list_targets(const Tile& tile, std::size_t first, TileSums& sums) const;
-  void list_cbow_targets(const Tile& tile, TileSums& sums) const;
+  void list_cbow_targets(const Tile& tile, std::size_t first, TileSums& sums) const;
   void run(const Tile& tile, LossSum& loss, void* const* sum_rows);
   void run_cbow(const Tile& tile, LossSum& loss, void* const* sum_rows);
   [[nodiscard]] bool cbow() const noexcept { return config_.architecture == Architecture::kCbow; }
@@ -130,16 +146,14 @@ class TileWorker {
   std::size_t prepared_ = kNoTile;  // the tile that tiles_[turn_] has been prepared for
   // What a word of the tile may weigh at most, by its number modulo the size: several words may share a slot. Zeros
   // between tiles.
-  struct InputLoad {
-    float weight;
-    float occurrences;
-  };
-  InputLoad input_loads_[512] = {};
-  float output_loads_[1024] = {};
+  alignas(64) float input_sums_[512] = {};
+  alignas(64) float output_sums_[1024] = {};
+  alignas(64) std::uint16_t occurrences_[512] = {};  // CBOW's inputs
   [[nodiscard]] static std::size_t input_slot(std::int32_t word) noexcept { return std::size_t(word) % 512; }
   [[nodiscard]] static std::size_t output_slot(std::int32_t word) noexcept { return std::size_t(word) % 1024; }
+  std::vector<float> input_loads_;  // of the tile that is being prepared
+  std::vector<float> center_loads_;
   std::vector<float> shares_;
-  std::vector<float> special_;
   std::vector<const void*> prefetch_rows_;
   support::AlignedBuffer<unsigned char> padding_row_;
   support::AlignedBuffer<float> workspace_;

@@ -10,56 +10,60 @@ namespace fastembed::train {
 void TileWorker::prepare_cbow(Tile& tile, std::size_t first) {
   Model& model = trainer_.model_;
   const std::size_t window = config_.window;
-  const std::size_t centers = std::min<std::size_t>(kTilePositions, layout_->kept_count - first);
-  tile.centers = ~std::uint64_t{0} >> (kTilePositions - centers);
+  const Present centers = present(first, 0, kTilePositions);
+  const Present contexts = present(first, window, tile.context_rows.size());
+  const std::int32_t* const words = layout_->words.data() + first;
+  tile.centers = ~std::uint64_t{0} >> (kTilePositions - centers.count);
+  std::array<float, kCbowGroups> negative_loads;
   for (std::uint32_t g = 0; g < kCbowGroups; ++g) {
-    tile.negative_loads[g] = negative_weight_ * static_cast<float>(std::popcount(tile.centers & kGroupCenters << g));
+    negative_loads[g] = negative_weight_ * static_cast<float>(std::popcount(tile.centers & kGroupCenters << g));
   }
-  for (std::size_t c = 0; c < tile.context_rows.size(); ++c) {
-    const std::size_t at = first + c - window;  // wraps below 0, and is then not less than kept_count
-    const bool real = at < layout_->kept_count;
-    const std::int32_t word = real ? layout_->kept[at].word : 0;
-    tile.context_rows[c] = real ? model.input_row(word) : padding_row_.data();
-    tile.input_words[c] = word;
+  const std::int32_t* const context_words = layout_->words.data() + (first - window + contexts.first);
+  set_rows(tile.context_rows.data(), tile.context_rows.size(), contexts, context_words, model.input_row(0));
+  set_rows(tile.center_rows.data(), kTilePositions, centers, words, model.output_row(0));
+  for (std::size_t j = centers.count; j < kTilePositions; ++j) {
+    tile.context_begin[j] = tile.context_end[j] = 0;
+    tile.hidden_scale[j] = tile.gradient_scale[j] = 0.0F;
   }
+  lay_contexts(tile, first, centers.count);
+  weigh_rows(tile, {contexts, context_words, input_loads_.data() + contexts.first},
+             {centers, words, center_loads_.data()}, negative_loads);
+}
+
+void TileWorker::lay_contexts(Tile& tile, std::size_t first, std::size_t centers) {
+  const std::size_t window = config_.window, count = tile.context_rows.size();
   // Bit j is switched on where center j's contexts begin and off where they end, and so is its share of the load.
-  tile.context_centers.assign(tile.context_rows.size() + 1, 0);
-  shares_.assign(tile.context_rows.size() + 1, 0.0F);
-  for (std::size_t j = 0; j < kTilePositions; ++j) {
-    if (j >= centers) {
-      tile.center_rows[j] = padding_row_.data();
-      tile.center_words[j] = 0;  // with no contexts, any word will do
-      tile.center_loads[j] = 0.0F;
-      tile.context_begin[j] = tile.context_end[j] = 0;
-      tile.hidden_scale[j] = tile.gradient_scale[j] = 0.0F;
-      continue;
-    }
-    const ChunkLayout::Kept& center = layout_->kept[first + j];
-    tile.center_rows[j] = model.output_row(center.word);
-    tile.center_words[j] = center.word;
-    tile.center_loads[j] = 1.0F;
-    tile.context_begin[j] = static_cast<std::uint32_t>(center.context_begin + window - first);
-    tile.context_end[j] = static_cast<std::uint32_t>(center.context_end + window - first);
-    const float share = 1.0F / static_cast<float>(center.context_end - center.context_begin - 1);
+  tile.context_centers.assign(count + 1, 0);
+  shares_.assign(count + 1, 0.0F);
+  std::uint64_t* const bits = tile.context_centers.data();
+  float* const shares = shares_.data();
+  const bool mean = config_.cbow_mean;
+  for (std::size_t j = 0; j < centers; ++j) {
+    const std::size_t begin = layout_->context_begins[first + j] + window - first;
+    const std::size_t end = layout_->context_ends[first + j] + window - first;
+    tile.context_begin[j] = static_cast<std::uint32_t>(begin);
+    tile.context_end[j] = static_cast<std::uint32_t>(end);
+    const float share = 1.0F / static_cast<float>(static_cast<std::int32_t>(end - begin) - 1);
     // As in word2vec.c and gensim: the mean's error goes undivided to every context row, the sum's error divided.
-    tile.hidden_scale[j] = config_.cbow_mean ? share : 1.0F;
-    tile.gradient_scale[j] = config_.cbow_mean ? 1.0F : share;
-    tile.context_centers[tile.context_begin[j]] ^= std::uint64_t{1} << j;
-    tile.context_centers[tile.context_end[j]] ^= std::uint64_t{1} << j;
-    shares_[tile.context_begin[j]] += share;
-    shares_[tile.context_end[j]] -= share;
+    tile.hidden_scale[j] = mean ? share : 1.0F;
+    tile.gradient_scale[j] = mean ? 1.0F : share;
+    bits[begin] ^= std::uint64_t{1} << j;
+    bits[end] ^= std::uint64_t{1} << j;
+    shares[begin] += share;
+    shares[end] -= share;
   }
+  const float pairs_each = static_cast<float>(1 + config_.negative);
   float open_share = 0;
   std::uint64_t open = 0;
-  for (std::size_t c = 0; c < tile.context_rows.size(); ++c) {
-    open ^= tile.context_centers[c];
-    const bool is_center = c >= window && c < window + kTilePositions;
-    tile.context_centers[c] = is_center ? open & ~(std::uint64_t{1} << (c - window)) : open;
-    open_share += shares_[c];
+  for (std::size_t c = 0; c < count; ++c) {
+    open ^= bits[c];
+    open_share += shares[c];
+    const std::size_t self = c - window;
+    const bool is_center = self < kTilePositions;
+    bits[c] = is_center ? open & ~(std::uint64_t{1} << self) : open;
     // The share of the center that this is, and of which it is no context; hidden_scale of padding is 0.
-    const float own = is_center ? tile.hidden_scale[c - window] * tile.gradient_scale[c - window] : 0.0F;
-    const float others = tile.context_centers[c] == 0 ? 0.0F : open_share - own;
-    tile.input_loads[c] = others * static_cast<float>(1 + config_.negative);
+    const float own = is_center ? tile.hidden_scale[self] * tile.gradient_scale[self] : 0.0F;
+    input_loads_[c] = bits[c] == 0 ? 0.0F : (open_share - own) * pairs_each;
   }
 }
 
@@ -92,18 +96,19 @@ void TileWorker::run_cbow(const Tile& tile, LossSum& loss, void* const* sum_rows
                       .loss = &loss});
 }
 
-void TileWorker::list_cbow_targets(const Tile& tile, TileSums& sums) const {
+void TileWorker::list_cbow_targets(const Tile& tile, std::size_t first, TileSums& sums) const {
+  const std::int32_t* const words = layout_->words.data();
   std::size_t slot = 0;
   for (std::size_t c = 0; c < tile.context_rows.size(); ++c, ++slot) {
-    if (tile.context_centers[c] != 0) sums.add_target(slot, tile.context_rows[c], tile.input_words[c], false);
+    if (tile.context_centers[c] == 0) continue;
+    sums.add_target(slot, tile.context_rows[c], words[first + c - config_.window], false);
   }
   for (std::uint32_t k = 0; k < negative_count_; ++k, ++slot) {
     sums.add_target(slot, tile.negative_rows[k], tile.negatives[k], true);
   }
   for (std::size_t j = 0; j < kTilePositions; ++j, ++slot) {
-    if (tile.context_begin[j] != tile.context_end[j]) {
-      sums.add_target(slot, tile.center_rows[j], tile.center_words[j], true);
-    }
+    if (tile.context_begin[j] == tile.context_end[j]) continue;
+    sums.add_target(slot, tile.center_rows[j], words[first + j], true);
   }
   sums.group();
 }

@@ -77,9 +77,20 @@ struct MatrixUnit {
 #include "kernels/split_product.inl.hpp"
 
 namespace fastembed {
+namespace {
+
+// For the check of its error; `count` is a multiple of 16.
+void rough_sigmoid(const float* x, std::size_t count, float* out) noexcept {
+  for (std::size_t i = 0; i < count; i += 16) {
+    Vec::store(out + i, rough_logistic(Vec::mul(Vec::load(x + i), Vec::broadcast(-kLog2E))));
+  }
+}
+
+}  // namespace
 
 extern constinit const KernelTable kTable_amx_emulated = [] {
   KernelTable table{};
+  table.sigmoid_f32 = &rough_sigmoid;
   table.sgns_tile = &amx_sgns_tile;
   table.pack_split = &pack_split;
   table.multiply_split = &multiply_split<MatrixUnit>;

@@ -75,6 +75,8 @@ void check_tiles(const KernelTable& table, Report& report, bool bfloat16);
 /// tile_check.cpp too.
 void check_add_rows(const KernelTable& table, Report& report);
 
+/// draws_check.cpp.
+void check_draws(const KernelTable& table, Report& report);
 /// search_check.cpp.
 void check_search(const KernelTable& table, Report& report);
 /// row_estimates_check.cpp.

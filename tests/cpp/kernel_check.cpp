@@ -108,6 +108,20 @@ void check_sigmoid(const KernelTable& table, Report& report) {
   }
 }
 
+#if defined(FASTEMBED_AMX_EMULATED)
+// That of the matrix tiles, for gradients that become bfloat16.
+void check_rough_sigmoid(const KernelTable& table, Report& report) {
+  std::vector<float> sweep{1e30F, -1e30F, HUGE_VALF, -HUGE_VALF, 0.0F, -0.0F};
+  for (float value = -100.0F; sweep.size() % 16 != 0 || value <= 100.0F; value += 0.001F) sweep.push_back(value);
+  std::vector<float> out(sweep.size());
+  table.sigmoid_f32(sweep.data(), sweep.size(), out.data());
+  for (std::size_t i = 0; i < sweep.size(); ++i) {
+    const double wanted = sigmoid(sweep[i]), least = 2e-38;  // what overflows is 0
+    report.expect_near(out[i], wanted, std::max(0x1.3p-13 * wanted, least), "rough x=" + std::to_string(sweep[i]));
+  }
+}
+#endif
+
 LossSum empty_loss() {
   LossSum loss{};
   std::fill(std::begin(loss.factor_lanes), std::end(loss.factor_lanes), 1.0F);
@@ -411,7 +425,7 @@ void check_that_all_are_checked(Report& report) {
       " code_rows_u8 code_query_limit pack_code_panel scan_codes greatest_codes scan_code_rows"
       " reached_code_rows reached_bf16_rows code_rows_bf16 bf16_query_bits pack_bf16_panel scan_bf16_codes "
       "greatest_bf16_codes scan_bf16_rows"
-      " code_peak prefers_split pack_split multiply_split ";
+      " draw_tokens draw_aliases code_peak prefers_split pack_split multiply_split ";
 #define FASTEMBED_IS_CHECKED(kernel, result, parameters) \
   report.expect(checked.find(" " #kernel " ") != std::string::npos, #kernel " has no check");
   FASTEMBED_KERNELS(FASTEMBED_IS_CHECKED)
@@ -451,6 +465,7 @@ int main(int argc, char** argv) {
       check_stored_rows(table, report);
       check_reached_rows(table, report);
     }
+    if (has_own(&KernelTable::draw_tokens)) check_draws(table, report);
     report.expect(table.prefers_split() == (name == "amx"), "prefers_split");
     if (has_own(&KernelTable::multiply_split)) check_split(table, report);
     if (has_own(&KernelTable::scan_codes)) check_codes(table, report);
@@ -463,6 +478,7 @@ int main(int argc, char** argv) {
 #if defined(FASTEMBED_AMX_EMULATED)
     if (name == "avx512bf16") {
       Report emulated{"amx, emulated"};
+      check_rough_sigmoid(fastembed::kTable_amx_emulated, emulated);
       check_tiles(fastembed::kTable_amx_emulated, emulated, true);
       check_code_products(fastembed::kTable_amx_emulated, emulated);
       check_split(fastembed::kTable_amx_emulated, emulated);
