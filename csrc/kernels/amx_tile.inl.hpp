@@ -186,33 +186,36 @@ constexpr float kLog2E = 1.44269504F;
   }
 }
 
-// Two negatives at 16 inputs: returns their gradients.
+// Two negatives at 16 inputs: returns their gradients. The loss takes all negatives by the weights that they share.
 [[gnu::always_inline]] inline Vec::Reg finish_negative_pair(const AmxLayout& layout, const float* scores,
                                                             std::size_t row, std::size_t input, Vec::Reg& linear,
                                                             Vec::Reg& factors) noexcept {
   const SgnsTile& tile = layout.tile;
   const Vec::Reg minus_rate = Vec::broadcast(-tile.learning_rate);
-  const Vec::Reg shared = Vec::load(tile.input_weights + input);
   Vec::Reg gradients[2];
   for (std::size_t r = 0; r < 2; ++r) {
+    const float* const special = tile.special_weights[row + r];
+    const Vec::Reg weight = Vec::load((special == nullptr ? tile.input_weights : special) + input);
     const Vec::Reg score = Vec::load(scores + r * kPositions);
     const Vec::Reg probability = rough_logistic(Vec::mul(score, Vec::broadcast(-kLog2E)));
-    const Vec::Reg factor = larger_part(probability);
-    const float* const special = tile.special_weights[row + r];
-    Vec::Reg weight = shared;
-    const Vec::Reg positive_part = Vec::max(score, Vec::zero());
-    if (special == nullptr) [[likely]] {
-      linear = Vec::add(linear, positive_part);
-      factors = Vec::mul(factors, factor);
-    } else {
-      weight = Vec::load(special + input);
-      const Vec::Reg loss = Vec::mul(weight, Vec::sub(positive_part, logarithm(factor)));
-      tile.loss->total += static_cast<double>(Vec::sum(loss));
-    }
+    linear = Vec::add(linear, Vec::max(score, Vec::zero()));
+    factors = Vec::mul(factors, larger_part(probability));
     gradients[r] = Vec::mul(Vec::mul(minus_rate, weight), probability);
   }
   return store_gradients(gradients[0], gradients[1], layout.negative_gradients + (row * kPositions + input) / 2,
                          kPositions / 2);
+}
+
+// What the loss has too much of a negative with weights of its own.
+[[gnu::noinline]] void correct_loss(const AmxLayout& layout, const float* scores, const float* special) noexcept {
+  for (std::size_t input = 0; input < kPositions; input += kTileSide) {
+    const Vec::Reg missing = Vec::sub(Vec::load(special + input), Vec::load(layout.tile.input_weights + input));
+    if (_mm512_cmp_ps_mask(missing, Vec::zero(), _CMP_NEQ_UQ) == 0) continue;
+    const Vec::Reg score = Vec::load(scores + input);
+    const Vec::Reg part = larger_part(rough_logistic(Vec::mul(score, Vec::broadcast(-kLog2E))));
+    const Vec::Reg loss = Vec::sub(Vec::max(score, Vec::zero()), logarithm(part));
+    layout.tile.loss->total += static_cast<double>(Vec::sum(Vec::mul(missing, loss)));
+  }
 }
 
 [[gnu::noinline]] void finish_negative_step(const AmxLayout& layout, std::size_t step,
@@ -233,6 +236,10 @@ constexpr float kLog2E = 1.44269504F;
     turn(pairs, layout, block, layout.band_steps + step);
     const Vec::Reg loss = Vec::sub(linear, logarithm(factors));  // 32 factors of at least 1/2
     tile.loss->total += static_cast<double>(Vec::sum(Vec::mul(loss, Vec::load(tile.input_weights + input))));
+  }
+  for (std::size_t row = 0; row < rows; ++row) {
+    const float* const special = tile.special_weights[step * kTileDepth + row];
+    if (special != nullptr) correct_loss(layout, scores + row * kPositions, special);
   }
 }
 

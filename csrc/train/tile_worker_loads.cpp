@@ -69,15 +69,16 @@ void TileWorker::weigh_rows(Tile& tile, const Weighed& inputs, const Weighed& ce
   if (cbow()) std::memset(occurrences_, 0, sizeof occurrences_);
 }
 
+// (Words may be read to the end of a run: those of a layout have kDrawRoom more.)
 void TileWorker::leave_out_centers(Tile& tile, std::uint32_t negative, const Weighed& centers) {
-  const std::int32_t word = tile.negatives[negative];
   constexpr std::size_t kRun = 16;
+  static_assert(kRun <= kDrawRoom);
+  const std::int32_t word = tile.negatives[negative];
   for (std::size_t run = 0; run < centers.rows.count; run += kRun) {
-    const std::size_t end = std::min(run + kRun, centers.rows.count);
     bool found = false;  // mostly not: the slot is another word's
-    for (std::size_t j = run; j < end; ++j) found |= centers.words[j] == word;
+    for (std::size_t j = run; j < run + kRun; ++j) found |= centers.words[j] == word;
     if (!found) continue;
-    for (std::size_t j = run; j < end; ++j) {
+    for (std::size_t j = run; j < std::min(run + kRun, centers.rows.count); ++j) {
       if (centers.words[j] == word) leave_out_center(tile, negative, centers.rows.first + j);
     }
   }
