@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -206,3 +207,24 @@ def test_set_num_threads_refuses_less_than_one(count: int) -> None:
 def test_set_num_threads_refuses_other_types(count: object) -> None:
     with pytest.raises(TypeError):
         fastembed.set_num_threads(count)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("way", ["files", "bytes"])
+def test_rounds_that_are_short_are_no_reason_not_to_tick(tmp_path: Path, way: str) -> None:
+    text = b"the quick brown fox jumps over the lazy dog\n" * 400_000
+    path = tmp_path / "text.txt"
+    path.write_bytes(text)
+    encoder = _core.CorpusEncoder(workers=1, chunk_bytes=10_000, chunks_per_round=1)
+    calls: list[float] = []
+
+    def tick(_: int) -> None:
+        calls.append(time.perf_counter())
+
+    begin = time.perf_counter()
+    if way == "files":
+        encoder.add_files([os.fsencode(path)] * 16, tick)
+    else:
+        encoder.add_bytes(text * 16, "text", True, tick)
+    end = time.perf_counter()
+    assert len(calls) >= 0.5 * (end - begin) / 0.05 - 2
+    assert end - begin > 0.15, "too fast to show anything"

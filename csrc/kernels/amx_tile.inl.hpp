@@ -160,7 +160,7 @@ constexpr float kLog2E = 1.44269504F;
       for (; column < end; column += kTileSide) finish_center_pair(layout, block, row, column, linear, factors);
     }
   }
-  // At most 80 factors of at least 1/2.
+  // At most 64 factors of at least 1/2.
   layout.tile.loss->total += static_cast<double>(Vec::sum(Vec::sub(linear, logarithm(factors))));
 }
 

@@ -20,7 +20,6 @@ constexpr double kOperationsAWorker = 1.5e6;  // some 25 microseconds, several t
 // system has yet to clear, for longer than a tick may wait.
 constexpr double kLongOperations = 2e10;
 
-constexpr auto kTickInterval = std::chrono::milliseconds(50);
 constexpr std::size_t kQueriesATick = 256;
 
 // Of a query in a panel.
@@ -31,17 +30,9 @@ std::size_t panel_element_bytes(const Request& request) {
 
 }  // namespace
 
-void Ticker::operator()() {
-  if (!request_.tick) return;
-  const Clock::time_point now = Clock::now();
-  if (now - last_ < kTickInterval) return;
-  last_ = now;
-  request_.tick();
-}
-
 std::int64_t first_bad_query(const KernelTable& kernels, const Request& request) {
   if (!request.check_finite) return -1;
-  Ticker tick(request);
+  Ticker tick(request.tick);
   for (std::size_t q = 0; q < request.queries.rows; ++q) {
     if (q % kQueriesATick == kQueriesATick - 1) tick();
     if (!std::isfinite(exact_norm(kernels, request.queries.row(q), request.queries.depth))) {

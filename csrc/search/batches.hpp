@@ -2,27 +2,16 @@
 // that only the definition can answer.
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <functional>
 
 #include "search/block_scan.hpp"
 #include "search/request.hpp"
+#include "support/ticker.hpp"
 
 namespace fastembed::search {
 
-/// For the calling thread, between pieces of work that may each be too short for run() to tick: ticks when the last
-/// time is long enough ago.
-class Ticker {
- public:
-  explicit Ticker(const Request& request) : request_(request) {}
-  void operator()();
-
- private:
-  using Clock = std::chrono::steady_clock;
-  const Request& request_;
-  Clock::time_point last_{};  // the first call always ticks; a short search makes none
-};
+using support::Ticker;
 
 /// The first query with NaN or infinity, -1 if none or if nobody asked.
 std::int64_t first_bad_query(const KernelTable& kernels, const Request& request);

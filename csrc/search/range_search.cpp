@@ -239,7 +239,7 @@ BadRows for_batches(const Request& request, const Each& each) {
   const Bounds bounds(request.metric, request.index.depth);
   const std::size_t most = batch_size(request, 0);
   const std::size_t fewest = kMostFound / (2 * kFewerQueries * static_cast<std::size_t>(request.workers)) + 1;
-  Ticker tick(request);
+  Ticker tick(request.tick);
   for (std::size_t first = 0, step = most; first < request.queries.rows; tick()) {
     step = std::min(step, request.queries.rows - first);
     bool few = false;
@@ -277,7 +277,7 @@ bool is_deep(const Request& request, std::size_t k) {
 
 std::int64_t deep_topk(const Request& request, const Bounds& bounds, std::size_t k, float* scores, std::int64_t* rows) {
   const KernelTable& kernels = cpu::kernels();
-  Ticker tick(request);
+  Ticker tick(request.tick);
   std::int64_t bad_row = -1;
   for (std::size_t query = 0; query < request.queries.rows && bad_row < 0; ++query, scores += k, rows += k) {
     HitPile pile(request, k);

@@ -231,7 +231,9 @@ void Product::compute_split(const Request& pool, double operations) {
   group_ = std::clamp<std::size_t>(kSplitColumnBytes / bytes, kSplitBlock, 1024) / kSplitBlock * kSplitBlock;
   groups_ = (columns_.rows + group_ - 1) / group_;
   const std::size_t step = std::max<std::size_t>(kSplitRowBytes / bytes / block_, 1) * block_;
+  Ticker tick(pool.tick);
   for (std::size_t first = 0; first < rows_.rows; first += step) {
+    if (first > 0) tick();
     const std::size_t end = std::min(rows_.rows, first + step), blocks = (end - first + block_ - 1) / block_;
     const double share = static_cast<double>(end - first) / static_cast<double>(rows_.rows);
     const auto wanted_parts = static_cast<std::size_t>(wanted_.workers) * 4 / groups_ + 1;

@@ -218,7 +218,7 @@ class TopBatches {
       return bad_row_.load();
     }
     Lists lists;
-    Ticker tick(request_);
+    Ticker tick(request_.tick);
     for (std::size_t batch = 0; batch < batches && !is_bad(); ++batch) {
       if (batch > 0) tick();
       search_batch(request_, batch, lists);

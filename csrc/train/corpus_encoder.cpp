@@ -9,6 +9,7 @@
 
 #include "cpu/dispatch.hpp"
 #include "support/free_memory.hpp"
+#include "support/ticker.hpp"
 #include "train/mapped_file.hpp"
 
 namespace fastembed::train {
@@ -112,7 +113,9 @@ void CorpusEncoder::run_round(std::size_t chunk_count, const EncodeChunk& encode
 }
 
 void CorpusEncoder::run_rounds(std::size_t chunk_count, const EncodeChunk& encode, const Tick& tick) {
+  support::Ticker between(tick);
   for (std::size_t first = 0; first < chunk_count; first += options_.chunks_per_round) {
+    if (first > 0) between();
     run_round(
         std::min(options_.chunks_per_round, chunk_count - first),
         [&](ChunkEncoder& encoder, std::size_t chunk, const support::StopFlag& stop) {
@@ -138,8 +141,10 @@ void CorpusEncoder::add_files(std::span<const std::string> paths, const Tick& ti
     encoder.encode({file->bytes(), file->size(), begin, end, 0, end == file->size(), &file->label()}, kernels, stop);
     bytes_done_.fetch_add(end - begin, std::memory_order_relaxed);
   };
+  support::Ticker between(tick);
   const auto run = [&] {
     run_round(pieces.size(), encode, tick);
+    between();
     pieces.clear();
     files.erase(files.begin(), files.end() - 1);  // the last one may go on
   };
