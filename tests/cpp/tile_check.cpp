@@ -112,8 +112,8 @@ struct Step {
   double loss_bound = 0;
 };
 
-// `operand` is the relative error of an operand of a product: 2^-8 for bfloat16 (8 bits of significand), else 0. What is
-// rounded to bfloat16 need not be known better than to 2^-12.
+// `operand` is the relative error of an operand of a product: 2^-8 for bfloat16 (8 bits of significand), else 0. What
+// is rounded to bfloat16 need not be known better than to 2^-12.
 Step expected(const Case& c, float rate, double operand) {
   const std::size_t dim = c.shape.dim;
   Step step{unchanged(c.input, dim), unchanged(c.output, dim)};
