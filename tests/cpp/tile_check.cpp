@@ -112,8 +112,7 @@ struct Step {
   double loss_bound = 0;
 };
 
-// `operand` is the relative error of an operand of a product: 2^-8 for bfloat16 (8 bits of significand), else 0. What
-// is rounded to bfloat16 need not be known better than to 2^-12.
+// `operand` is the relative error of an operand of a product: 2^-8 for bfloat16 (8 bits of significand), else 0.
 Step expected(const Case& c, float rate, double operand) {
   const std::size_t dim = c.shape.dim;
   Step step{unchanged(c.input, dim), unchanged(c.output, dim)};
@@ -136,10 +135,9 @@ Step expected(const Case& c, float rate, double operand) {
       const double miss = positive ? sigmoid(-x) : -sigmoid(x);
       const double g = rate * weight * miss;
       // The logistic function's slope is at most 1/4; its own error and the two factors' are 8 units.
-      const double own_error = operand == 0 ? 8 * kUnit : 0x1p-12;
-      const double g_error = rate * weight * (0.25 * x_error) + std::fabs(g) * own_error;
+      const double g_error = rate * weight * (0.25 * x_error) + std::fabs(g) * 8 * kUnit;
       step.loss += weight * softplus(positive ? -x : x);
-      step.loss_bound += weight * (x_error + 2 * own_error * (1 + softplus(positive ? -x : x)));
+      step.loss_bound += weight * (x_error + 16 * kUnit * (1 + softplus(positive ? -x : x)));
       for (std::size_t d = 0; d < dim; ++d) {
         const auto add = [&](Wanted& to, std::size_t word, double other, double scale) {
           to.value[word * dim + d] += scale * g * other;
