@@ -26,11 +26,6 @@ class AliasTable {
     return chosen.alias ^ ((column ^ chosen.alias) & keep_column);
   }
 
-  /// Fetches what `sample` will read.
-  void prefetch(std::uint64_t random) const noexcept {
-    __builtin_prefetch(&columns_[((random >> 32) * columns_.size()) >> 32]);
-  }
-
   /// For AliasDraws.
   [[nodiscard]] std::span<const AliasColumn> columns() const noexcept { return columns_; }
 

@@ -1,9 +1,6 @@
 #include "train/tile_worker.hpp"
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
-#include <utility>
 
 #include "cpu/dispatch.hpp"
 #include "support/rng.hpp"
