@@ -26,8 +26,9 @@ void TopCandidates::begin(QueryBatch& batch, SharedKeys& shared, int worker, con
   seeds_ = &seeds;
   shared_ = &shared;
   worker_ = static_cast<std::size_t>(worker);
+  share_ = (k_ + shared.workers() - 1) / shared.workers();
   counts_.assign(batch.size(), 0);
-  full_.assign(batch.size(), static_cast<std::uint32_t>(k_ + some()));
+  full_.assign(batch.size(), static_cast<std::uint32_t>(share_ + some()));
   least_keys_ = seeds.keys;
   least_keys_.resize(batch.size(), -INFINITY);
   unscanned.clear();
@@ -110,12 +111,11 @@ void TopCandidates::tighten(std::size_t query) {
   Bounded* const list = lists_.data() + query * capacity_;
   const std::size_t count = counts_[query];
   list_lowers({list, count}, lowers_);
-  float key = kernels_.kth_greatest_f32(lowers_.data(), count, k_);
+  float key = least_keys_[query];
+  if (count >= k_) key = std::max(key, kernels_.kth_greatest_f32(lowers_.data(), count, k_));
   if (shared_->workers() > 1) {
-    const std::size_t share = (k_ + shared_->workers() - 1) / shared_->workers();
-    key = std::max(key, shared_->publish(worker_, query, kernels_.kth_greatest_f32(lowers_.data(), count, share)));
+    key = std::max(key, shared_->publish(worker_, query, kernels_.kth_greatest_f32(lowers_.data(), count, share_)));
   }
-  key = std::max(key, least_keys_[query]);
   std::size_t kept = 0;
   for (std::size_t i = 0; i < count; ++i) {  // without a branch: about half of them go, in no order
     list[kept] = list[i];
@@ -125,7 +125,7 @@ void TopCandidates::tighten(std::size_t query) {
   raise(query, key);
   if (counts_[query] > k_ + (capacity_ - k_) / 2) resolve(query, list);
   // Entries that bounds cannot tell apart may all have stayed: others must come before it is worth another look.
-  full_[query] = static_cast<std::uint32_t>(std::max<std::size_t>(k_, counts_[query]) + some());
+  full_[query] = static_cast<std::uint32_t>(std::max<std::size_t>(share_, counts_[query]) + some());
 }
 
 // Bounds that overlap: replaces them by keys, of which k are enough.

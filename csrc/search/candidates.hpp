@@ -110,7 +110,7 @@ class TopCandidates final : public Collector {
 
  private:
   // Entries more than a list had when it was last tightened that make it worth doing again.
-  [[nodiscard]] std::size_t some() const noexcept { return std::max<std::size_t>(6, k_ / 3); }
+  [[nodiscard]] std::size_t some() const noexcept { return std::max<std::size_t>(6, share_ / 3); }
   void take_rough(std::span<const Candidate> candidates);
   void find_products(std::span<const Candidate> candidates);
   void add(std::size_t query, std::int64_t row, const KeyBounds& key, bool is_dear);
@@ -128,6 +128,7 @@ class TopCandidates final : public Collector {
   std::size_t worker_ = 0;
   std::int64_t met_ = 0, scored_ = 0;
   std::size_t k_;
+  std::size_t share_ = 0;  // of the k rows, what one of the workers has to know of
   std::size_t capacity_;
   // Of the rough candidates that are being taken.
   std::vector<float> products_, norms_, factors_, offsets_;
