@@ -216,15 +216,18 @@ class Bench:
         """What is left of the rows after each stage of our search, a query."""
         state, queries = self.index._rows.state, self.queries[:batch]
         found = np.empty((batch, k), np.float32), np.empty((batch, k), np.int64)
-        counts = np.zeros(3, np.int64)
+        counts = np.zeros(4, np.int64)
         codes = None if state.coded is None else state.coded.core
         accelerate = self.args.accelerate != "none"
         fastembed._core.search_topk(
             queries, state.vectors, self.metric, *found, norms=state.norms, workers=workers, codes=codes,
             accelerate=accelerate, counts=counts,
         )  # fmt: skip
-        sampled, candidates, scored = counts / batch
-        return f"a query: {sampled:,.0f} scored in a sample, {candidates:,.0f} candidates, {scored:,.0f} of them scored"
+        sampled, candidates, refused, scored = counts / batch
+        refined = f"{candidates - refused:,.0f} by their residuals too, " if refused else ""
+        return (
+            f"a query: {sampled:,.0f} scored in a sample, {candidates:,.0f} candidates, {refined}{scored:,.0f} scored"
+        )
 
     def report(self, batch: int, k: int, workers: int) -> None:
         rows, dim = self.vectors.shape

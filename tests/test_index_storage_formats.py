@@ -364,8 +364,8 @@ def test_repr_and_plan() -> None:
     x = normal(100, 64)
     assert repr(Index(x, storage="float16")) == "<Index: 100 vectors x 64 float16, metric 'cosine'>"
     assert Index(x).storage == "float32"
-    assert Index(x, storage="bfloat16").plan() == ("float32", 16, 32, 0, 2 * 6400)
-    assert Index(x, storage="int8").plan() == ("float32", 8, 32, 0, 6400 + 400)
+    assert Index(x, storage="bfloat16").plan() == ("float32", 16, 32, 0, 2 * 6400, 0)
+    assert Index(x, storage="int8").plan() == ("float32", 8, 32, 0, 6400 + 400, 0)
     coded = Index(x, accelerate="int8", storage="float16").plan()
     assert (coded.scan, coded.coded_rows, coded.scan_bytes) == ("int8", 96, 96 * 64 + 4 * 2 * 64)
 

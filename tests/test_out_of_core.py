@@ -48,7 +48,7 @@ def test_vectors_of_candidates_alone_are_read(tmp_path: Path) -> None:
     if resident(mapped.vectors) > 0.05:
         pytest.skip("this file system keeps its files in memory")
     assert_same(mapped.search(queries, 10), index.search(queries, 10))
-    assert resident(mapped._rows.state.coded.codes) > 0.95
+    assert resident(mapped._rows.state.coded.arrays.codes) > 0.95
     # 4 queries have some 200 candidates each, at most 2 pages of 4 KB a row, of 7,500 pages.
     assert resident(mapped.vectors) < 0.4
 

@@ -24,9 +24,9 @@ def test_plan(every_isa: str) -> None:
     assert index.accelerate == "bf16"
     panel_bits = 16 if every_isa in BFLOAT16_TIERS else 32
     scan_bytes = 9000 * 2 * 64
-    assert index.plan(10, 1) == index.plan(10, 2) == ("bf16", 16, 32, 9000, scan_bytes)
-    assert index.plan(10, 3) == index.plan(10, 256) == ("bf16", 16, panel_bits, 9000, scan_bytes)
-    assert Index(normal(103, 63), accelerate="bf16").plan() == ("bf16", 16, 32, 96, 96 * 2 * 64 + 7 * 4 * 63)
+    assert index.plan(10, 1) == index.plan(10, 2) == ("bf16", 16, 32, 9000, scan_bytes, 0)
+    assert index.plan(10, 3) == index.plan(10, 256) == ("bf16", 16, panel_bits, 9000, scan_bytes, 0)
+    assert Index(normal(103, 63), accelerate="bf16").plan() == ("bf16", 16, 32, 96, 96 * 2 * 64 + 7 * 4 * 63, 0)
     assert Index(normal(7, 63), accelerate="bf16").plan().scan == "float32"
     assert fastembed.isa.active_kernels()["scan_bf16_codes"] in {every_isa, "avx512", "avx512bf16"}
 
@@ -41,8 +41,8 @@ def test_codes_are_the_vectors_rounded(metric: str) -> None:
     vectors = normal(64, 48, seed=3) * np.float32(1e-3)
     coded = Index(vectors, metric, accelerate="bf16")._rows.state.coded
     assert coded is not None
-    bits = coded.codes[: 64 * coded.stride].view(np.uint16).astype(np.uint32) << 16
-    scales, lengths, errors = (np.repeat(group, 8) for group in coded.groups)
+    bits = coded.arrays.codes[: 64 * coded.stride].view(np.uint16).astype(np.uint32) << 16
+    scales, lengths, errors = (np.repeat(group, 8) for group in coded.arrays.groups)
     codes = bits.view(np.float32).reshape(64, 48).astype(np.float64)
     rows = vectors / np.linalg.norm(vectors, axis=1, keepdims=True) if metric == "cosine" else vectors
     centered = np.linalg.norm(rows.astype(np.float64) - coded.mean, axis=1)
@@ -59,7 +59,7 @@ def test_near_clusters_are_told_apart() -> None:
     index = Index(vectors, "dot", accelerate="bf16")
     coded, narrow = index._rows.state.coded, Index(vectors, "dot", accelerate="int8")._rows.state.coded
     assert coded is not None and narrow is not None
-    share = {one.kind: float(np.median(one.groups[2] / one.groups[1])) for one in (coded, narrow)}
+    share = {one.kind: float(np.median(one.arrays.groups[2] / one.arrays.groups[1])) for one in (coded, narrow)}
     assert share["bf16"] * 3 < share["int8"]
     assert_same(index.search(queries, 10), reference.topk(queries, vectors, 10, "dot"))
 

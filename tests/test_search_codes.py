@@ -53,13 +53,14 @@ def test_thresholds_from_a_sample_lose_nothing(kind: str, metric: str, accelerat
 def test_what_is_left_after_each_stage_is_counted() -> None:
     queries, vectors = normal(64, 48, seed=1), normal(20_000, 48, seed=2)
     state = Index(vectors, "dot")._rows.state
-    counts, found = np.zeros(3, dtype=np.int64), (np.empty((64, 10), np.float32), np.empty((64, 10), np.int64))
+    counts, found = np.zeros(4, dtype=np.int64), (np.empty((64, 10), np.float32), np.empty((64, 10), np.int64))
     _core.search_topk(queries, vectors, "dot", *found, norms=state.norms, codes=state.coded.core, counts=counts)
-    sampled, candidates, scored = counts / 64
+    sampled, candidates, refused, scored = counts / 64
     assert sampled in (0, 10 + 10 // 4 + 4)  # none where the clock says that a sample does not pay
-    assert scored <= candidates < 2000
+    assert 0 < refused < candidates < 2000
+    assert scored <= candidates - refused
     assert sampled + scored >= 10  # those of the sample are results too
-    with pytest.raises(ValueError, match="counts must have 3 elements"):
+    with pytest.raises(ValueError, match="counts must have 4 elements"):
         _core.search_topk(queries, vectors, "dot", *found, counts=np.zeros(2, dtype=np.int64))
 
 
@@ -195,11 +196,11 @@ def test_saved_codes_are_checked(accelerate: str, tmp_path: Path) -> None:
 
 def test_plan_and_modes() -> None:
     vectors = normal(9000, 64)
-    assert Index(vectors).plan(10, 256)._replace(query_bits=0) == ("int8", 8, 0, 9000, 9000 * 64)
+    assert Index(vectors).plan(10, 256)._replace(query_bits=0) == ("int8", 8, 0, 9000, 9000 * 64, 4)
     assert 8 <= Index(vectors).plan(10, 256).query_bits < Index(vectors).plan(10, 1).query_bits == 16
-    assert Index(vectors, accelerate="none").plan() == ("float32", 32, 32, 0, 4 * 9000 * 64)
+    assert Index(vectors, accelerate="none").plan() == ("float32", 32, 32, 0, 4 * 9000 * 64, 0)
     assert Index(vectors[:100]).plan().scan == "float32"
-    assert Index(vectors[:100], accelerate="int8").plan() == ("int8", 8, 16, 96, 96 * 64 + 4 * 4 * 64)
+    assert Index(vectors[:100], accelerate="int8").plan() == ("int8", 8, 16, 96, 96 * 64 + 4 * 4 * 64, 4)
     assert Index(vectors[:7], accelerate="int8").plan().scan == "float32"
     assert Index(vectors[:, :31]).plan(10, 256).scan == "float32"
     assert isinstance(Index(vectors).plan(), fastembed.Plan)
@@ -252,5 +253,6 @@ def test_codes_of_another_index_are_refused(accelerate: str) -> None:
     out = np.empty((1, 1), dtype=np.float32), np.empty((1, 1), dtype=np.int64)
     with pytest.raises(ValueError, match="codes are not those of index"):
         _core.search_topk(normal(1, 8), normal(50, 8), "cosine", *out, codes=coded.core)
+    terms = coded.arrays.groups[:3]
     with pytest.raises(ValueError, match="size that rows asks for"):
-        _core.IndexCodes("cosine", coded.mean, coded.codes[:-300], *coded.groups, None, 96, accelerate)
+        _core.IndexCodes("cosine", coded.mean, coded.arrays.codes[:-300], *terms, None, 96, accelerate)

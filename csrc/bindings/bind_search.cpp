@@ -55,9 +55,11 @@ class IndexCodes {
  public:
   IndexCodes(std::string_view metric, const ContiguousArray<float>& mean, ContiguousArray<std::uint8_t> codes,
              ContiguousArray<float> scales, ContiguousArray<float> lengths, ContiguousArray<float> errors,
-             const OptionalNorms& squares, std::size_t rows, std::string_view kind)
+             const OptionalNorms& squares, std::size_t rows, std::string_view kind,
+             std::optional<ContiguousArray<std::uint8_t>> residuals, const OptionalNorms& residual_errors)
       : space_(kind_of(kind), metric_of(metric), view_1d(mean, "mean").size(), mean.data()),
-        held_{std::move(codes), std::move(scales), std::move(lengths), std::move(errors), squares} {
+        held_{std::move(codes), std::move(scales),    std::move(lengths), std::move(errors),
+              squares,          std::move(residuals), residual_errors} {
     const std::size_t groups = (rows + kCodeGroup - 1) / kCodeGroup;
     const bool is_l2 = space_.metric() == Metric::kL2;
     if (rows % kCodeGroup != 0 || space_.depth() == 0 || space_.depth() > search::kMostCodeDepth ||
@@ -67,10 +69,21 @@ class IndexCodes {
         (is_l2 && view_1d(*held_.squares, "squares").size() < rows)) {
       throw std::invalid_argument("codes, scales, lengths, errors or squares do not have the size that rows asks for");
     }
+    const bool refines = held_.residuals.has_value();
+    if (residual_errors.has_value() != refines || (refines && space_.kind() != search::CodeKind::kInt8) ||
+        (refines && view_1d(*held_.residuals, "residuals").size() < rows * space_.residual_stride()) ||
+        (refines && view_1d(*held_.residual_errors, "residual_errors").size() < groups)) {
+      throw std::invalid_argument("residuals or residual_errors do not have the size that rows asks for");
+    }
     codes_.space = &space_;
     codes_.rows = rows;
-    codes_.at = {held_.codes.data(), held_.scales.data(), held_.lengths.data(), held_.errors.data(),
-                 is_l2 ? held_.squares->data() : nullptr};
+    codes_.at = {held_.codes.data(),
+                 held_.scales.data(),
+                 held_.lengths.data(),
+                 held_.errors.data(),
+                 is_l2 ? held_.squares->data() : nullptr,
+                 refines ? held_.residuals->data() : nullptr,
+                 refines ? held_.residual_errors->data() : nullptr};
   }
   IndexCodes(const IndexCodes&) = delete;
   IndexCodes& operator=(const IndexCodes&) = delete;
@@ -81,6 +94,8 @@ class IndexCodes {
     ContiguousArray<std::uint8_t> codes;
     ContiguousArray<float> scales, lengths, errors;
     OptionalNorms squares;
+    std::optional<ContiguousArray<std::uint8_t>> residuals;
+    OptionalNorms residual_errors;
   };
   search::CodeSpace space_;
   Held held_;
@@ -153,7 +168,7 @@ std::tuple<std::int64_t, std::int64_t> search_topk(
   std::span<std::int64_t> counts_out;
   if (counts) {
     counts_out = writable_view_1d(*counts, "counts");
-    if (counts_out.size() != 3) throw std::invalid_argument("counts must have 3 elements");
+    if (counts_out.size() != 4) throw std::invalid_argument("counts must have 4 elements");
     arguments.request.counts = &found;
   }
   const py::gil_scoped_release release;
@@ -161,7 +176,8 @@ std::tuple<std::int64_t, std::int64_t> search_topk(
   if (counts) {
     counts_out[0] = found.sampled;
     counts_out[1] = found.candidates;
-    counts_out[2] = found.scored;
+    counts_out[2] = found.refused;
+    counts_out[3] = found.scored;
   }
   return {bad.query, bad.index};
 }
@@ -284,7 +300,9 @@ ContiguousArray<float> sample_mean(const py::object& vectors, std::string_view m
 void code_rows(const py::object& vectors, const ContiguousArray<float>& norms, std::string_view metric,
                const ContiguousArray<float>& mean, ContiguousArray<std::uint8_t>& codes, ContiguousArray<float>& scales,
                ContiguousArray<float>& lengths, ContiguousArray<float>& errors,
-               std::optional<ContiguousArray<float>>& squares, std::size_t first, int workers, std::string_view kind) {
+               std::optional<ContiguousArray<float>>& squares, std::size_t first, int workers, std::string_view kind,
+               std::optional<ContiguousArray<std::uint8_t>>& residuals,
+               std::optional<ContiguousArray<float>>& residual_errors) {
   const search::StoredRows rows = index_rows(vectors, "vectors");
   const std::size_t end = first + rows.rows;
   const search::CodeSpace space(kind_of(kind), metric_of(metric), view_1d(mean, "mean").size(), mean.data());
@@ -298,28 +316,42 @@ void code_rows(const py::object& vectors, const ContiguousArray<float>& norms, s
       (squares && writable_view_1d(*squares, "squares").size() < end)) {
     throw std::invalid_argument("codes, scales, lengths, errors or squares do not have the size that vectors ask for");
   }
-  const search::CodesOut out{codes.mutable_data(), scales.mutable_data(), lengths.mutable_data(), errors.mutable_data(),
-                             squares ? squares->mutable_data() : nullptr};
+  const bool refines = residuals.has_value();
+  if (residual_errors.has_value() != refines || (refines && space.kind() != search::CodeKind::kInt8) ||
+      (refines && writable_view_1d(*residuals, "residuals").size() < end * space.residual_stride()) ||
+      (refines && writable_view_1d(*residual_errors, "residual_errors").size() < end / kCodeGroup)) {
+    throw std::invalid_argument("residuals or residual_errors do not have the size that vectors ask for");
+  }
+  const search::CodesOut out{codes.mutable_data(),
+                             scales.mutable_data(),
+                             lengths.mutable_data(),
+                             errors.mutable_data(),
+                             squares ? squares->mutable_data() : nullptr,
+                             refines ? residuals->mutable_data() : nullptr,
+                             refines ? residual_errors->mutable_data() : nullptr};
   const float* const known = norms.data();
   const py::gil_scoped_release release;
-  search::code_index(space, rows, known, out.from(first, space.stride()), std::max(workers, 1), &check_signals);
+  search::code_index(space, rows, known, out.from(first, space), std::max(workers, 1), &check_signals);
 }
 
 void bind_codes(py::module_& m) {
   py::class_<IndexCodes>(m, "IndexCodes")
-      .def(py::init<std::string_view, const ContiguousArray<float>&, ContiguousArray<std::uint8_t>,
-                    ContiguousArray<float>, ContiguousArray<float>, ContiguousArray<float>, const OptionalNorms&,
-                    std::size_t, std::string_view>(),
-           py::arg("metric"), py::arg("mean").noconvert(), py::arg("codes").noconvert(), py::arg("scales").noconvert(),
-           py::arg("lengths").noconvert(), py::arg("errors").noconvert(), py::arg("squares").noconvert(),
-           py::arg("rows"), py::arg("kind") = "int8");
+      .def(
+          py::init<std::string_view, const ContiguousArray<float>&, ContiguousArray<std::uint8_t>,
+                   ContiguousArray<float>, ContiguousArray<float>, ContiguousArray<float>, const OptionalNorms&,
+                   std::size_t, std::string_view, std::optional<ContiguousArray<std::uint8_t>>, const OptionalNorms&>(),
+          py::arg("metric"), py::arg("mean").noconvert(), py::arg("codes").noconvert(), py::arg("scales").noconvert(),
+          py::arg("lengths").noconvert(), py::arg("errors").noconvert(), py::arg("squares").noconvert(),
+          py::arg("rows"), py::arg("kind") = "int8", py::arg("residuals").noconvert() = py::none(),
+          py::arg("residual_errors").noconvert() = py::none());
   m.def("code_buffer", &code_buffer, py::arg("bytes"));
   m.def("code_query_bits", &code_query_bits, py::arg("n_queries"), py::arg("dim"), py::arg("kind") = "int8");
   m.def("sample_mean", &sample_mean, py::arg("vectors"), py::arg("metric"));
   m.def("code_rows", &code_rows, py::arg("vectors"), py::arg("norms").noconvert(), py::arg("metric"),
         py::arg("mean").noconvert(), py::arg("codes").noconvert(), py::arg("scales").noconvert(),
         py::arg("lengths").noconvert(), py::arg("errors").noconvert(), py::arg("squares").noconvert(), py::arg("first"),
-        py::arg("workers") = 1, py::arg("kind") = "int8");
+        py::arg("workers") = 1, py::arg("kind") = "int8", py::arg("residuals").noconvert() = py::none(),
+        py::arg("residual_errors").noconvert() = py::none());
 }
 
 }  // namespace

@@ -93,6 +93,9 @@ struct TokenEdges {
   X(turn_columns_f32, void, (const CodeColumns& step))                                                                 \
   /* See CodeRows. */                                                                                                  \
   X(code_rows_u8, void, (const CodeRows& step))                                                                        \
+  /* The sum of (kResidualSteps c + r) query[i] over all elements; the caller sees to it that the product of both      \
+     sides' lengths is below 2^31. */                                                                                  \
+  X(refined_product, std::int32_t, (const RefinedProduct& step))                                                       \
   /* The greatest |element| of a query in a panel of scan_codes. */                                                    \
   X(code_query_limit, std::int32_t, ())                                                                                \
   /* See CodePanel. */                                                                                                 \

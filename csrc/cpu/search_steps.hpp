@@ -163,7 +163,8 @@ struct CodeColumns {
 ///                of sums of squares of e, each of them off by 2^-17 at most
 ///   squares[j] = |y_j|^2, relative error below (depth + 2) * 2^-24
 /// As bfloat16, u = 2^-floor(log2 max |y|), c is u y to the nearest; lengths and errors have the same relative error,
-/// and 2^-120 a term.
+/// and 2^-120 a term. Unless `residuals` is null, for codes of a byte, row j has its residuals at
+/// residuals + j * residual_stride(depth), and residual_errors are as errors, of e - r / kResidualSteps.
 struct CodeRows {
   const float* columns;
   std::uint8_t* codes;
@@ -171,9 +172,29 @@ struct CodeRows {
   float* lengths;
   float* errors;
   float* squares;
+  std::uint8_t* residuals;
+  float* residual_errors;
   std::size_t code_stride;
   std::uint32_t depth;
-  std::uint32_t pad;
+};
+
+/// What a code leaves over, in 4 bits: r = e in sixteenths, rounded to -8 .. 7. Elements i and i + 32 of every 64 are a
+/// byte, r + 8 of the former in its lower half; a row has whole blocks of 64, whatever is behind its last element.
+constexpr std::size_t kResidualBlock = 64;
+constexpr int kResidualSteps = 16, kResidualZero = 8;
+/// What 16 times the code's byte and the residual's half byte have to give up for 16 c + r.
+constexpr int kRefinedZero = kCodeZero * kResidualSteps + kResidualZero;
+constexpr std::size_t residual_stride(std::size_t depth) {
+  return (depth + kResidualBlock - 1) / kResidualBlock * kResidualBlock / 2;
+}
+
+/// A row's codes and residuals, and a query of whole blocks, zeros behind its last element. Codes are read up to a
+/// whole block, which is what kCodeSlack is for.
+struct RefinedProduct {
+  const std::uint8_t* codes;
+  const std::uint8_t* residuals;
+  const std::int16_t* query;
+  std::size_t blocks;
 };
 
 /// Query vectors of integers made ready for scan_codes. `depth` is that of the codes, a multiple of kCodePadding;

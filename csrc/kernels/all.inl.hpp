@@ -12,6 +12,7 @@
 #include "kernels/narrow_rows.inl.hpp"
 #include "kernels/peak.inl.hpp"
 #include "kernels/reached_rows.inl.hpp"
+#include "kernels/refined_product.inl.hpp"
 #include "kernels/row_estimates.inl.hpp"
 #include "kernels/scan_codes.inl.hpp"
 #include "kernels/scan_panel.inl.hpp"
@@ -57,6 +58,7 @@ consteval KernelTable make_table() {
       .scan_narrow_rows = &scan_narrow_rows,
       .turn_columns_f32 = &turn_columns_f32,
       .code_rows_u8 = &code_rows<ByteCoding>,
+      .refined_product = &refined_product,
       .code_query_limit = &code_query_limit<PairProduct>,
       .pack_code_panel = &pack_code_panel<PairProduct>,
       .scan_codes = &scan_codes<PairProduct>,

@@ -337,7 +337,7 @@ void BlockScan::work(Collector& collector, const support::StopFlag& stop) {
     }
     current = next;
   }
-  if (room.coded) CodedBlocks::take_waiting(*room.coded, collector);
+  if (room.coded) coded_->take_waiting(*room.coded, collector);
 }
 
 }  // namespace fastembed::search

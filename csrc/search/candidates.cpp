@@ -32,13 +32,13 @@ void TopCandidates::begin(QueryBatch& batch, SharedKeys& shared, int worker, con
   least_keys_ = seeds.keys;
   least_keys_.resize(batch.size(), -INFINITY);
   unscanned.clear();
-  met_ = scored_ = 0;
+  met_ = scored_ = resolved_ = 0;
   for (std::size_t query = 0; query < seeds.counts.size(); ++query) {
     const std::size_t first = query * seeds.places;
     if (worker_ >= shared.workers()) break;  // of a batch before
     for (std::size_t i = worker_; i < seeds.counts[query]; i += shared.workers()) {
-      const float key = seeds.row_keys[first + i];
-      lists_[query * capacity_ + counts_[query]++] = {key, key, seeds.rows[first + i]};
+      const KeyBounds& key = seeds.row_keys[first + i];
+      lists_[query * capacity_ + counts_[query]++] = {key.lower, key.upper, seeds.rows[first + i]};
     }
   }
 }
@@ -55,7 +55,7 @@ void TopCandidates::find_products(std::span<const Candidate> candidates) {
   for (auto* room : {&products_, &norms_, &factors_, &offsets_})
     room->resize(std::max(room->size(), candidates.size()));
   for (std::size_t i = 0; i < candidates.size(); ++i) {
-    const auto& [query, row, key, norm, rough] = candidates[i];
+    const auto& [query, row, key, norm, rough, refined] = candidates[i];
     if (i + kAhead < candidates.size()) scorer_->prefetch(candidates[i + kAhead].row);
     const bool asks = bounds_.can_scan(norm) && !(single && least_keys_[query] > -INFINITY);
     products_[i] = asks ? scorer_->product(query, row) : NAN;
@@ -69,7 +69,7 @@ void TopCandidates::find_products(std::span<const Candidate> candidates) {
 void TopCandidates::take_rough(std::span<const Candidate> candidates) {
   find_products(candidates);
   for (std::size_t i = 0; i < candidates.size(); ++i) {
-    const auto& [query, row, no_key, norm, rough] = candidates[i];
+    const auto& [query, row, no_key, norm, rough, refined] = candidates[i];
     if (products_[i] < factors_[i] * batch_->threshold(query) + offsets_[i]) continue;
     if (!std::isnan(products_[i])) {
       const KeyBounds key = bounds_.key_bounds(products_[i], norm, batch_->scale(query));
@@ -90,7 +90,8 @@ void TopCandidates::take(std::span<const Candidate> candidates) {
   for (const Candidate& candidate : candidates) {
     // The threshold of its panel may have been older.
     if (candidate.key.upper < least_keys_[candidate.query]) continue;
-    if (!seeds_->holds(candidate.query, candidate.row)) add(candidate.query, candidate.row, candidate.key, false);
+    if (seeds_->holds(candidate.query, candidate.row)) continue;
+    add(candidate.query, candidate.row, candidate.key, candidate.refined);
   }
 }
 
@@ -137,6 +138,7 @@ void TopCandidates::resolve(std::size_t query, Bounded* list) {
       known.push_back({list[i].lower, request_.rank(list[i].row), list[i].row});
     } else {
       ++scored_;
+      ++resolved_;
       known.push_back(scorer_->exact(query, list[i].row));
     }
   }

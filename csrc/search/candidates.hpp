@@ -100,6 +100,8 @@ class TopCandidates final : public Collector {
 
   void take(std::span<const Candidate> candidates) override;
   [[nodiscard]] std::size_t wanted() const noexcept override { return k_; }
+  /// Not where one of eight had to be scored to make room in lists: float32, asked first, would tell them apart.
+  [[nodiscard]] bool takes_refined() const noexcept override { return 8 * resolved_ <= met_ + kSomeMet; }
   [[nodiscard]] const Bounded* entries(std::size_t query) const noexcept { return lists_.data() + query * capacity_; }
   /// Adds what came since the batch began.
   void add_counts(SearchCounts& counts) const noexcept {
@@ -109,6 +111,7 @@ class TopCandidates final : public Collector {
   [[nodiscard]] std::size_t count(std::size_t query) const noexcept { return counts_[query]; }
 
  private:
+  static constexpr std::int64_t kSomeMet = 256;
   // Entries more than a list had when it was last tightened that make it worth doing again.
   [[nodiscard]] std::size_t some() const noexcept { return std::max<std::size_t>(6, share_ / 3); }
   void take_rough(std::span<const Candidate> candidates);
@@ -126,7 +129,7 @@ class TopCandidates final : public Collector {
   const Seeds* seeds_ = nullptr;
   SharedKeys* shared_ = nullptr;
   std::size_t worker_ = 0;
-  std::int64_t met_ = 0, scored_ = 0;
+  std::int64_t met_ = 0, scored_ = 0, resolved_ = 0;
   std::size_t k_;
   std::size_t share_ = 0;  // of the k rows, what one of the workers has to know of
   std::size_t capacity_;

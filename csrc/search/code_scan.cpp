@@ -64,6 +64,10 @@ QueryCodes::QueryCodes(const KernelTable& kernels, const Request& request, const
   slopes_.resize(all);
   weights_.resize(all);
   units_.resize(all);
+  if (request.codes != nullptr && request.codes->at.residuals != nullptr) {
+    residual_blocks_ = (depth + kResidualBlock - 1) / kResidualBlock;
+    refined_.resize(batch.size() * residual_blocks_ * kResidualBlock);
+  }
   if (is_int8) {
     code_all<std::int16_t>(kernels, request);
   } else {
@@ -181,6 +185,7 @@ bool QueryCodes::code(std::size_t query, const float* column, Code* codes) {
   slopes_[query] = raised(terms.slope);
   weights_[query] = raised(terms.weight);
   units_[query] = static_cast<float>(terms.gain);
+  if (refines()) refine_query(query, column, most, square);
   return true;
 }
 

@@ -9,6 +9,7 @@
 #include "cpu/kernel_table.hpp"
 #include "search/bounds.hpp"
 #include "search/codes.hpp"
+#include "search/collector.hpp"
 #include "search/panels.hpp"
 #include "support/aligned_buffer.hpp"
 
@@ -41,6 +42,17 @@ class QueryCodes {
   [[nodiscard]] float row_term(float square, float scale) const noexcept {
     return static_cast<float>(0.5 * (1.0 - square_error_)) * square * scale;
   }
+  /// Whether rows have residuals, by which candidates are met.
+  [[nodiscard]] bool refines() const noexcept { return !refined_.empty(); }
+  /// The product of a row's codes and residuals with a query: 16 times that of the codes, and nearer.
+  [[nodiscard]] std::int32_t refined_product(const KernelTable& kernels, const CodesIn& at, std::size_t query,
+                                             std::size_t row) const noexcept {
+    return kernels.refined_product({at.codes + row * space_.stride(), at.residuals + row * space_.residual_stride(),
+                                    refined_.data() + query * residual_blocks_ * kResidualBlock, residual_blocks_});
+  }
+  /// Gives a candidate the bounds on its key that follow from this product; leaves it rough where there are none. False
+  /// where it cannot reach its query's threshold.
+  [[nodiscard]] bool refine(const CodesIn& at, std::int32_t product, Candidate& candidate) const noexcept;
 
  private:
   // What a query needs beside its panel, in float64. With D the product of codes, u, v, w the group's scale, length and
@@ -53,6 +65,10 @@ class QueryCodes {
     double weight = 0;
     double square = 0;    // l2: of the centered query
     double distance = 0;  // l2: square / 2 less half of what QueryScale knows, for thresholds
+    // The same for products with codes and residuals.
+    double refined_gain = 0;
+    double refined_slope = 0;
+    double refined_weight = 0;
   };
 
   // Code is an element of the queries as the kernels take them: int16 or, for bfloat16, float.
@@ -62,6 +78,9 @@ class QueryCodes {
   bool code_panel(const KernelTable& kernels, const Request& request, std::size_t panel, float* columns, Code* codes);
   template <class Code>
   bool code(std::size_t query, const float* column, Code* codes);
+  void refine_query(std::size_t query, const float* column, double most, double square);
+  [[nodiscard]] KeyBounds refined_bounds(const Terms& terms, const QueryScale& scale, double product, double slack,
+                                         double row_square) const noexcept;
   void pack(const KernelTable& kernels, const std::int16_t* codes, std::size_t panel, std::size_t count);
   void pack(const KernelTable& kernels, const float* codes, std::size_t panel, std::size_t count);
   void find_terms(std::size_t query, const Request& request, Terms& terms) const;
@@ -80,6 +99,8 @@ class QueryCodes {
   support::AlignedBuffer<std::int16_t> packed_;
   std::vector<std::int32_t> corrections_;
   std::vector<float> slopes_, weights_, units_;
+  std::size_t residual_blocks_ = 0;
+  std::vector<std::int16_t> refined_;  // of every query residual_blocks_ * kResidualBlock elements
   std::vector<Terms> terms_;
 };
 

@@ -62,6 +62,7 @@ std::unique_ptr<CodedBlocks::Room> CodedBlocks::make_room(std::size_t most_rows)
     room->hit_words = support::AlignedBuffer<CodeHits>::uninitialised(rows * batch_.width() / 2 + 1);
   }
   if (sampled_ != 0) room->ramp = rows;
+  room->refines = queries_->refines();
   room->thresholds.assign(batch_.panels() * batch_.width(), NAN);
   room->keys.resize(room->thresholds.size());
   if (request_.metric == Metric::kL2) room->row_terms.resize(rows);
@@ -86,7 +87,7 @@ void CodedBlocks::scan(const Run& run, Room& room, Collector& collector) {
     code_rows(kernels_, *space_, run.rows, run.norms, room.columns.data(), out);
     at = {out.codes, out.scales, out.lengths, out.errors, out.squares};
   } else {
-    at = request_.codes->at.from(run.first, stride());
+    at = request_.codes->at.from(run.first, *space_);
   }
   if (!room.row_terms.empty()) {
     for (std::size_t r = 0; r < run.count; ++r) {
@@ -110,12 +111,13 @@ void CodedBlocks::scan(const Run& run, Room& room, Collector& collector) {
 // Candidates of a panel are taken when the next one has been scanned, which has fetched their rows.
 void CodedBlocks::scan_panels(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
                               Collector& collector) const {
-  const CodesIn from = at.from(begin, stride());
+  const CodesIn from = at.from(begin, *space_);
   const std::size_t panels = batch_.panels(), width = batch_.width();
   const std::size_t lines = begin == 0 ? run.ahead_bytes / 64 : 0;
   for (std::size_t p = 0; p < panels; ++p) {
     float* const keys = room.keys.data() + p * width;
     queries_->find_keys(p, room.thresholds.data() + p * width, keys);
+    room.refines &= collector.takes_refined();
     list_waiting(room);
     const std::size_t line = lines * p / panels, end_line = lines * (p + 1) / panels;
     const CodeScan scan{from.codes,
@@ -136,7 +138,7 @@ void CodedBlocks::scan_panels(const Run& run, const CodesIn& at, std::size_t beg
                         room.ahead.data(),
                         static_cast<std::uint32_t>(end_line - line),
                         static_cast<std::uint32_t>(room.ahead.size()),
-                        static_cast<std::uint32_t>(piece_lines()),
+                        static_cast<std::uint32_t>(piece_lines(room)),
                         room.hits_are_rare ? 1U : 0U,
                         static_cast<std::uint32_t>(count),
                         static_cast<std::uint32_t>(space_->padded()),
@@ -153,24 +155,56 @@ void CodedBlocks::scan_panels(const Run& run, const CodesIn& at, std::size_t beg
   }
 }
 
-// The rows of the candidates that wait, to be fetched.
+std::size_t CodedBlocks::piece_lines(const Room& room) const noexcept {
+  return room.refines ? (space_->residual_stride() + 94) / 64 : (request_.index.row_bytes() + 126) / 64;
+}
+
+// The rows of the candidates that wait, or their residuals, to be fetched.
 void CodedBlocks::list_waiting(Room& room) const {
   room.ahead.clear();
   for (const Candidate& candidate : room.candidates) {
-    room.ahead.push_back(
-        reinterpret_cast<const char*>(request_.index.address(static_cast<std::size_t>(candidate.row))));
+    const auto row = static_cast<std::size_t>(candidate.row);
+    const void* const at =
+        room.refines ? static_cast<const void*>(request_.codes->at.residuals + row * space_->residual_stride())
+                     : request_.index.address(row);
+    room.ahead.push_back(static_cast<const char*>(at));
   }
 }
 
-void CodedBlocks::take_waiting(Room& room, Collector& collector) {
-  if (!room.candidates.empty()) collector.take(room.candidates);
-  room.candidates.clear();
+void CodedBlocks::take_waiting(Room& room, Collector& collector) const {
+  std::vector<Candidate>& candidates = room.candidates;
+  if (candidates.empty()) return;
+  if (room.refines) refine(room);
+  const auto rough = std::partition(candidates.begin(), candidates.end(), [](const Candidate& c) { return !c.rough; });
+  if (rough != candidates.begin()) collector.take({candidates.begin(), rough});
+  if (rough != candidates.end()) collector.take({rough, candidates.end()});
+  candidates.clear();
+}
+
+// Leaves those that may reach their thresholds by their residuals too.
+void CodedBlocks::refine(Room& room) const {
+  const CodesIn& at = request_.codes->at;
+  std::vector<Candidate>& candidates = room.candidates;
+  const std::size_t met = candidates.size();
+  room.refined.resize(std::max(room.refined.size(), met));
+  for (std::size_t i = 0; i < met; ++i) {  // of all first: no branch waits for one
+    const auto row = static_cast<std::size_t>(candidates[i].row);
+    room.refined[i] = queries_->refined_product(kernels_, at, candidates[i].query, row);
+  }
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < met; ++i) {
+    if (queries_->refine(at, room.refined[i], candidates[i])) candidates[kept++] = candidates[i];
+  }
+  candidates.resize(kept);
+  if (request_.counts == nullptr) return;
+  request_.counts->candidates += static_cast<std::int64_t>(met - kept);
+  request_.counts->refused += static_cast<std::int64_t>(met - kept);
 }
 
 // A few queries, each by itself: memory is the limit, so that two digits of the query, or float32, cost nothing.
 void CodedBlocks::scan_singles(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
                                Collector& collector) const {
-  const CodesIn from = at.from(begin, stride());
+  const CodesIn from = at.from(begin, *space_);
   for (std::size_t query = 0; query < batch_.size(); ++query) {
     queries_->find_keys(query, room.thresholds.data() + query, room.keys.data() + query);
     const CodeThresholds step{from.scales,

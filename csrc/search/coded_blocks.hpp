@@ -21,9 +21,11 @@ namespace fastembed::search {
 /// Whether a search without an index's codes is to code rows on the way.
 [[nodiscard]] bool codes_on_the_way(const Request& request) noexcept;
 
-/// Nanoseconds, of one worker, that a candidate of panels costs: its row's way here, its place in a list and, mostly,
-/// its definition.
-[[nodiscard]] constexpr double hit_cost(std::size_t depth) noexcept { return 50.0 + 0.25 * static_cast<double>(depth); }
+/// Nanoseconds, of one worker, that a candidate of panels costs: its way here, that of its row or of its residuals,
+/// what is asked of it, and its place in a list.
+[[nodiscard]] constexpr double hit_cost(std::size_t depth, bool refines) noexcept {
+  return 50.0 + (refines ? 0.1 : 0.25) * static_cast<double>(depth);
+}
 
 class CodedBlocks {
  public:
@@ -63,12 +65,13 @@ class CodedBlocks {
   }
   void scan(const Run& run, Room& room, Collector& collector);
   /// Hands over what scan has kept back; to be called when a worker has met its last rows.
-  static void take_waiting(Room& room, Collector& collector);
+  void take_waiting(Room& room, Collector& collector) const;
 
  private:
   void list_waiting(Room& room) const;
-  // Of a row that is fetched ahead; it need not begin where a line does.
-  [[nodiscard]] std::size_t piece_lines() const noexcept { return (request_.index.row_bytes() + 126) / 64; }
+  // Of a row, or its residuals, that is fetched ahead; it need not begin where a line does.
+  [[nodiscard]] std::size_t piece_lines(const Room& room) const noexcept;
+  void refine(Room& room) const;
   void scan_panels(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
                    Collector& collector) const;
   void scan_singles(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
@@ -97,9 +100,11 @@ struct CodedBlocks::Room {
   double hits = 0;             // since then
   double rate = 1;             // before that, a row and query
   bool hits_are_rare = false;  // to judge by the last panel
+  bool refines = false;        // candidates are met by their residuals first
   support::AlignedBuffer<CodeHit> code_hits;
   support::AlignedBuffer<CodeHits> hit_words;
   std::vector<Candidate> candidates;
+  std::vector<std::int32_t> refined;  // their products
   std::vector<const char*> ahead;
   std::vector<float> thresholds, keys, row_terms;  // the former of all panels
   std::vector<std::int32_t> products;              // of a single query: of codes of 8 bits, or

@@ -33,16 +33,22 @@ void make_void(std::size_t group, const CodesOut& out) noexcept {
   out.scales[group] = 0.0F;
   out.lengths[group] = 0.0F;
   out.errors[group] = std::numeric_limits<float>::infinity();
+  if (out.residuals != nullptr) out.residual_errors[group] = std::numeric_limits<float>::infinity();
 }
 
 // Upper bounds on lengths and errors from sums of squares in float32.
-void find_terms(const CodeSpace& space, float length, float error, std::size_t group, const CodesOut& out) noexcept {
+void find_terms(const CodeSpace& space, float length, float error, float residual_error, std::size_t group,
+                const CodesOut& out) noexcept {
   const auto terms = static_cast<double>(space.depth());
   // What an element's error may be off by: a rounding of up to 127; as bfloat16, denormals and what squares lose.
   const double off = space.kind() == CodeKind::kInt8 ? 0x1p-17 : 0x1p-60;
   const double wide = 1.0 + (terms + 16.0) * 0x1p-24;
   out.lengths[group] = static_cast<float>(std::sqrt(double{length}) * wide * (1.0 + 0x1p-22));
-  out.errors[group] = static_cast<float>((std::sqrt(double{error}) * wide + std::sqrt(terms) * off) * (1.0 + 0x1p-22));
+  const auto bound = [&](float square) {
+    return static_cast<float>((std::sqrt(double{square}) * wide + std::sqrt(terms) * off) * (1.0 + 0x1p-22));
+  };
+  out.errors[group] = bound(error);
+  if (out.residuals != nullptr) out.residual_errors[group] = bound(residual_error);
   if (out.scales[group] == 0.0F) make_void(group, out);
 }
 
@@ -71,7 +77,7 @@ void code_rows(const KernelTable& kernels, const CodeSpace& space, const Matrix&
   const bool is_cosine = space.metric() == Metric::kCosine;
   const std::size_t stride = space.stride();
   const auto coder = space.kind() == CodeKind::kInt8 ? kernels.code_rows_u8 : kernels.code_rows_bf16;
-  std::vector<std::uint8_t> rest;
+  std::vector<std::uint8_t> rest, rest_residuals;
   for (std::size_t r = 0; r < rows.rows; r += kCodeRows) {
     const std::size_t n = std::min<std::size_t>(kCodeRows, rows.rows - r);
     float factors[kCodeRows] = {};
@@ -85,15 +91,20 @@ void code_rows(const KernelTable& kernels, const CodeSpace& space, const Matrix&
       for (std::size_t i = 0; i < rows.depth; ++i) columns[i * kCodeRows + j] = 0.0F;  // 0 times infinity is NaN
     }
     space.turn(kernels, columns, true);
-    const CodesOut to = out.from(r, stride);
-    float scales[2], lengths[2], errors[2], squares[kCodeRows];
-    const bool is_whole = n == kCodeRows;
+    const CodesOut to = out.from(r, space);
+    float scales[2], lengths[2], errors[2], residual_errors[2] = {}, squares[kCodeRows];
+    const bool is_whole = n == kCodeRows, refines = to.residuals != nullptr;
     if (!is_whole) rest.resize(kCodeRows * stride);
-    coder({columns, is_whole ? to.codes : rest.data(), scales, lengths, errors, squares, stride,
-           static_cast<std::uint32_t>(rows.depth), 0});
+    if (!is_whole && refines) rest_residuals.resize(kCodeRows * space.residual_stride());
+    std::uint8_t* const residuals = is_whole || !refines ? to.residuals : rest_residuals.data();
+    coder({columns, is_whole ? to.codes : rest.data(), scales, lengths, errors, squares, residuals, residual_errors,
+           stride, static_cast<std::uint32_t>(rows.depth)});
     if (!is_whole) std::copy_n(rest.data(), n * stride, to.codes);
+    if (!is_whole && refines) std::copy_n(residuals, n * space.residual_stride(), to.residuals);
     std::copy_n(scales, n / kCodeGroup, to.scales);
-    for (std::size_t g = 0; g < n / kCodeGroup; ++g) find_terms(space, lengths[g], errors[g], g, to);
+    for (std::size_t g = 0; g < n / kCodeGroup; ++g) {
+      find_terms(space, lengths[g], errors[g], residual_errors[g], g, to);
+    }
     if (to.squares != nullptr) std::copy_n(squares, n, to.squares);
     for (std::size_t j = 0; j < n; ++j) {
       if (!has_codable_norm(norms[r + j])) make_void(j / kCodeGroup, to);
@@ -136,7 +147,7 @@ void code_index(const CodeSpace& space, const StoredRows& rows, const float* nor
       const std::size_t end = std::min(rows.rows, begin + kStep);
       for (std::size_t r = begin; r < end; r += kPiece) {
         const Matrix piece = as_float32(kernels, rows, r, std::min(kPiece, end - r), room.data());
-        code_rows(kernels, space, piece, norms + r, columns.data(), out.from(r, space.stride()));
+        code_rows(kernels, space, piece, norms + r, columns.data(), out.from(r, space));
       }
     }
   });

@@ -37,6 +37,8 @@ class CodeSpace {
   [[nodiscard]] std::size_t stride() const noexcept {
     return (depth_ * element_bytes() + kCodePadding - 1) / kCodePadding * kCodePadding;
   }
+  /// Of the residuals, from row to row.
+  [[nodiscard]] std::size_t residual_stride() const noexcept { return fastembed::residual_stride(depth_); }
   /// Elements from row to row.
   [[nodiscard]] std::size_t padded() const noexcept { return stride() / element_bytes(); }
   [[nodiscard]] const float* mean() const noexcept { return mean_.data(); }
@@ -56,7 +58,8 @@ class CodeSpace {
   double turn_error_;
 };
 
-/// Where codes of consecutive rows are, in whole groups of kCodeGroup; `squares` only for l2. Not owned.
+/// Where codes of consecutive rows are, in whole groups of kCodeGroup; `squares` only for l2, and with or without
+/// residuals and their errors. Not owned.
 template <class Byte, class Float>
 struct CodesAt {
   Byte* codes = nullptr;  // rows * stride, and kCodeSlack more
@@ -64,12 +67,19 @@ struct CodesAt {
   Float* lengths = nullptr;
   Float* errors = nullptr;
   Float* squares = nullptr;  // of the centered rows
+  Byte* residuals = nullptr;
+  Float* residual_errors = nullptr;
 
   /// Those of rows from `row` on, a multiple of kCodeGroup.
-  [[nodiscard]] CodesAt from(std::size_t row, std::size_t stride) const noexcept {
+  [[nodiscard]] CodesAt from(std::size_t row, const CodeSpace& space) const noexcept {
     const std::size_t group = row / kCodeGroup;
-    return {codes + row * stride, scales + group, lengths + group, errors + group,
-            squares == nullptr ? nullptr : squares + row};
+    return {codes + row * space.stride(),
+            scales + group,
+            lengths + group,
+            errors + group,
+            squares == nullptr ? nullptr : squares + row,
+            residuals == nullptr ? nullptr : residuals + row * space.residual_stride(),
+            residuals == nullptr ? nullptr : residual_errors + group};
   }
 };
 using CodesOut = CodesAt<std::uint8_t, float>;

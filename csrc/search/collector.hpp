@@ -14,9 +14,10 @@ namespace fastembed::search {
 struct Candidate {
   std::size_t query;  // of the batch
   std::int64_t row;
-  KeyBounds key;  // unless it is rough
-  float norm;     // of the row, NaN if not known
-  bool rough;     // met by its codes alone: the row will have to be asked
+  KeyBounds key;         // unless it is rough
+  float norm;            // of the row, NaN if not known
+  bool rough;            // met by its codes alone: the row will have to be asked
+  bool refined = false;  // met by codes and residuals
 };
 
 /// Takes a worker's candidates. One object a worker.
@@ -29,6 +30,8 @@ class Collector {
   virtual void take(std::span<const Candidate> candidates) = 0;
   /// How many of the best rows are enough; 0: all that reach the threshold.
   [[nodiscard]] virtual std::size_t wanted() const noexcept { return 0; }
+  /// Whether bounds as near as residuals give them are of use. Where they are not, it is to be given rough candidates.
+  [[nodiscard]] virtual bool takes_refined() const noexcept { return true; }
   /// Rows that the scan cannot judge, to be met by the definition.
   std::vector<std::int64_t> unscanned;
 };

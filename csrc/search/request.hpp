@@ -54,6 +54,7 @@ struct Codes;
 struct SearchCounts {
   std::atomic<std::int64_t> sampled{0};     // rows scored for thresholds to start with
   std::atomic<std::int64_t> candidates{0};  // rows that the scan could not rule out
+  std::atomic<std::int64_t> refused{0};     // of those, by codes and residuals together
   std::atomic<std::int64_t> scored{0};      // of those, by the definition
 };
 

@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kBlockRows = 256, kBlockGroups = kBlockRows / kCodeGroup;
 constexpr std::size_t kMostCells = 8192, kMostValues = std::size_t{2} << 20;
+constexpr std::size_t kLeastRefinedDepth = 256;  // of shorter rows the definition takes no longer
 // Cells for each of the best rows: of two of these in one cell, one is lost.
 constexpr std::size_t kLeastCells = 4, kGoodCells = 8;
 
@@ -37,6 +38,7 @@ class Sample {
         queries_(queries),
         k_(k),
         tried_(k + k / 4 + 4),
+        refines_(queries.refines() && request.index.depth >= kLeastRefinedDepth),
         space_(*request.codes->space) {}
 
   /// Decides on its size; false where none pays.
@@ -65,6 +67,8 @@ class Sample {
   void meet_panel(const CodesIn& at, std::size_t p, Room& room) const;
   void meet(std::size_t block, Room& room);
   void find_key(std::size_t query, KeyRoom& room, Seeds& seeds) const;
+  void prefetch(std::int64_t row, const Scorer& scorer) const noexcept;
+  [[nodiscard]] KeyBounds key_of(std::size_t query, std::int64_t row, Scorer& scorer) const noexcept;
 
   const KernelTable& kernels_;
   const Request& request_;
@@ -72,6 +76,7 @@ class Sample {
   const QueryCodes& queries_;
   std::size_t k_;
   std::size_t tried_;  // rows that are scored
+  bool refines_;       // by their residuals
   const CodeSpace& space_;
   std::size_t blocks_ = 0;
   std::size_t cell_groups_ = 1;
@@ -89,7 +94,8 @@ bool Sample::choose() {
   for (std::size_t p = 0; p < batch_.panels(); ++p) meet_panel(request_.codes->at, p, room);
   const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - begin;
   const double row_cost = std::max(took.count() / (kBlockRows * static_cast<double>(batch_.size())), 1e-3);
-  const double wanted = static_cast<double>(k_) * hit_cost(request_.index.depth) / row_cost / kBlockRows;
+  const double wanted =
+      static_cast<double>(k_) * hit_cost(request_.index.depth, queries_.refines()) / row_cost / kBlockRows;
   blocks_ = static_cast<std::size_t>(std::clamp(wanted, 1.0, static_cast<double>(most_blocks)));
   const std::size_t most_cells = std::min(kMostCells, kMostValues / all_queries());
   const std::size_t good = std::clamp(kGoodCells * tried_, std::size_t{1}, most_cells);
@@ -129,7 +135,7 @@ void Sample::meet_panel(const CodesIn& at, std::size_t p, Room& room) const {
 }
 
 void Sample::meet(std::size_t block, Room& room) {
-  const CodesIn at = request_.codes->at.from(first_row(block), space_.stride());
+  const CodesIn at = request_.codes->at.from(first_row(block), space_);
   for (std::size_t r = 0; r < room.row_terms.size(); ++r) {
     room.row_terms[r] = queries_.row_term(at.squares[r], at.scales[r / kCodeGroup]);
   }
@@ -153,14 +159,38 @@ void Sample::meet(std::size_t block, Room& room) {
   }
 }
 
-// The k-th greatest key of the rows that look best, and those that reach it.
+// What key_of will read of a row.
+void Sample::prefetch(std::int64_t row, const Scorer& scorer) const noexcept {
+  if (!refines_) return scorer.prefetch(row);
+  const auto number = static_cast<std::size_t>(row);
+  const CodesIn& at = request_.codes->at;
+  const auto lines = [](const std::uint8_t* from, std::size_t bytes) {
+    for (std::size_t i = 0; i < bytes + 63; i += 64) __builtin_prefetch(from + i, 0, 3);
+  };
+  lines(at.codes + number * space_.stride(), space_.stride());
+  lines(at.residuals + number * space_.residual_stride(), space_.residual_stride());
+}
+
+// Bounds on a row's key: by its residuals, if there are any, or its key itself.
+KeyBounds Sample::key_of(std::size_t query, std::int64_t row, Scorer& scorer) const noexcept {
+  if (refines_) {
+    const CodesIn& at = request_.codes->at;
+    Candidate candidate{query, row, {}, NAN, true};
+    const std::int32_t product = queries_.refined_product(kernels_, at, query, static_cast<std::size_t>(row));
+    if (queries_.refine(at, product, candidate) && !candidate.rough) return candidate.key;
+  }
+  const float key = scorer.key(query, row);
+  return std::isnan(key) ? KeyBounds{-INFINITY, -INFINITY} : KeyBounds{key, key};
+}
+
+// The k-th greatest key that the rows that look best are certain to have, and those that may reach it.
 void Sample::find_key(std::size_t query, KeyRoom& room, Seeds& seeds) const {
   constexpr std::size_t kAhead = 6;
   Scorer& scorer = room.scorer;
   std::vector<float>& values = room.values;
   const std::size_t block_cells = kBlockGroups / cell_groups_;
   std::int64_t* const rows = seeds.rows.data() + query * tried_;
-  float* const keys = seeds.row_keys.data() + query * tried_;
+  KeyBounds* const keys = seeds.row_keys.data() + query * tried_;
   std::copy_n(values_.data() + query * cells_, cells_, values.data());
   std::fill_n(values.begin() + static_cast<std::ptrdiff_t>(cells_), kRowPadding, -INFINITY);
   const float least = kernels_.kth_greatest_f32(values.data(), cells_, tried_);
@@ -178,11 +208,10 @@ void Sample::find_key(std::size_t query, KeyRoom& room, Seeds& seeds) const {
   if (count < k_) return;
   if (request_.counts != nullptr) request_.counts->sampled += static_cast<std::int64_t>(count);
   for (std::size_t i = 0; i < count; ++i) {
-    if (i + kAhead < count) scorer.prefetch(rows[i + kAhead]);
-    const float key = scorer.key(query, rows[i]);
-    keys[i] = std::isnan(key) ? -INFINITY : key;
+    if (i + kAhead < count) prefetch(rows[i + kAhead], scorer);
+    keys[i] = key_of(query, rows[i], scorer);
+    values[i] = keys[i].lower;
   }
-  std::copy_n(keys, count, values.data());
   std::fill_n(values.begin() + static_cast<std::ptrdiff_t>(count), kRowPadding, -INFINITY);
   const float key = kernels_.kth_greatest_f32(values.data(), count, k_);
   if (key == -INFINITY) return;
@@ -191,7 +220,7 @@ void Sample::find_key(std::size_t query, KeyRoom& room, Seeds& seeds) const {
   for (std::size_t i = 0; i < count; ++i) {
     rows[kept] = rows[i];
     keys[kept] = keys[i];
-    kept += keys[i] >= key ? 1 : 0;
+    kept += keys[i].upper >= key ? 1 : 0;
   }
   seeds.counts[query] = kept;
 }

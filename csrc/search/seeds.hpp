@@ -1,4 +1,5 @@
-// Thresholds to start with: of a sample of the rows those that look best by their codes are scored by the definition.
+// Thresholds to start with: of a sample of the rows those that look best by their codes are asked for bounds by their
+// residuals, or by the definition.
 #pragma once
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "cpu/kernel_table.hpp"
+#include "search/bounds.hpp"
 #include "search/code_scan.hpp"
 #include "search/panels.hpp"
 #include "search/request.hpp"
@@ -21,10 +23,10 @@ struct Seeds {
   /// Rows that were looked at.
   std::size_t sampled = 0;
 
-  /// The rows that reach the key, which are to be met no more, and their own keys: those of a query from
+  /// The rows that may reach the key, which are to be met no more, and bounds on their own keys: those of a query from
   /// query * places on, counts[query] of them, ascending.
   std::vector<std::int64_t> rows;
-  std::vector<float> row_keys;
+  std::vector<KeyBounds> row_keys;
   std::vector<std::uint32_t> counts;
   std::size_t places = 0;
   std::vector<bool> groups;  // of kCodeGroup rows: whether they were looked at

@@ -174,6 +174,16 @@ struct CodeLanes {
     __builtin_memcpy(&pair, from, sizeof(pair));
     return _mm256_set1_epi32(pair);
   }
+  // Bytes and, in the lower or upper halves of bytes, what follows them, less kZero: pairs of int16.
+  template <bool kUpper, int kZero>
+  static Reg refined_pairs(const std::uint8_t* codes, const std::uint8_t* residuals) noexcept {
+    const auto bytes = [](const std::uint8_t* from) {
+      return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+    };
+    const Reg both = bytes(residuals);
+    const Reg half = kUpper ? _mm256_srli_epi16(both, 4) : _mm256_and_si256(both, _mm256_set1_epi16(15));
+    return _mm256_add_epi16(_mm256_slli_epi16(bytes(codes), 4), _mm256_sub_epi16(half, _mm256_set1_epi16(kZero)));
+  }
   static Reg add_products(Reg sum, Reg a, Reg b) noexcept { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
   static Reg max(Reg a, Reg b) noexcept { return _mm256_max_epi32(a, b); }
   static std::uint32_t at_least(Reg a, Reg b) noexcept {

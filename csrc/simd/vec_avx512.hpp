@@ -187,6 +187,16 @@ struct CodeLanes {
     __builtin_memcpy(&pair, from, sizeof(pair));
     return _mm512_set1_epi32(pair);
   }
+  // Bytes and, in the lower or upper halves of bytes, what follows them, less kZero: pairs of int16.
+  template <bool kUpper, int kZero>
+  static Reg refined_pairs(const std::uint8_t* codes, const std::uint8_t* residuals) noexcept {
+    const auto bytes = [](const std::uint8_t* from) {
+      return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+    };
+    const Reg both = bytes(residuals);
+    const Reg half = kUpper ? _mm512_srli_epi16(both, 4) : _mm512_and_si512(both, _mm512_set1_epi16(15));
+    return _mm512_add_epi16(_mm512_slli_epi16(bytes(codes), 4), _mm512_sub_epi16(half, _mm512_set1_epi16(kZero)));
+  }
   static Reg add_products(Reg sum, Reg a, Reg b) noexcept { return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)); }
   static Reg add(Reg a, Reg b) noexcept { return _mm512_add_epi32(a, b); }
   static Reg sub(Reg a, Reg b) noexcept { return _mm512_sub_epi32(a, b); }

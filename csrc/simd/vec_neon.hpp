@@ -146,6 +146,14 @@ struct CodeLanes {
     __builtin_memcpy(&pair, from, sizeof(pair));
     return vdupq_n_s32(pair);
   }
+  // Bytes and, in the lower or upper halves of bytes, what follows them, less kZero: pairs of int16.
+  template <bool kUpper, int kZero>
+  static Reg refined_pairs(const std::uint8_t* codes, const std::uint8_t* residuals) noexcept {
+    const uint8x8_t both = vld1_u8(residuals);
+    const uint8x8_t half = kUpper ? vshr_n_u8(both, 4) : vand_u8(both, vdup_n_u8(15));
+    const int16x8_t refined = vreinterpretq_s16_u16(vaddw_u8(vshll_n_u8(vld1_u8(codes), 4), half));
+    return vreinterpretq_s32_s16(vsubq_s16(refined, vdupq_n_s16(kZero)));
+  }
   static Reg add_products(Reg sum, Reg a, Reg b) noexcept {
     const int16x8_t x = vreinterpretq_s16_s32(a), y = vreinterpretq_s16_s32(b);
     const Reg low = vmull_s16(vget_low_s16(x), vget_low_s16(y));

@@ -124,6 +124,16 @@ struct CodeLanes {
     __builtin_memcpy(&pair, from, sizeof(pair));
     return pair;
   }
+  // Bytes and, in the lower or upper halves of bytes, what follows them, less kZero: pairs of int16.
+  template <bool kUpper, int kZero>
+  static Reg refined_pairs(const std::uint8_t* codes, const std::uint8_t* residuals) noexcept {
+    std::int16_t pair[2];
+    for (int i = 0; i < 2; ++i) {
+      const int half = kUpper ? residuals[i] / 16 : residuals[i] % 16;
+      pair[i] = static_cast<std::int16_t>(codes[i] * 16 + half - kZero);
+    }
+    return load_pairs(pair);
+  }
   static Reg add_products(Reg sum, Reg a, Reg b) noexcept {
     return sum + (a >> 16) * (b >> 16) + static_cast<std::int16_t>(a & 0xffff) * static_cast<std::int16_t>(b & 0xffff);
   }

@@ -182,6 +182,8 @@ class IndexCodes:
         squares: NDArray[np.float32] | None,
         rows: int,
         kind: str = "int8",
+        residuals: NDArray[np.uint8] | None = None,
+        residual_errors: NDArray[np.float32] | None = None,
     ) -> None: ...
 
 def code_buffer(bytes: int) -> NDArray[np.uint8]: ...
@@ -200,6 +202,8 @@ def code_rows(
     first: int,
     workers: int = 1,
     kind: str = "int8",
+    residuals: NDArray[np.uint8] | None = None,
+    residual_errors: NDArray[np.float32] | None = None,
 ) -> None: ...
 def search_topk(
     queries: NDArray[np.float32],

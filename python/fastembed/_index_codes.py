@@ -6,7 +6,7 @@ docs/exact-search.md. Rows are coded in whole groups of eight: the last few of a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from fastembed._index_state import Snapshot
 
     Float32Array = npt.NDArray[np.float32]
-    Groups = tuple[Float32Array, Float32Array, Float32Array]
+    Groups = tuple[Float32Array, ...]
+    Bytes = npt.NDArray[np.uint8]
     #: ``read(begin, end)`` returns vectors and norms of these rows.
     Reader = Callable[[int, int], tuple[KernelRows, Float32Array]]
 
@@ -38,6 +39,7 @@ __all__ = [
     "Plan",
     "code_blocks",
     "plan_of",
+    "residual_stride_of",
     "stride_of",
 ]
 
@@ -47,6 +49,7 @@ CODE_SLACK = 64  # bytes behind the last code that a search may read
 #: Bits of an element of a row, by kind of code.
 CODE_BITS = {"int8": 8, "bf16": 16}
 _PADDING = 4
+_RESIDUAL_BITS, _RESIDUAL_BLOCK = 4, 64  # of an element; elements
 #: From here on "auto" makes codes: below, all vectors stay in the processor's caches, or are so short that float32 is
 #: as fast. (csrc/search/coded_blocks.cpp has the limits of codes made on the way, which take making each time.)
 _AUTO_ROWS, _AUTO_DIM = 4096, 32
@@ -72,6 +75,9 @@ class Plan(NamedTuple):
         Rows that have codes. The others, fewer than eight in most cases, are met in float32.
     scan_bytes : int
         Read for all rows, once for a batch of queries.
+    residual_bits : int
+        Bits that an element's code has left over and that are asked for next, of candidates alone; 0 where there are
+        none: in float32, with "bf16", and where vectors are not stored in float32.
     """
 
     scan: str
@@ -79,6 +85,7 @@ class Plan(NamedTuple):
     query_bits: int
     coded_rows: int
     scan_bytes: int
+    residual_bits: int
 
 
 def plan_of(state: Snapshot, mode: str, k: int, n_queries: int) -> Plan:
@@ -86,10 +93,37 @@ def plan_of(state: Snapshot, mode: str, k: int, n_queries: int) -> Plan:
     dim = state.elements.shape[1]
     coded = state.coded
     if coded is None or (mode == "auto" and not codes_pay(min(k, state.live_count), n_queries, len(state.elements))):
-        return Plan("float32", 8 * state.elements.dtype.itemsize, 32, 0, element_bytes(state.elements))
+        return Plan("float32", 8 * state.elements.dtype.itemsize, 32, 0, element_bytes(state.elements), 0)
     scan_bytes = coded.rows * coded.stride + element_bytes(state.elements[coded.rows :])
     query_bits = _core.code_query_bits(n_queries, dim, coded.kind)
-    return Plan(coded.kind, CODE_BITS[coded.kind], query_bits, coded.rows, scan_bytes)
+    residual_bits = _RESIDUAL_BITS if coded.refines else 0
+    return Plan(coded.kind, CODE_BITS[coded.kind], query_bits, coded.rows, scan_bytes, residual_bits)
+
+
+class CodeArrays(NamedTuple):
+    """The codes of rows.
+
+    Attributes
+    ----------
+    codes : ndarray of uint8, shape (capacity * stride + 64,)
+        Of either kind: bfloat16 by its bytes.
+    residuals : ndarray of uint8, shape (capacity * residual_stride,), or None
+        What codes of 8 bits leave over, in 4 bits more.
+    groups : tuple of three or four ndarray of float32, shape (capacity / 8,)
+        Scale, length and error of each group; where there are residuals the error that these leave too.
+    squares : ndarray of float32, shape (capacity,), or None
+        For ``"l2"``.
+    """
+
+    codes: Bytes
+    residuals: Bytes | None
+    groups: Groups
+    squares: Float32Array | None
+
+    @property
+    def residual_errors(self) -> Float32Array | None:
+        """The fourth of the groups."""
+        return None if self.residuals is None else self.groups[3]
 
 
 class CodedRows:
@@ -101,12 +135,7 @@ class CodedRows:
     metric : str
     mean : ndarray of float32, shape (dim,)
         What is taken off every row before it is coded.
-    codes : ndarray of uint8, shape (capacity * stride + 64,)
-        Of either kind: bfloat16 by its bytes.
-    groups : tuple of three ndarray of float32, shape (capacity / 8,)
-        Scale, length and error of each group.
-    squares : ndarray of float32, shape (capacity,), or None
-        For ``"l2"``.
+    arrays : CodeArrays
     rows : int
         Rows that have codes.
     built : int
@@ -115,23 +144,16 @@ class CodedRows:
         The same, for the kernels.
     """
 
-    __slots__ = ("built", "codes", "core", "groups", "kind", "mean", "metric", "rows", "squares")
+    __slots__ = ("arrays", "built", "core", "kind", "mean", "metric", "rows")
 
-    def __init__(
-        self,
-        kind: str,
-        metric: str,
-        mean: Float32Array,
-        codes: npt.NDArray[np.uint8],
-        groups: Groups,
-        squares: Float32Array | None,
-        rows: int,
-        built: int,
-    ) -> None:
-        self.kind, self.metric, self.mean = kind, metric, mean
-        self.codes, self.groups, self.squares = codes, groups, squares
+    def __init__(self, kind: str, metric: str, mean: Float32Array, arrays: CodeArrays, rows: int, built: int) -> None:
+        self.kind, self.metric, self.mean, self.arrays = kind, metric, mean, arrays
         self.rows, self.built = rows, built
-        self.core = _core.IndexCodes(metric, mean, codes, *groups, squares, rows, kind)
+        scales, lengths, errors = arrays.groups[:3]
+        self.core = _core.IndexCodes(
+            metric, mean, arrays.codes, scales, lengths, errors, arrays.squares, rows, kind, arrays.residuals,
+            arrays.residual_errors,
+        )  # fmt: skip
 
     @property
     def stride(self) -> int:
@@ -139,10 +161,29 @@ class CodedRows:
         return stride_of(self.kind, len(self.mean))
 
     @property
+    def refines(self) -> bool:
+        """Whether there are residuals."""
+        return self.arrays.residuals is not None
+
+    def used(self) -> CodeArrays:
+        """The arrays without spare capacity."""
+        codes, residuals, groups, squares = self.arrays
+        return CodeArrays(
+            codes[: self.rows * self.stride + CODE_SLACK],
+            None if residuals is None else residuals[: self.rows * residual_stride_of(len(self.mean))],
+            tuple(group[: self.rows // GROUP] for group in groups),
+            None if squares is None else squares[: self.rows],
+        )
+
+    @property
     def nbytes(self) -> int:
         """Bytes of memory, capacity included."""
-        squares = 0 if self.squares is None else self.squares.nbytes
-        return int(self.codes.nbytes + sum(group.nbytes for group in self.groups) + squares)
+        return sum(int(array.nbytes) for array in _each(self.arrays))
+
+
+def _each(arrays: CodeArrays) -> list[npt.NDArray[Any]]:
+    codes, residuals, groups, squares = arrays
+    return [array for array in (codes, residuals, *groups, squares) if array is not None]
 
 
 def stride_of(kind: str, dim: int) -> int:
@@ -150,10 +191,17 @@ def stride_of(kind: str, dim: int) -> int:
     return -(-dim * CODE_BITS[kind] // 8 // _PADDING) * _PADDING
 
 
-def _room(kind: str, metric: str, dim: int, capacity: int) -> tuple[npt.NDArray[np.uint8], Groups, Float32Array | None]:
-    scales, lengths, errors = (np.empty(capacity // GROUP, dtype=np.float32) for _ in range(3))
+def residual_stride_of(dim: int) -> int:
+    """Bytes that the residuals of a row take."""
+    return -(-dim // _RESIDUAL_BLOCK) * _RESIDUAL_BLOCK * _RESIDUAL_BITS // 8
+
+
+def _room(kind: str, metric: str, dim: int, refines: bool, capacity: int) -> CodeArrays:
+    codes = _core.code_buffer(capacity * stride_of(kind, dim) + CODE_SLACK)
+    residuals = _core.code_buffer(capacity * residual_stride_of(dim)) if refines else None
+    groups = tuple(np.empty(capacity // GROUP, dtype=np.float32) for _ in range(4 if refines else 3))
     squares = np.empty(capacity, dtype=np.float32) if metric == "l2" else None
-    return _core.code_buffer(capacity * stride_of(kind, dim) + CODE_SLACK), (scales, lengths, errors), squares
+    return CodeArrays(codes, residuals, groups, squares)
 
 
 def _code(coded: CodedRows, read: Reader, begin: int, end: int) -> None:
@@ -161,22 +209,19 @@ def _code(coded: CodedRows, read: Reader, begin: int, end: int) -> None:
     for first in range(begin, end, _BLOCK_ROWS):
         vectors, norms = read(first, min(first + _BLOCK_ROWS, end))
         workers = worker_count(None, 64 * vectors.size)
-        into = coded.mean, coded.codes, *coded.groups, coded.squares
-        _core.code_rows(vectors, norms, coded.metric, *into, first, workers, coded.kind)
+        codes, residuals, groups, squares = coded.arrays
+        scales, lengths, errors = groups[:3]
+        into = coded.mean, codes, scales, lengths, errors, squares
+        rest = residuals, coded.arrays.residual_errors
+        _core.code_rows(vectors, norms, coded.metric, *into, first, workers, coded.kind, *rest)
 
 
-def code_blocks(kind: str, metric: str, mean: Float32Array, read: Reader, n_rows: int, built: int) -> CodedRows:
+def code_blocks(kind: str, metric: str, mean: Float32Array, refines: bool, read: Reader, n_rows: int) -> CodedRows:
     """Code the first of `n_rows` rows that are read in blocks, as many as make whole groups."""
     rows = n_rows // GROUP * GROUP
-    codes, groups, squares = _room(kind, metric, len(mean), rows)
-    coded = CodedRows(kind, metric, mean, codes, groups, squares, rows, built)
+    coded = CodedRows(kind, metric, mean, _room(kind, metric, len(mean), refines, rows), rows, n_rows)
     _code(coded, read, 0, rows)
     return coded
-
-
-def _build(kind: str, metric: str, vectors: KernelRows, norms: Float32Array) -> CodedRows:
-    mean = _core.sample_mean(vectors, metric)
-    return code_blocks(kind, metric, mean, lambda a, b: (vectors[a:b], norms[a:b]), len(vectors), len(vectors))
 
 
 def _extended(coded: CodedRows, vectors: KernelRows, norms: Float32Array) -> CodedRows:
@@ -184,17 +229,14 @@ def _extended(coded: CodedRows, vectors: KernelRows, norms: Float32Array) -> Cod
     rows = len(vectors) // GROUP * GROUP
     if rows == coded.rows:
         return coded
-    codes, groups, squares = coded.codes, coded.groups, coded.squares
-    if rows > len(groups[0]) * GROUP or not codes.flags.writeable:
+    arrays = coded.arrays
+    if rows > len(arrays.groups[0]) * GROUP or not arrays.codes.flags.writeable:
         capacity = max(rows, int(coded.rows * _GROWTH) // GROUP * GROUP)
-        codes, groups, squares = _room(coded.kind, coded.metric, len(coded.mean), capacity)
-        used = coded.rows * coded.stride
-        codes[:used] = coded.codes[:used]
-        for new, old in zip(groups, coded.groups, strict=True):
-            new[: coded.rows // GROUP] = old[: coded.rows // GROUP]
-        if squares is not None and coded.squares is not None:
-            squares[: coded.rows] = coded.squares[: coded.rows]
-    longer = CodedRows(coded.kind, coded.metric, coded.mean, codes, groups, squares, rows, coded.built)
+        arrays = _room(coded.kind, coded.metric, len(coded.mean), coded.refines, capacity)
+        used = coded.used()
+        for new, old in zip(_each(arrays), _each(used), strict=True):
+            new[: len(old)] = old
+    longer = CodedRows(coded.kind, coded.metric, coded.mean, arrays, rows, coded.built)
     _code(longer, lambda a, b: (vectors[a:b], norms[a:b]), coded.rows, rows)
     return longer
 
@@ -208,14 +250,18 @@ class Coder:
     mode : {"auto", "none", "int8", "bf16"}
     kind : {"int8", "bf16"}
         Of the codes, where there are any.
+    refines : bool
+        Whether codes come with residuals: those of 8 bits do, of vectors in float32. Whoever stores these in fewer bits
+        is short of memory.
     """
 
-    __slots__ = ("kind", "metric", "mode")
+    __slots__ = ("kind", "metric", "mode", "refines")
 
-    def __init__(self, metric: str, mode: str) -> None:
+    def __init__(self, metric: str, mode: str, storage: str) -> None:
         self.metric = metric
         self.mode = check_choice("accelerate", mode, ACCELERATE)
         self.kind = "bf16" if mode == "bf16" else "int8"
+        self.refines = self.kind == "int8" and storage == "float32"
 
     def wants(self, n_rows: int, dim: int) -> bool:
         """Whether an index of this size is to have codes."""
@@ -223,11 +269,18 @@ class Coder:
             return False
         return self.mode in CODE_BITS or (n_rows >= _AUTO_ROWS and dim >= _AUTO_DIM)
 
+    def _coded(self, vectors: KernelRows, norms: Float32Array) -> CodedRows:
+        def read(begin: int, end: int) -> tuple[KernelRows, Float32Array]:
+            return vectors[begin:end], norms[begin:end]
+
+        mean = _core.sample_mean(vectors, self.metric)
+        return code_blocks(self.kind, self.metric, mean, self.refines, read, len(vectors))
+
     def updated(self, coded: CodedRows | None, vectors: KernelRows, norms: Float32Array) -> CodedRows | None:
         """The codes of these rows, the first of which `coded` has, if it is given."""
         if not self.wants(*vectors.shape):
             return None
         # Twice as many rows may have another center.
         if coded is None or len(vectors) >= 2 * coded.built:
-            return _build(self.kind, self.metric, vectors, norms)
+            return self._coded(vectors, norms)
         return _extended(coded, vectors, norms)

@@ -14,7 +14,9 @@ Holds `save_index` and `load_index`; how any store is written, checked and repla
 and, if the index keeps codes (docs/exact-search.md)::
 
     codes.npy       uint8, shape (coded rows * stride + 64,); or, of bfloat16, their bits as uint16, half as many
-    code_terms.npy  float32, shape (3, coded rows / 8): scale, length and error of each group of rows
+    code_residuals.npy  uint8, shape (coded rows * stride,), with codes of 8 bits: what they leave over, in 4 bits more
+    code_terms.npy  float32, shape (3, coded rows / 8): scale, length and error of each group of rows; with residuals
+                    (4, ...): the error that is left then
     code_squares.npy  float32, shape (coded rows,), for the metric "l2"
     code_mean.npy   float32, shape (dim,)
 """
@@ -28,7 +30,18 @@ import numpy as np
 
 from fastembed import _core
 from fastembed._engine import METRICS
-from fastembed._index_codes import ACCELERATE, CODE_BITS, CODE_SLACK, GROUP, CodedRows, Coder, code_blocks, stride_of
+from fastembed._index_codes import (
+    ACCELERATE,
+    CODE_BITS,
+    CODE_SLACK,
+    GROUP,
+    CodeArrays,
+    CodedRows,
+    Coder,
+    code_blocks,
+    residual_stride_of,
+    stride_of,
+)
 from fastembed._index_elements import STORAGES, Stored, dtype_of, storage_of
 from fastembed._index_ids import as_ids, check_distinct, is_str_ids
 from fastembed._index_state import make
@@ -54,7 +67,7 @@ __all__ = ["load_index", "save_index"]
 
 _KIND = Kind(
     "fastembed.Index",
-    ("vectors", "scales", "norms", "ids", "codes", "code_terms", "code_squares", "code_mean"),
+    ("vectors", "scales", "norms", "ids", "codes", "code_residuals", "code_terms", "code_squares", "code_mean"),
     ("n_rows", "dim", "next_id"),
 )
 #: Of the elements of codes.npy, by kind of code.
@@ -71,15 +84,17 @@ def _coded_files(state: Snapshot) -> dict[str, npt.NDArray[Any] | Rows | Text]:
         def read(begin: int, end: int) -> tuple[KernelRows, npt.NDArray[np.float32]]:
             return state.rows_at(positions[begin:end]).rows, state.norms[positions[begin:end]]
 
-        coded = code_blocks(coded.kind, coded.metric, coded.mean, read, len(positions), len(positions))
-    size = coded.rows * coded.stride + CODE_SLACK
+        coded = code_blocks(coded.kind, coded.metric, coded.mean, coded.refines, read, len(positions))
+    codes, residuals, groups, squares = coded.used()
     files: dict[str, npt.NDArray[Any] | Rows | Text] = {
-        "codes": coded.codes[:size].view(_DTYPES[coded.kind]),
-        "code_terms": np.stack([group[: coded.rows // GROUP] for group in coded.groups]),
+        "codes": codes.view(_DTYPES[coded.kind]),
+        "code_terms": np.stack(groups),
         "code_mean": coded.mean,
     }
-    if coded.squares is not None:
-        files["code_squares"] = coded.squares[: coded.rows]
+    if residuals is not None:
+        files["code_residuals"] = residuals
+    if squares is not None:
+        files["code_squares"] = squares
     return files
 
 
@@ -95,10 +110,13 @@ def _load_coded(
 
     size = (rows * stride_of(kind, dim) + CODE_SLACK) * 8 // CODE_BITS[kind]
     codes = load("codes", _DTYPES[kind], (size,), mmap).view(np.uint8)
-    terms = load("code_terms", "float32", (3, rows // GROUP))
+    residuals = None
+    if "code_residuals" in files:
+        residuals = load("code_residuals", "uint8", (rows * residual_stride_of(dim),), mmap)
+    terms = load("code_terms", "float32", (3 if residuals is None else 4, rows // GROUP))
     squares = load("code_squares", "float32", (rows,)) if metric == "l2" else None
     mean = load("code_mean", "float32", (dim,))
-    return CodedRows(kind, metric, mean, codes, (terms[0], terms[1], terms[2]), squares, rows, count)
+    return CodedRows(kind, metric, mean, CodeArrays(codes, residuals, tuple(terms), squares), rows, count)
 
 
 def save_index(path: str | os.PathLike[str], state: Snapshot, next_id: int, coder: Coder) -> None:
@@ -158,10 +176,13 @@ def load_index(path: str | os.PathLike[str], mmap: bool, verify: bool) -> tuple[
             ids = as_ids("ids", load_array(directory, files["ids"], "int64", (count,), mmap=False, verify=verify))
         check_distinct("ids", ids)
         state = make(Stored(np.asarray(vectors), scales), norms, ids)
-        coder = Coder(metric, mode)
+        coder = Coder(metric, mode, storage)
         state.coded = _load_coded(directory, files, coder, count, dim, mmap, verify)
         if mmap and state.coded is not None:
-            _core.advise_random_reads(state.elements)  # the codes are read in order, of these a few rows here and there
+            # The codes are read in order, of these a few rows here and there.
+            _core.advise_random_reads(state.elements)
+            if state.coded.arrays.residuals is not None:
+                _core.advise_random_reads(state.coded.arrays.residuals)
         return state, metadata["next_id"], coder
 
     return load_whole(path, _KIND, load)

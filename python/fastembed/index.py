@@ -119,8 +119,8 @@ class Index:
         accelerate: str = "auto",
         storage: str = "float32",
     ) -> None:
-        coder = Coder(check_metric(metric), accelerate)
-        stored = as_stored("vectors", vectors, check_choice("storage", storage, STORAGES))
+        coder = Coder(check_metric(metric), accelerate, check_choice("storage", storage, STORAGES))
+        stored = as_stored("vectors", vectors, storage)
         count = len(stored.elements)
         if ids is None and isinstance(vectors, WordVectors):
             ids = vectors.index_to_key
@@ -468,6 +468,6 @@ class Index:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._metric = state["metric"]
-        coder = Coder(self._metric, state["accelerate"])
         stored = Stored(state["vectors"], state.get("scales"))  # earlier versions pickled no scales
+        coder = Coder(self._metric, state["accelerate"], storage_of(stored.elements))
         self._rows = IndexRows(make(stored, state["norms"], state["ids"]), state["next_id"], coder)
