@@ -127,40 +127,16 @@ template <class Coding>
 struct CodeSums {
   Vec::Reg lengths[kCodeRegs];
   Vec::Reg errors[kCodeRegs];
-  Vec::Reg residual_errors[kCodeRegs];
 };
 
-// What codes leave over, in sixteenths of their step, from 0 on; adds what that leaves over to the sums.
-[[gnu::always_inline]] inline Vec::Reg find_residual(Vec::Reg error, Vec::Reg& sum) noexcept {
-  constexpr auto kSteps = static_cast<float>(kResidualSteps), kZero = static_cast<float>(kResidualZero);
-  const Vec::Reg nearest = ByteCoding::round(Vec::mul(error, Vec::broadcast(kSteps)));  // of -1/2 .. 1/2
-  const Vec::Reg residual = Vec::min(nearest, Vec::broadcast(kSteps - 1 - kZero));
-  const Vec::Reg rest = Vec::sub(error, Vec::mul(residual, Vec::broadcast(1 / kSteps)));
-  sum = Vec::fma(rest, rest, sum);
-  return Vec::add(residual, Vec::broadcast(kZero));
-}
-
-// Of elements begin .. begin + kCodeLanes - 1 of a row.
-[[gnu::always_inline]] inline void store_residuals(Vec::Reg residuals, std::size_t begin, std::uint8_t* row) noexcept {
-  constexpr std::size_t kHalf = kResidualBlock / 2;
-  static_assert(kHalf % kCodeLanes == 0);
-  float values[kCodeLanes];
-  Vec::store(values, residuals);
-  std::uint8_t* const to = row + begin / kResidualBlock * kHalf + begin % kHalf;
-  const int factor = begin % kResidualBlock < kHalf ? 1 : kResidualSteps;
-  for (std::size_t i = 0; i < kCodeLanes; ++i)
-    to[i] = static_cast<std::uint8_t>(to[i] + factor * static_cast<std::int32_t>(values[i]));
-}
-
 // Elements begin .. begin + count - 1 of the rows of register g, as many as it has lanes at most.
-template <class Coding, bool kKeepsRest>
+template <class Coding>
 [[gnu::always_inline]] inline void code_block(const CodeRows& step, std::size_t begin, std::size_t count, std::size_t g,
                                               Vec::Reg scale, CodeSums& sums) noexcept {
   using Code = typename Coding::Code;
-  Vec::Reg block[kCodeLanes], rest[kCodeLanes];
+  Vec::Reg block[kCodeLanes];
   for (std::size_t i = 0; i < kCodeLanes; ++i) {
     block[i] = Vec::zero();
-    rest[i] = Vec::zero();
     if (i >= count) continue;
     const Vec::Reg scaled = Vec::mul(Vec::load(step.columns + (begin + i) * kCodeRows + g * kCodeLanes), scale);
     const Vec::Reg code = Coding::round(scaled);
@@ -168,13 +144,6 @@ template <class Coding, bool kKeepsRest>
     sums.lengths[g] = Vec::fma(code, code, sums.lengths[g]);
     sums.errors[g] = Vec::fma(error, error, sums.errors[g]);
     block[i] = code;
-    if constexpr (kKeepsRest) rest[i] = find_residual(error, sums.residual_errors[g]);
-  }
-  if constexpr (kKeepsRest) {
-    Vec::transpose(rest);
-    for (std::size_t j = 0; j < kCodeLanes; ++j) {
-      store_residuals(rest[j], begin, step.residuals + (g * kCodeLanes + j) * residual_stride(step.depth));
-    }
   }
   Vec::transpose(block);
   const std::size_t left = step.code_stride - begin * sizeof(Code);
@@ -215,45 +184,77 @@ template <class Coding>
   }
 }
 
-template <class Coding, bool kKeepsRest>
-[[gnu::always_inline]] inline void code_all(const CodeRows& step, const float* scales, CodeSums& sums) noexcept {
-  for (std::size_t g = 0; g < kCodeRegs; ++g) {
-    sums.lengths[g] = sums.errors[g] = sums.residual_errors[g] = Vec::zero();
-  }
-  for (std::size_t begin = 0; begin < step.code_stride / sizeof(typename Coding::Code); begin += kCodeLanes) {
-    const std::size_t left = begin < step.depth ? step.depth - begin : 0;
-    for (std::size_t g = 0; g < kCodeRegs; ++g) {
-      const Vec::Reg scale = Vec::load(scales + g * kCodeLanes);
-      if (left >= kCodeLanes) {
-        code_block<Coding, kKeepsRest>(step, begin, kCodeLanes, g, scale, sums);
-      } else {
-        code_block<Coding, kKeepsRest>(step, begin, left, g, scale, sums);
-      }
+// What the code of an element leaves over, in sixteenths of a step, from 0 on; adds what that leaves over to the sum.
+[[gnu::always_inline]] inline Vec::Reg residual_of(const float* element, Vec::Reg scale, Vec::Reg& sum) noexcept {
+  constexpr auto kSteps = static_cast<float>(kResidualSteps), kZero = static_cast<float>(kResidualZero);
+  const Vec::Reg scaled = Vec::mul(Vec::load(element), scale);
+  const Vec::Reg error = Vec::sub(scaled, ByteCoding::round(scaled));
+  const Vec::Reg nearest = ByteCoding::round(Vec::mul(error, Vec::broadcast(kSteps)));
+  const Vec::Reg residual = Vec::min(nearest, Vec::broadcast(kSteps - 1 - kZero));
+  const Vec::Reg rest = Vec::sub(error, Vec::mul(residual, Vec::broadcast(1 / kSteps)));
+  sum = Vec::fma(rest, rest, sum);
+  return Vec::add(residual, Vec::broadcast(kZero));
+}
+
+// The residuals of the rows of register g; `sum` is that of their errors.
+[[gnu::always_inline]] inline void code_residuals(const CodeRows& step, std::size_t g, Vec::Reg scale,
+                                                  Vec::Reg& sum) noexcept {
+  constexpr std::size_t kHalf = kResidualBlock / 2, kLower = kHalf / kCodeLanes;
+  static_assert(kHalf % kCodeLanes == 0);
+  const std::size_t stride = residual_stride(step.depth);
+  const float* const columns = step.columns + g * kCodeLanes;
+  for (std::size_t piece = 0; piece < stride / kCodeLanes; ++piece) {
+    const std::size_t first = piece / kLower * kResidualBlock + piece % kLower * kCodeLanes;
+    Vec::Reg both[kCodeLanes];
+    for (std::size_t i = 0; i < kCodeLanes; ++i) {
+      const std::size_t lower = first + i, upper = lower + kHalf;
+      both[i] = Vec::zero();
+      if (lower < step.depth) both[i] = residual_of(columns + lower * kCodeRows, scale, sum);
+      if (upper >= step.depth) continue;
+      const Vec::Reg high = residual_of(columns + upper * kCodeRows, scale, sum);
+      both[i] = Vec::fma(high, Vec::broadcast(static_cast<float>(kResidualSteps)), both[i]);
+    }
+    Vec::transpose(both);
+    for (std::size_t j = 0; j < kCodeLanes; ++j) {
+      float bytes[kCodeLanes];
+      Vec::store(bytes, both[j]);
+      std::uint8_t* const to = step.residuals + (g * kCodeLanes + j) * stride + piece * kCodeLanes;
+      for (std::size_t i = 0; i < kCodeLanes; ++i)
+        to[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(bytes[i]));
     }
   }
 }
 
 template <class Coding>
 void code_rows(const CodeRows& step) noexcept {
-  float scales[kCodeRows], lengths[kCodeRows], errors[kCodeRows], residual_errors[kCodeRows];
+  float scales[kCodeRows], lengths[kCodeRows], errors[kCodeRows];
   find_code_scales<Coding>(step, scales);
   CodeSums sums;
-  const bool keeps_rest = Coding::kHasResiduals && step.residuals != nullptr;
-  if constexpr (Coding::kHasResiduals) {
-    if (keeps_rest) {
-      __builtin_memset(step.residuals, 0, kCodeRows * residual_stride(step.depth));
-      code_all<Coding, true>(step, scales, sums);
+  for (std::size_t g = 0; g < kCodeRegs; ++g) sums.lengths[g] = sums.errors[g] = Vec::zero();
+  for (std::size_t begin = 0; begin < step.code_stride / sizeof(typename Coding::Code); begin += kCodeLanes) {
+    const std::size_t left = begin < step.depth ? step.depth - begin : 0;
+    for (std::size_t g = 0; g < kCodeRegs; ++g) {
+      const Vec::Reg scale = Vec::load(scales + g * kCodeLanes);
+      if (left >= kCodeLanes) {
+        code_block<Coding>(step, begin, kCodeLanes, g, scale, sums);
+      } else {
+        code_block<Coding>(step, begin, left, g, scale, sums);
+      }
     }
   }
-  if (!keeps_rest) code_all<Coding, false>(step, scales, sums);
   for (std::size_t g = 0; g < kCodeRegs; ++g) {
     Vec::store(lengths + g * kCodeLanes, sums.lengths[g]);
     Vec::store(errors + g * kCodeLanes, sums.errors[g]);
-    Vec::store(residual_errors + g * kCodeLanes, sums.residual_errors[g]);
   }
   greatest_of_groups(lengths, step.lengths);
   greatest_of_groups(errors, step.errors);
-  if (keeps_rest) greatest_of_groups(residual_errors, step.residual_errors);
+  if (!Coding::kHasResiduals || step.residuals == nullptr) return;
+  for (std::size_t g = 0; g < kCodeRegs; ++g) {
+    Vec::Reg sum = Vec::zero();
+    code_residuals(step, g, Vec::load(scales + g * kCodeLanes), sum);
+    Vec::store(errors + g * kCodeLanes, sum);
+  }
+  greatest_of_groups(errors, step.residual_errors);
 }
 
 }  // namespace
