@@ -7,7 +7,7 @@
 namespace fastembed {
 namespace {
 
-// Product has kElements of four bytes, Lanes for its sums, and add_products over 64 bytes of each side.
+// Product has kElements of four bytes, Lanes for its sums, and add_products over a register of each side.
 template <class Product>
 struct FourBytes {
   static constexpr std::size_t kRows = 8;
@@ -16,14 +16,13 @@ struct FourBytes {
   template <std::size_t kStrip, std::size_t kColumns, class Reg>
   [[gnu::always_inline]] static void step(Reg (&sums)[kStrip * kColumns], const std::uint8_t* rows,
                                           std::size_t row_stride, const std::uint8_t* panel) noexcept {
-    __m512i columns[kColumns];
+    constexpr std::size_t kRegister = 4 * static_cast<std::size_t>(Vec::kLanes);
+    CodeLanes::Reg columns[kColumns];
 #pragma GCC unroll 2
-    for (std::size_t c = 0; c < kColumns; ++c) columns[c] = _mm512_loadu_si512(panel + c * 64);
+    for (std::size_t c = 0; c < kColumns; ++c) columns[c] = CodeLanes::load_bytes(panel + c * kRegister);
 #pragma GCC unroll 16
     for (std::size_t r = 0; r < kStrip; ++r) {
-      std::int32_t four;
-      __builtin_memcpy(&four, rows + r * row_stride, sizeof(four));
-      const __m512i row = _mm512_set1_epi32(four);
+      const CodeLanes::Reg row = CodeLanes::broadcast_four(rows + r * row_stride);
 #pragma GCC unroll 2
       for (std::size_t c = 0; c < kColumns; ++c) {
         sums[r * kColumns + c] = Product::add_products(sums[r * kColumns + c], row, columns[c]);

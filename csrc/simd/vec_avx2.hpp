@@ -174,6 +174,18 @@ struct CodeLanes {
     __builtin_memcpy(&pair, from, sizeof(pair));
     return _mm256_set1_epi32(pair);
   }
+  static Reg load_bytes(const std::uint8_t* from) noexcept {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  }
+  static Reg broadcast_four(const std::uint8_t* from) noexcept {
+    std::int32_t four;
+    __builtin_memcpy(&four, from, sizeof(four));
+    return _mm256_set1_epi32(four);
+  }
+  // Unsigned bytes by signed ones, whose products are added by twos in int16, where they have to fit, then by fours.
+  static Reg add_byte_pairs(Reg sum, Reg a, Reg b) noexcept {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), _mm256_set1_epi16(1)));
+  }
   // Bytes and, in the lower or upper halves of bytes, what follows them, less kZero: pairs of int16.
   template <bool kUpper, int kZero>
   static Reg refined_pairs(const std::uint8_t* codes, const std::uint8_t* residuals) noexcept {

@@ -187,6 +187,12 @@ struct CodeLanes {
     __builtin_memcpy(&pair, from, sizeof(pair));
     return _mm512_set1_epi32(pair);
   }
+  static Reg load_bytes(const std::uint8_t* from) noexcept { return _mm512_loadu_si512(from); }
+  static Reg broadcast_four(const std::uint8_t* from) noexcept {
+    std::int32_t four;
+    __builtin_memcpy(&four, from, sizeof(four));
+    return _mm512_set1_epi32(four);
+  }
   // Bytes and, in the lower or upper halves of bytes, what follows them, less kZero: pairs of int16.
   template <bool kUpper, int kZero>
   static Reg refined_pairs(const std::uint8_t* codes, const std::uint8_t* residuals) noexcept {
