@@ -1,4 +1,5 @@
-"""What codes of 8 bits leave over, in 4 bits more: within the bounds that come with it, and kept with the rows."""
+"""What codes of 8 bits leave over, in 4 bits more, and their upper halves: within the bounds that come with them, and
+kept with the rows."""
 
 from __future__ import annotations
 
@@ -25,19 +26,20 @@ def coded_of(index: Index) -> CodedRows:
 
 
 def assert_residuals_are_near(index: Index, vectors: np.ndarray) -> None:
-    """Codes and residuals together are as near to the turned rows as their errors say, and nearer than codes alone."""
+    """Codes and residuals together are as near to the turned rows as their errors say, and nearer than codes alone;
+    so are upper halves of codes, where they are kept."""
     coded = coded_of(index)
-    codes, stored, groups, _ = coded.used()
+    codes, groups, _, stored, coarse = coded.used()
     rows, dim = coded.rows, vectors.shape[1]
     assert stored is not None and rows == len(vectors) // 8 * 8
     wide = vectors[:rows].astype(np.float64)
     if coded.metric == "cosine":
         lengths = np.linalg.norm(wide, axis=1, keepdims=True)
         wide = np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0)
-    scales, lengths, errors, residual_errors = (np.repeat(group, 8) for group in groups)
+    scales, lengths, errors, residual_errors, *coarse_errors = (np.repeat(group, 8) for group in groups)
     scaled = code_reference.turned(wide - coded.mean) * scales[:, None]
     whole = codes[: rows * coded.stride].reshape(rows, -1)[:, :dim].astype(np.float64) - 128
-    refined = whole + code_reference.residuals(stored, rows, dim) / 16
+    refined = whole + (code_reference.nibbles(stored[:-64], rows, dim) - 8) / 16
     left = np.linalg.norm(scaled - refined, axis=1)
     # Turning in float32 moves a row by some 2^-21 of its length.
     room = 2.0**-20 * np.linalg.norm(scaled, axis=1)
@@ -45,6 +47,14 @@ def assert_residuals_are_near(index: Index, vectors: np.ndarray) -> None:
     assert (np.linalg.norm(refined, axis=1) <= lengths + errors + residual_errors + room).all()
     typical = np.linalg.norm(whole, axis=1) > 0
     assert np.median((residual_errors / errors)[typical]) < 0.1  # a sixteenth, and the greatest of eight
+    assert (coarse is not None) == (dim > 64)
+    if coarse is None:
+        return
+    halves = code_reference.nibbles(coarse[:-64], rows, dim)
+    np.testing.assert_array_equal(halves, (whole.astype(np.int64) + 128) // 16)
+    left = np.linalg.norm(scaled - (16 * halves - 120), axis=1)
+    assert (left <= coarse_errors[0] + room).all()
+    assert (errors <= coarse_errors[0]).all()
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -55,20 +65,21 @@ def test_codes_and_residuals_are_near_the_rows(dim: int, metric: str, every_isa:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_residuals_are_kept_with_the_rows(metric: str, tmp_path: Path) -> None:
-    vectors = normal(1000, 48, seed=4)
+@pytest.mark.parametrize("dim", [48, 72])
+def test_residuals_are_kept_with_the_rows(dim: int, metric: str, tmp_path: Path) -> None:
+    vectors = normal(1000, dim, seed=4)
     index = Index(vectors[:100], metric, accelerate="int8")
     for begin, end in ((100, 103), (103, 160), (160, 161), (161, 1000)):  # in place, with more room, made anew
         index.add(vectors[begin:end])
         assert_residuals_are_near(index, vectors[:end])
-    index.update([5, 77], normal(2, 48, seed=5))
+    index.update([5, 77], normal(2, dim, seed=5))
     assert_residuals_are_near(index, index._rows.state.vectors)
     index.remove([3, 999])
     index.save(tmp_path / "index")
     for mmap in (False, True):
         loaded = Index.load(tmp_path / "index", mmap=mmap, verify=True)
         assert_residuals_are_near(loaded, loaded.vectors)
-        loaded.add(normal(300, 48, seed=6))
+        loaded.add(normal(300, dim, seed=6))
         assert_residuals_are_near(loaded, loaded._rows.state.vectors)
     copied = pickle.loads(pickle.dumps(index))
     assert_residuals_are_near(copied, copied.vectors)
@@ -83,7 +94,7 @@ def test_the_same_answers_without_residuals(kind: str, metric: str, every_isa: s
     arrays = coded.arrays
     plain = CodedRows(
         coded.kind, coded.metric, coded.mean,
-        CodeArrays(arrays.codes, None, arrays.groups[:3], arrays.squares), coded.rows, coded.built,
+        CodeArrays(arrays.codes, arrays.groups[:3], arrays.squares), coded.rows, coded.built,
     )  # fmt: skip
     for count in (1, 3, 40):
         wanted = reference.topk(queries[:count], vectors, 30, metric)
@@ -141,9 +152,12 @@ def test_files_without_residuals_are_read(tmp_path: Path) -> None:
 
 
 def test_residuals_of_another_size_are_refused() -> None:
-    coded = coded_of(Index(normal(96, 64), accelerate="int8"))
-    codes, residuals, groups, squares = coded.used()
-    assert residuals is not None
-    for given in ((residuals[:-1], groups[3]), (residuals, groups[3][:-1]), (residuals, None), (None, groups[3])):
-        with pytest.raises(ValueError, match="residuals or residual_errors do not have the size"):
-            _core.IndexCodes("cosine", coded.mean, codes, *groups[:3], squares, 96, "int8", *given)
+    coded = coded_of(Index(normal(96, 65), accelerate="int8"))
+    codes, groups, squares, *kept = coded.used()
+    assert kept[0] is not None and kept[1] is not None
+    for name, nibbles, errors in zip(("residuals", "coarse"), kept, groups[3:], strict=True):
+        for given in ((nibbles[:-1], errors), (nibbles, errors[:-1])):
+            with pytest.raises(ValueError, match=f"{name} or their errors do not have the size"):
+                _core.IndexCodes("cosine", coded.mean, codes, *groups[:3], squares, 96, "int8", **{name: given})
+        with pytest.raises(TypeError):
+            _core.IndexCodes("cosine", coded.mean, codes, *groups[:3], squares, 96, "int8", **{name: (nibbles, None)})

@@ -50,16 +50,29 @@ void same_depth(std::size_t a, std::size_t b) {
   }
 }
 
+// Residuals or coarse codes, and their errors.
+using Nibbles = std::tuple<ContiguousArray<std::uint8_t>, ContiguousArray<float>>;
+
+void check_nibbles(const std::optional<Nibbles>& nibbles, const search::CodeSpace& space, std::size_t rows,
+                   const char* name) {
+  if (!nibbles) return;
+  if (space.kind() != search::CodeKind::kInt8 ||
+      view_1d(std::get<0>(*nibbles), name).size() < rows * space.nibble_stride() + kCodeSlack ||
+      view_1d(std::get<1>(*nibbles), name).size() < rows / kCodeGroup) {
+    throw std::invalid_argument(std::string(name) + " or their errors do not have the size that the rows ask for");
+  }
+}
+
 // The codes of an index, with the arrays they are in.
 class IndexCodes {
  public:
   IndexCodes(std::string_view metric, const ContiguousArray<float>& mean, ContiguousArray<std::uint8_t> codes,
              ContiguousArray<float> scales, ContiguousArray<float> lengths, ContiguousArray<float> errors,
-             const OptionalNorms& squares, std::size_t rows, std::string_view kind,
-             std::optional<ContiguousArray<std::uint8_t>> residuals, const OptionalNorms& residual_errors)
+             const OptionalNorms& squares, std::size_t rows, std::string_view kind, std::optional<Nibbles> residuals,
+             std::optional<Nibbles> coarse)
       : space_(kind_of(kind), metric_of(metric), view_1d(mean, "mean").size(), mean.data()),
         held_{std::move(codes), std::move(scales),    std::move(lengths), std::move(errors),
-              squares,          std::move(residuals), residual_errors} {
+              squares,          std::move(residuals), std::move(coarse)} {
     const std::size_t groups = (rows + kCodeGroup - 1) / kCodeGroup;
     const bool is_l2 = space_.metric() == Metric::kL2;
     if (rows % kCodeGroup != 0 || space_.depth() == 0 || space_.depth() > search::kMostCodeDepth ||
@@ -69,21 +82,20 @@ class IndexCodes {
         (is_l2 && view_1d(*held_.squares, "squares").size() < rows)) {
       throw std::invalid_argument("codes, scales, lengths, errors or squares do not have the size that rows asks for");
     }
-    const bool refines = held_.residuals.has_value();
-    if (residual_errors.has_value() != refines || (refines && space_.kind() != search::CodeKind::kInt8) ||
-        (refines && view_1d(*held_.residuals, "residuals").size() < rows * space_.residual_stride()) ||
-        (refines && view_1d(*held_.residual_errors, "residual_errors").size() < groups)) {
-      throw std::invalid_argument("residuals or residual_errors do not have the size that rows asks for");
-    }
+    check_nibbles(held_.residuals, space_, rows, "residuals");
+    check_nibbles(held_.coarse, space_, rows, "coarse");
     codes_.space = &space_;
     codes_.rows = rows;
-    codes_.at = {held_.codes.data(),
-                 held_.scales.data(),
-                 held_.lengths.data(),
-                 held_.errors.data(),
-                 is_l2 ? held_.squares->data() : nullptr,
-                 refines ? held_.residuals->data() : nullptr,
-                 refines ? held_.residual_errors->data() : nullptr};
+    codes_.at = {held_.codes.data(), held_.scales.data(), held_.lengths.data(), held_.errors.data(),
+                 is_l2 ? held_.squares->data() : nullptr};
+    if (held_.residuals) {
+      codes_.at.residuals = std::get<0>(*held_.residuals).data();
+      codes_.at.residual_errors = std::get<1>(*held_.residuals).data();
+    }
+    if (held_.coarse) {
+      codes_.at.coarse = std::get<0>(*held_.coarse).data();
+      codes_.at.coarse_errors = std::get<1>(*held_.coarse).data();
+    }
   }
   IndexCodes(const IndexCodes&) = delete;
   IndexCodes& operator=(const IndexCodes&) = delete;
@@ -94,8 +106,7 @@ class IndexCodes {
     ContiguousArray<std::uint8_t> codes;
     ContiguousArray<float> scales, lengths, errors;
     OptionalNorms squares;
-    std::optional<ContiguousArray<std::uint8_t>> residuals;
-    OptionalNorms residual_errors;
+    std::optional<Nibbles> residuals, coarse;
   };
   search::CodeSpace space_;
   Held held_;
@@ -301,8 +312,7 @@ void code_rows(const py::object& vectors, const ContiguousArray<float>& norms, s
                const ContiguousArray<float>& mean, ContiguousArray<std::uint8_t>& codes, ContiguousArray<float>& scales,
                ContiguousArray<float>& lengths, ContiguousArray<float>& errors,
                std::optional<ContiguousArray<float>>& squares, std::size_t first, int workers, std::string_view kind,
-               std::optional<ContiguousArray<std::uint8_t>>& residuals,
-               std::optional<ContiguousArray<float>>& residual_errors) {
+               std::optional<Nibbles>& residuals, std::optional<Nibbles>& coarse) {
   const search::StoredRows rows = index_rows(vectors, "vectors");
   const std::size_t end = first + rows.rows;
   const search::CodeSpace space(kind_of(kind), metric_of(metric), view_1d(mean, "mean").size(), mean.data());
@@ -316,19 +326,18 @@ void code_rows(const py::object& vectors, const ContiguousArray<float>& norms, s
       (squares && writable_view_1d(*squares, "squares").size() < end)) {
     throw std::invalid_argument("codes, scales, lengths, errors or squares do not have the size that vectors ask for");
   }
-  const bool refines = residuals.has_value();
-  if (residual_errors.has_value() != refines || (refines && space.kind() != search::CodeKind::kInt8) ||
-      (refines && writable_view_1d(*residuals, "residuals").size() < end * space.residual_stride()) ||
-      (refines && writable_view_1d(*residual_errors, "residual_errors").size() < end / kCodeGroup)) {
-    throw std::invalid_argument("residuals or residual_errors do not have the size that vectors ask for");
+  check_nibbles(residuals, space, end, "residuals");
+  check_nibbles(coarse, space, end, "coarse");
+  search::CodesOut out{codes.mutable_data(), scales.mutable_data(), lengths.mutable_data(), errors.mutable_data(),
+                       squares ? squares->mutable_data() : nullptr};
+  if (residuals) {
+    out.residuals = std::get<0>(*residuals).mutable_data();  // refuses an array that is read-only
+    out.residual_errors = std::get<1>(*residuals).mutable_data();
   }
-  const search::CodesOut out{codes.mutable_data(),
-                             scales.mutable_data(),
-                             lengths.mutable_data(),
-                             errors.mutable_data(),
-                             squares ? squares->mutable_data() : nullptr,
-                             refines ? residuals->mutable_data() : nullptr,
-                             refines ? residual_errors->mutable_data() : nullptr};
+  if (coarse) {
+    out.coarse = std::get<0>(*coarse).mutable_data();
+    out.coarse_errors = std::get<1>(*coarse).mutable_data();
+  }
   const float* const known = norms.data();
   const py::gil_scoped_release release;
   search::code_index(space, rows, known, out.from(first, space), std::max(workers, 1), &check_signals);
@@ -336,14 +345,13 @@ void code_rows(const py::object& vectors, const ContiguousArray<float>& norms, s
 
 void bind_codes(py::module_& m) {
   py::class_<IndexCodes>(m, "IndexCodes")
-      .def(
-          py::init<std::string_view, const ContiguousArray<float>&, ContiguousArray<std::uint8_t>,
-                   ContiguousArray<float>, ContiguousArray<float>, ContiguousArray<float>, const OptionalNorms&,
-                   std::size_t, std::string_view, std::optional<ContiguousArray<std::uint8_t>>, const OptionalNorms&>(),
-          py::arg("metric"), py::arg("mean").noconvert(), py::arg("codes").noconvert(), py::arg("scales").noconvert(),
-          py::arg("lengths").noconvert(), py::arg("errors").noconvert(), py::arg("squares").noconvert(),
-          py::arg("rows"), py::arg("kind") = "int8", py::arg("residuals").noconvert() = py::none(),
-          py::arg("residual_errors").noconvert() = py::none());
+      .def(py::init<std::string_view, const ContiguousArray<float>&, ContiguousArray<std::uint8_t>,
+                    ContiguousArray<float>, ContiguousArray<float>, ContiguousArray<float>, const OptionalNorms&,
+                    std::size_t, std::string_view, std::optional<Nibbles>, std::optional<Nibbles>>(),
+           py::arg("metric"), py::arg("mean").noconvert(), py::arg("codes").noconvert(), py::arg("scales").noconvert(),
+           py::arg("lengths").noconvert(), py::arg("errors").noconvert(), py::arg("squares").noconvert(),
+           py::arg("rows"), py::arg("kind") = "int8", py::arg("residuals").noconvert() = py::none(),
+           py::arg("coarse").noconvert() = py::none());
   m.def("code_buffer", &code_buffer, py::arg("bytes"));
   m.def("code_query_bits", &code_query_bits, py::arg("n_queries"), py::arg("dim"), py::arg("kind") = "int8");
   m.def("sample_mean", &sample_mean, py::arg("vectors"), py::arg("metric"));
@@ -351,7 +359,7 @@ void bind_codes(py::module_& m) {
         py::arg("mean").noconvert(), py::arg("codes").noconvert(), py::arg("scales").noconvert(),
         py::arg("lengths").noconvert(), py::arg("errors").noconvert(), py::arg("squares").noconvert(), py::arg("first"),
         py::arg("workers") = 1, py::arg("kind") = "int8", py::arg("residuals").noconvert() = py::none(),
-        py::arg("residual_errors").noconvert() = py::none());
+        py::arg("coarse").noconvert() = py::none());
 }
 
 }  // namespace

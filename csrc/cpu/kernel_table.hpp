@@ -111,6 +111,13 @@ struct TokenEdges {
   X(scan_code_rows, void,                                                                                              \
     (const std::uint8_t* rows, std::size_t row_stride, std::size_t count, std::size_t depth, const void* panel,        \
      std::int32_t correction, std::int32_t* products))                                                                 \
+  /* Makes one query, |element| <= 127, ready for scan_coarse_rows; see CodePanel. */                                  \
+  X(pack_coarse_query, void, (const CodePanel& step))                                                                  \
+  /* products[r] = sum of (2 n_r[i] - kCoarseZero) Q[i] of `count`   rows of half bytes, a multiple of kCodeGroup; the \
+     caller sees to it that 128 * depth * max |Q| < 2^30. Up to 64 bytes behind the last row are read. */              \
+  X(scan_coarse_rows, void,                                                                                            \
+    (const std::uint8_t* rows, std::size_t row_stride, std::size_t count, const void* panel, std::int32_t correction,  \
+     std::int32_t* products))                                                                                          \
   /* The numbers of the rows whose products reach what CodeThresholds says, ascending, to `rows`, which has room for   \
      all; returns how many. Then the same for products in float32. */                                                  \
   X(reached_code_rows, std::uint32_t, (const CodeThresholds& step, const std::int32_t* products, std::uint32_t* rows)) \

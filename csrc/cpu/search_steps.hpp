@@ -163,8 +163,9 @@ struct CodeColumns {
 ///                of sums of squares of e, each of them off by 2^-17 at most
 ///   squares[j] = |y_j|^2, relative error below (depth + 2) * 2^-24
 /// As bfloat16, u = 2^-floor(log2 max |y|), c is u y to the nearest; lengths and errors have the same relative error,
-/// and 2^-120 a term. Unless `residuals` is null, for codes of a byte, row j has its residuals at
-/// residuals + j * residual_stride(depth), and residual_errors are as errors, of e - r / kResidualSteps.
+/// and 2^-120 a term. Unless `residuals` or `coarse` are null, for codes of a byte, row j has its residuals at
+/// residuals + j * nibble_stride(depth), the upper halves of its codes' bytes as far behind coarse, and their errors
+/// are as errors, of what c + r / kResidualSteps and what the upper halves leave of u y.
 struct CodeRows {
   const float* columns;
   std::uint8_t* codes;
@@ -174,19 +175,26 @@ struct CodeRows {
   float* squares;
   std::uint8_t* residuals;
   float* residual_errors;
+  std::uint8_t* coarse;
+  float* coarse_errors;
   std::size_t code_stride;
   std::uint32_t depth;
 };
 
-/// What a code leaves over, in 4 bits: r = e in sixteenths, rounded to -8 .. 7. Elements i and i + 32 of every 64 are a
-/// byte, r + 8 of the former in its lower half; a row has whole blocks of 64, whatever is behind its last element.
-constexpr std::size_t kResidualBlock = 64;
+/// Rows of 4 bits an element: elements i and i + 32 of every 64 are a byte, the former in its lower half; a row has
+/// whole blocks of 64, whatever is behind its last element.
+constexpr std::size_t kNibbleBlock = 64;
+constexpr std::size_t nibble_stride(std::size_t depth) {
+  return (depth + kNibbleBlock - 1) / kNibbleBlock * kNibbleBlock / 2;
+}
+
+/// The upper half of a code's byte, n, stands for kCoarseUnit (2 n - kCoarseZero).
+constexpr int kCoarseUnit = 8, kCoarseZero = 15;
+
+/// What a code leaves over, in 4 bits: r = e in sixteenths, rounded to -8 .. 7; kept is r + 8.
 constexpr int kResidualSteps = 16, kResidualZero = 8;
 /// What 16 times the code's byte and the residual's half byte have to give up for 16 c + r.
 constexpr int kRefinedZero = kCodeZero * kResidualSteps + kResidualZero;
-constexpr std::size_t residual_stride(std::size_t depth) {
-  return (depth + kResidualBlock - 1) / kResidualBlock * kResidualBlock / 2;
-}
 
 /// A row's codes and residuals, and a query of whole blocks, zeros behind its last element. Codes are read up to a
 /// whole block, which is what kCodeSlack is for.
@@ -200,7 +208,8 @@ struct RefinedProduct {
 /// Query vectors of integers made ready for scan_codes. `depth` is that of the codes, a multiple of kCodePadding;
 /// queries[j] begins at queries + j * depth, |element| <= code_query_limit (width 1: any). `panel` is 64-byte aligned
 /// and has room for width * (depth + 64) elements of 2 bytes; corrections for `width` of them. `width` is
-/// kPanelQueries, kNarrowPanelQueries or 1; columns from `count` on are zeros.
+/// kPanelQueries, kNarrowPanelQueries or 1; columns from `count` on are zeros. pack_coarse_query takes one
+/// query and a panel with room for depth + 128 bytes.
 struct CodePanel {
   const std::int16_t* queries;
   void* panel;

@@ -1,6 +1,7 @@
 // The avx512vnni tier: the int8 products of the search four bytes at a time; everything else is the avx512 tier's.
 #include "simd/vec_avx512.hpp"
 //
+#include "kernels/coarse_product.inl.hpp"
 #include "kernels/vnni_product.inl.hpp"
 
 namespace fastembed {
@@ -13,6 +14,7 @@ consteval KernelTable make_override() {
   table.scan_codes = &scan_codes<ByteProduct>;
   table.greatest_codes = &greatest_codes<ByteProduct>;
   table.scan_code_rows = &scan_code_rows<ByteProduct>;
+  table.scan_coarse_rows = &scan_coarse_rows<ByteProduct>;
   table.code_peak = &code_peak<ByteProduct>;
   return table;
 }

@@ -1,6 +1,7 @@
 // The neondot tier: the int8 products of the search four bytes at a time; everything else is the neon tier's.
 #include "simd/vec_neon.hpp"
 //
+#include "kernels/coarse_product.inl.hpp"
 #include "kernels/neon_dot_product.inl.hpp"
 
 namespace fastembed {
@@ -13,6 +14,7 @@ consteval KernelTable make_override() {
   table.scan_codes = &scan_codes<SignedByteProduct>;
   table.greatest_codes = &greatest_codes<SignedByteProduct>;
   table.scan_code_rows = &scan_code_rows<SignedByteProduct>;
+  table.scan_coarse_rows = &scan_coarse_rows<SignedByteProduct>;
   table.code_peak = &code_peak<SignedByteProduct>;
   return table;
 }

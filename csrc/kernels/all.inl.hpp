@@ -5,6 +5,7 @@
 #include "kernels/bf16_codes.inl.hpp"
 #include "kernels/cbow_tile.inl.hpp"
 #include "kernels/cbow_window.inl.hpp"
+#include "kernels/coarse_product.inl.hpp"
 #include "kernels/code_rows.inl.hpp"
 #include "kernels/dot.inl.hpp"
 #include "kernels/exact_score.inl.hpp"
@@ -64,6 +65,8 @@ consteval KernelTable make_table() {
       .scan_codes = &scan_codes<PairProduct>,
       .greatest_codes = &greatest_codes<PairProduct>,
       .scan_code_rows = &scan_code_rows<PairProduct>,
+      .pack_coarse_query = &pack_coarse_query,
+      .scan_coarse_rows = &scan_coarse_rows<HalfByteProduct>,
       .reached_code_rows = &reached_rows<CodeLanes, std::int32_t>,
       .reached_bf16_rows = &reached_rows<FloatSums, float>,
       .code_rows_bf16 = &code_rows<Bf16Coding>,

@@ -89,7 +89,7 @@ void turn_columns_f32(const CodeColumns& step) noexcept {
 // Codes of a byte.
 struct ByteCoding {
   using Code = std::uint8_t;
-  static constexpr bool kHasResiduals = true;
+  static constexpr bool kHasNibbles = true;
   // For the greatest |element| of a group.
   static float scale(float most) noexcept { return 127.0F / most; }
   static Vec::Reg round(Vec::Reg scaled) noexcept {
@@ -185,44 +185,73 @@ template <class Coding>
 }
 
 // What the code of an element leaves over, in sixteenths of a step, from 0 on; adds what that leaves over to the sum.
-[[gnu::always_inline]] inline Vec::Reg residual_of(const float* element, Vec::Reg scale, Vec::Reg& sum) noexcept {
-  constexpr auto kSteps = static_cast<float>(kResidualSteps), kZero = static_cast<float>(kResidualZero);
-  const Vec::Reg scaled = Vec::mul(Vec::load(element), scale);
-  const Vec::Reg error = Vec::sub(scaled, ByteCoding::round(scaled));
-  const Vec::Reg nearest = ByteCoding::round(Vec::mul(error, Vec::broadcast(kSteps)));
-  const Vec::Reg residual = Vec::min(nearest, Vec::broadcast(kSteps - 1 - kZero));
-  const Vec::Reg rest = Vec::sub(error, Vec::mul(residual, Vec::broadcast(1 / kSteps)));
-  sum = Vec::fma(rest, rest, sum);
-  return Vec::add(residual, Vec::broadcast(kZero));
-}
+struct ResidualNibble {
+  static Vec::Reg of(const float* element, Vec::Reg scale, Vec::Reg& sum) noexcept {
+    constexpr auto kSteps = static_cast<float>(kResidualSteps), kZero = static_cast<float>(kResidualZero);
+    const Vec::Reg scaled = Vec::mul(Vec::load(element), scale);
+    const Vec::Reg error = Vec::sub(scaled, ByteCoding::round(scaled));
+    const Vec::Reg nearest = ByteCoding::round(Vec::mul(error, Vec::broadcast(kSteps)));
+    const Vec::Reg residual = Vec::min(nearest, Vec::broadcast(kSteps - 1 - kZero));
+    const Vec::Reg rest = Vec::sub(error, Vec::mul(residual, Vec::broadcast(1 / kSteps)));
+    sum = Vec::fma(rest, rest, sum);
+    return Vec::add(residual, Vec::broadcast(kZero));
+  }
+};
 
-// The residuals of the rows of register g; `sum` is that of their errors.
-[[gnu::always_inline]] inline void code_residuals(const CodeRows& step, std::size_t g, Vec::Reg scale,
-                                                  Vec::Reg& sum) noexcept {
-  constexpr std::size_t kHalf = kResidualBlock / 2, kLower = kHalf / kCodeLanes;
+// The upper half of the code's byte; adds what it leaves over to the sum.
+struct CoarseNibble {
+  static Vec::Reg of(const float* element, Vec::Reg scale, Vec::Reg& sum) noexcept {
+    constexpr auto kStep = static_cast<float>(2 * kCoarseUnit), kZero = static_cast<float>(kCoarseUnit * kCoarseZero);
+    const Vec::Reg scaled = Vec::mul(Vec::load(element), scale);
+    // Of the byte: what is below its upper half becomes at most 15/32 either way, and is rounded off.
+    const Vec::Reg centered = Vec::add(ByteCoding::round(scaled), Vec::broadcast(kCodeZero - (kStep - 1) / 2));
+    const Vec::Reg half = ByteCoding::round(Vec::mul(centered, Vec::broadcast(1 / kStep)));
+    const Vec::Reg rest = Vec::sub(scaled, Vec::fma(half, Vec::broadcast(kStep), Vec::broadcast(-kZero)));
+    sum = Vec::fma(rest, rest, sum);
+    return half;
+  }
+};
+
+// Rows of half bytes, those of register g; what they leave over is added to the sum.
+template <class Nibble>
+[[gnu::always_inline]] inline void code_nibbles(const CodeRows& step, std::size_t g, Vec::Reg scale, std::uint8_t* out,
+                                                Vec::Reg& sum) noexcept {
+  constexpr std::size_t kHalf = kNibbleBlock / 2, kLower = kHalf / kCodeLanes;
   static_assert(kHalf % kCodeLanes == 0);
-  const std::size_t stride = residual_stride(step.depth);
+  const std::size_t stride = nibble_stride(step.depth);
   const float* const columns = step.columns + g * kCodeLanes;
   for (std::size_t piece = 0; piece < stride / kCodeLanes; ++piece) {
-    const std::size_t first = piece / kLower * kResidualBlock + piece % kLower * kCodeLanes;
+    const std::size_t first = piece / kLower * kNibbleBlock + piece % kLower * kCodeLanes;
     Vec::Reg both[kCodeLanes];
     for (std::size_t i = 0; i < kCodeLanes; ++i) {
       const std::size_t lower = first + i, upper = lower + kHalf;
       both[i] = Vec::zero();
-      if (lower < step.depth) both[i] = residual_of(columns + lower * kCodeRows, scale, sum);
+      if (lower < step.depth) both[i] = Nibble::of(columns + lower * kCodeRows, scale, sum);
       if (upper >= step.depth) continue;
-      const Vec::Reg high = residual_of(columns + upper * kCodeRows, scale, sum);
-      both[i] = Vec::fma(high, Vec::broadcast(static_cast<float>(kResidualSteps)), both[i]);
+      const Vec::Reg high = Nibble::of(columns + upper * kCodeRows, scale, sum);
+      both[i] = Vec::fma(high, Vec::broadcast(16.0F), both[i]);
     }
     Vec::transpose(both);
     for (std::size_t j = 0; j < kCodeLanes; ++j) {
       float bytes[kCodeLanes];
       Vec::store(bytes, both[j]);
-      std::uint8_t* const to = step.residuals + (g * kCodeLanes + j) * stride + piece * kCodeLanes;
+      std::uint8_t* const to = out + (g * kCodeLanes + j) * stride + piece * kCodeLanes;
       for (std::size_t i = 0; i < kCodeLanes; ++i)
         to[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(bytes[i]));
     }
   }
+}
+
+template <class Nibble>
+[[gnu::always_inline]] inline void code_all_nibbles(const CodeRows& step, const float* row_scales, std::uint8_t* out,
+                                                    float* out_errors) noexcept {
+  float errors[kCodeRows];
+  for (std::size_t g = 0; g < kCodeRegs; ++g) {
+    Vec::Reg sum = Vec::zero();
+    code_nibbles<Nibble>(step, g, Vec::load(row_scales + g * kCodeLanes), out, sum);
+    Vec::store(errors + g * kCodeLanes, sum);
+  }
+  greatest_of_groups(errors, out_errors);
 }
 
 template <class Coding>
@@ -248,13 +277,12 @@ void code_rows(const CodeRows& step) noexcept {
   }
   greatest_of_groups(lengths, step.lengths);
   greatest_of_groups(errors, step.errors);
-  if (!Coding::kHasResiduals || step.residuals == nullptr) return;
-  for (std::size_t g = 0; g < kCodeRegs; ++g) {
-    Vec::Reg sum = Vec::zero();
-    code_residuals(step, g, Vec::load(scales + g * kCodeLanes), sum);
-    Vec::store(errors + g * kCodeLanes, sum);
+  if constexpr (Coding::kHasNibbles) {
+    if (step.residuals != nullptr) {
+      code_all_nibbles<ResidualNibble>(step, scales, step.residuals, step.residual_errors);
+    }
+    if (step.coarse != nullptr) code_all_nibbles<CoarseNibble>(step, scales, step.coarse, step.coarse_errors);
   }
-  greatest_of_groups(errors, step.residual_errors);
 }
 
 }  // namespace

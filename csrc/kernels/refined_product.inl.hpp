@@ -7,13 +7,13 @@ namespace fastembed {
 namespace {
 
 std::int32_t refined_product(const RefinedProduct& step) noexcept {
-  constexpr std::size_t kHalf = kResidualBlock / 2, kPairs = 2 * static_cast<std::size_t>(Vec::kLanes);
+  constexpr std::size_t kHalf = kNibbleBlock / 2, kPairs = 2 * static_cast<std::size_t>(Vec::kLanes);
   constexpr std::int32_t kNothing[Vec::kLanes] = {};
   CodeLanes::Reg lower = CodeLanes::load(kNothing), upper = lower;
   for (std::size_t b = 0; b < step.blocks; ++b) {
-    const std::uint8_t* const codes = step.codes + b * kResidualBlock;
+    const std::uint8_t* const codes = step.codes + b * kNibbleBlock;
     const std::uint8_t* const residuals = step.residuals + b * kHalf;
-    const std::int16_t* const query = step.query + b * kResidualBlock;
+    const std::int16_t* const query = step.query + b * kNibbleBlock;
     for (std::size_t i = 0; i < kHalf; i += kPairs) {
       const CodeLanes::Reg first = CodeLanes::refined_pairs<false, kRefinedZero>(codes + i, residuals + i);
       const CodeLanes::Reg second = CodeLanes::refined_pairs<true, kRefinedZero>(codes + kHalf + i, residuals + i);

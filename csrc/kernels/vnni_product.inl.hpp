@@ -7,26 +7,6 @@
 namespace fastembed {
 namespace {
 
-// The sums of the lanes of eight registers, modulo 2^32.
-[[gnu::always_inline]] inline __m256i sums_of_8(const __m512i (&rows)[8]) noexcept {
-  __m512i pairs[4], fours[2];  // of rows: sums of 2 lanes, then of 4, of rows that alternate
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    const __m512i a = rows[2 * i], b = rows[2 * i + 1];
-    pairs[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-  }
-#pragma GCC unroll 2
-  for (int i = 0; i < 2; ++i) {
-    const __m512i a = pairs[2 * i], b = pairs[2 * i + 1];
-    fours[i] = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-  }
-  // Quarters: of rows 0 .. 3 the first two, of rows 4 .. 7 the others.
-  const __m512i eights =
-      _mm512_add_epi32(_mm512_shuffle_i32x4(fours[0], fours[1], 0x88), _mm512_shuffle_i32x4(fours[0], fours[1], 0xdd));
-  const __m512i all = _mm512_add_epi32(eights, _mm512_shuffle_i32x4(eights, eights, 0xb1));
-  return _mm512_castsi512_si256(_mm512_shuffle_i32x4(all, all, 0x08));
-}
-
 struct ByteProduct : FourBytes<ByteProduct> {
   using Lanes = CodeLanes;
   static constexpr std::int32_t kQueryLimit = 127;
@@ -69,10 +49,15 @@ struct ByteProduct : FourBytes<ByteProduct> {
         highs = _mm512_dpbusd_epi32(highs, codes, _mm512_loadu_si512(high + i));
         lows = _mm512_dpbusd_epi32(lows, codes, _mm512_loadu_si512(high + padded + i));
       }
-      sums[r] = _mm512_add_epi32(_mm512_slli_epi32(highs, 8), lows);
+      sums[r] = CodeLanes::of_digits(highs, lows);
     }
-    const __m256i all = _mm256_add_epi32(sums_of_8(sums), _mm256_set1_epi32(correction));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(products), all);
+    std::int32_t totals[8];
+    CodeLanes::store_sums(sums, totals);
+#pragma GCC unroll 8
+    for (std::size_t r = 0; r < 8; ++r) {
+      products[r] =
+          static_cast<std::int32_t>(static_cast<std::uint32_t>(totals[r]) + static_cast<std::uint32_t>(correction));
+    }
   }
 };
 

@@ -221,7 +221,7 @@ void BlockScan::add_candidate(const Block& block, std::size_t r, std::size_t que
   const std::int64_t row = block.number(r);
   if (filters_ && !request_.admits(batch_.first() + query, static_cast<std::size_t>(row))) return;
   room.candidates.push_back(
-      {query, row, bounds_.key_bounds(product, room.norms[r], batch_.scale(query)), room.norms[r], false});
+      {query, row, bounds_.key_bounds(product, room.norms[r], batch_.scale(query)), room.norms[r], MetBy::kRow});
 }
 
 // The first threshold of a query that has its products with a block's rows: of some of these, the least key that the k

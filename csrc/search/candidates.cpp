@@ -55,7 +55,7 @@ void TopCandidates::find_products(std::span<const Candidate> candidates) {
   for (auto* room : {&products_, &norms_, &factors_, &offsets_})
     room->resize(std::max(room->size(), candidates.size()));
   for (std::size_t i = 0; i < candidates.size(); ++i) {
-    const auto& [query, row, key, norm, rough, refined] = candidates[i];
+    const auto& [query, row, key, norm, met_by] = candidates[i];
     if (i + kAhead < candidates.size()) scorer_->prefetch(candidates[i + kAhead].row);
     const bool asks = bounds_.can_scan(norm) && !(single && least_keys_[query] > -INFINITY);
     products_[i] = asks ? scorer_->product(query, row) : NAN;
@@ -69,7 +69,7 @@ void TopCandidates::find_products(std::span<const Candidate> candidates) {
 void TopCandidates::take_rough(std::span<const Candidate> candidates) {
   find_products(candidates);
   for (std::size_t i = 0; i < candidates.size(); ++i) {
-    const auto& [query, row, no_key, norm, rough, refined] = candidates[i];
+    const auto& [query, row, no_key, norm, met_by] = candidates[i];
     if (products_[i] < factors_[i] * batch_->threshold(query) + offsets_[i]) continue;
     if (!std::isnan(products_[i])) {
       const KeyBounds key = bounds_.key_bounds(products_[i], norm, batch_->scale(query));
@@ -86,12 +86,12 @@ void TopCandidates::take_rough(std::span<const Candidate> candidates) {
 
 void TopCandidates::take(std::span<const Candidate> candidates) {
   met_ += static_cast<std::int64_t>(candidates.size());
-  if (candidates.front().rough) return take_rough(candidates);
+  if (candidates.front().is_rough()) return take_rough(candidates);
   for (const Candidate& candidate : candidates) {
     // The threshold of its panel may have been older.
     if (candidate.key.upper < least_keys_[candidate.query]) continue;
     if (seeds_->holds(candidate.query, candidate.row)) continue;
-    add(candidate.query, candidate.row, candidate.key, candidate.refined);
+    add(candidate.query, candidate.row, candidate.key, candidate.met_by == MetBy::kResiduals);
   }
 }
 

@@ -65,8 +65,13 @@ QueryCodes::QueryCodes(const KernelTable& kernels, const Request& request, const
   weights_.resize(all);
   units_.resize(all);
   if (request.codes != nullptr && request.codes->at.residuals != nullptr) {
-    residual_blocks_ = (depth + kResidualBlock - 1) / kResidualBlock;
-    refined_.resize(batch.size() * residual_blocks_ * kResidualBlock);
+    nibble_blocks_ = (depth + kNibbleBlock - 1) / kNibbleBlock;
+    refined_.resize(batch.size() * nibble_blocks_ * kNibbleBlock);
+  }
+  if (refines() && width == 1 && request.codes->at.coarse != nullptr) {
+    coarse_bytes_ = (depth + 128 + 63) / 64 * 64;
+    coarse_ = support::AlignedBuffer<std::int8_t>::uninitialised(batch.size() * coarse_bytes_);
+    coarse_corrections_.resize(batch.size());
   }
   if (is_int8) {
     code_all<std::int16_t>(kernels, request);
@@ -108,6 +113,7 @@ bool QueryCodes::code_panel(const KernelTable& kernels, const Request& request, 
       const std::size_t query = first + j;
       find_terms(query, request, terms_[query]);
       if (!code(query, columns + j, codes + (query - begin) * space_.padded())) return false;
+      if (coarse_bytes_ != 0) round_coarsely(kernels, query, columns + j);
     }
   }
   pack(kernels, codes, panel, end - begin);
@@ -187,6 +193,24 @@ bool QueryCodes::code(std::size_t query, const float* column, Code* codes) {
   units_[query] = static_cast<float>(terms.gain);
   if (refines()) refine_query(query, column, most, square);
   return true;
+}
+
+CodeThresholds QueryCodes::thresholds(std::size_t query, float key, const CodesIn& at, const float* row_terms,
+                                      std::size_t rows, bool coarse) const noexcept {
+  CodeThresholds step{at.scales,       at.lengths,    at.errors,
+                      row_terms,       key,           slopes_[query],
+                      weights_[query], units_[query], static_cast<std::uint32_t>(rows)};
+  if (!coarse) return step;
+  // Products are of the query with another gain, and in other units.
+  const Terms& terms = terms_[query];
+  const auto part = static_cast<float>(terms.coarse_gain / terms.gain / kCoarseUnit);
+  step.errors = at.coarse_errors;
+  step.key *= part;
+  step.unit *= part;
+  // Of a coarse row's length the code's is known, and twice its error is at least the rest.
+  step.slope = raised(terms.coarse_slope / kCoarseUnit);
+  step.weight = raised((terms.coarse_weight + 2.0 * terms.coarse_slope) / kCoarseUnit);
+  return step;
 }
 
 void QueryCodes::find_keys(std::size_t p, float* thresholds, float* keys) const noexcept {

@@ -2,6 +2,7 @@
 // the thresholds of their products, and the bounds on keys that follow from a product.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -38,6 +39,15 @@ class QueryCodes {
   /// CodeScan::keys of a panel, from the thresholds of the batch, which go to `thresholds`; nothing is done where these
   /// were what they are. NaN there at first.
   void find_keys(std::size_t p, float* thresholds, float* keys) const noexcept;
+  /// Whether single queries can be met by coarse codes first; then such a query, for scan_coarse_rows.
+  [[nodiscard]] bool has_coarse() const noexcept { return coarse_bytes_ != 0; }
+  [[nodiscard]] const void* coarse_panel(std::size_t query) const noexcept {
+    return coarse_.data() + query * coarse_bytes_;
+  }
+  [[nodiscard]] std::int32_t coarse_correction(std::size_t query) const noexcept { return coarse_corrections_[query]; }
+  /// What a single query's products are to reach; `coarse`: those of scan_coarse_rows.
+  [[nodiscard]] CodeThresholds thresholds(std::size_t query, float key, const CodesIn& at, const float* row_terms,
+                                          std::size_t rows, bool coarse) const noexcept;
   /// CodeScan::row_terms of a row of l2.
   [[nodiscard]] float row_term(float square, float scale) const noexcept {
     return static_cast<float>(0.5 * (1.0 - square_error_)) * square * scale;
@@ -47,9 +57,11 @@ class QueryCodes {
   /// The product of a row's codes and residuals with a query: 16 times that of the codes, and nearer.
   [[nodiscard]] std::int32_t refined_product(const KernelTable& kernels, const CodesIn& at, std::size_t query,
                                              std::size_t row) const noexcept {
-    return kernels.refined_product({at.codes + row * space_.stride(), at.residuals + row * space_.residual_stride(),
-                                    refined_.data() + query * residual_blocks_ * kResidualBlock, residual_blocks_});
+    return kernels.refined_product({at.codes + row * space_.stride(), at.residuals + row * space_.nibble_stride(),
+                                    refined_.data() + query * nibble_blocks_ * kNibbleBlock, nibble_blocks_});
   }
+  /// What that reads of a row.
+  void prefetch(const CodesIn& at, std::size_t row) const noexcept;
   /// Gives a candidate the bounds on its key that follow from this product; leaves it rough where there are none. False
   /// where it cannot reach its query's threshold.
   [[nodiscard]] bool refine(const CodesIn& at, std::int32_t product, Candidate& candidate) const noexcept;
@@ -69,6 +81,10 @@ class QueryCodes {
     double refined_gain = 0;
     double refined_slope = 0;
     double refined_weight = 0;
+    // And with coarse codes.
+    double coarse_gain = 0;
+    double coarse_slope = 0;
+    double coarse_weight = 0;
   };
 
   // Code is an element of the queries as the kernels take them: int16 or, for bfloat16, float.
@@ -78,6 +94,12 @@ class QueryCodes {
   bool code_panel(const KernelTable& kernels, const Request& request, std::size_t panel, float* columns, Code* codes);
   template <class Code>
   bool code(std::size_t query, const float* column, Code* codes);
+  // Of the query that is turned.
+  [[nodiscard]] double length_of(std::size_t query) const noexcept {
+    const QueryScale& scale = batch_.scale(query);
+    return (metric_ == Metric::kL2 ? std::sqrt(terms_[query].square) : scale.norm) * scale.scale;
+  }
+  void round_coarsely(const KernelTable& kernels, std::size_t query, const float* column);
   void refine_query(std::size_t query, const float* column, double most, double square);
   [[nodiscard]] KeyBounds refined_bounds(const Terms& terms, const QueryScale& scale, double product, double slack,
                                          double row_square) const noexcept;
@@ -99,8 +121,11 @@ class QueryCodes {
   support::AlignedBuffer<std::int16_t> packed_;
   std::vector<std::int32_t> corrections_;
   std::vector<float> slopes_, weights_, units_;
-  std::size_t residual_blocks_ = 0;
-  std::vector<std::int16_t> refined_;  // of every query residual_blocks_ * kResidualBlock elements
+  std::size_t nibble_blocks_ = 0;
+  std::vector<std::int16_t> refined_;  // of every query nibble_blocks_ * kNibbleBlock elements
+  std::size_t coarse_bytes_ = 0;
+  support::AlignedBuffer<std::int8_t> coarse_;
+  std::vector<std::int32_t> coarse_corrections_;
   std::vector<Terms> terms_;
 };
 

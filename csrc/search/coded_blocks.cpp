@@ -19,8 +19,11 @@ constexpr double kSavedReading = 0.06, kSavedBf16Reading = 0.04;
 double doubtful_cost(std::size_t depth, bool single) noexcept {
   return (single ? 80.0 : 20.0) + (single ? 0.25 : 0.1) * static_cast<double>(depth);
 }
-constexpr std::size_t kRareHits = 400;     // of so many products: in every third group of 8 rows by 16 queries
-constexpr std::size_t kMostWaiting = 256;  // candidates, while another panel is scanned
+// What an element of half a byte saves, of a byte.
+constexpr double kSavedCoarseReading = 0.02;
+constexpr std::size_t kCoarseAfter = 4096;  // rows: before, thresholds that rise are too low
+constexpr std::size_t kRareHits = 400;      // of so many products: in every third group of 8 rows by 16 queries
+constexpr std::size_t kMostWaiting = 256;   // candidates, while another panel is scanned
 
 }  // namespace
 
@@ -156,7 +159,7 @@ void CodedBlocks::scan_panels(const Run& run, const CodesIn& at, std::size_t beg
 }
 
 std::size_t CodedBlocks::piece_lines(const Room& room) const noexcept {
-  return room.refines ? (space_->residual_stride() + 94) / 64 : (request_.index.row_bytes() + 126) / 64;
+  return room.refines ? (space_->nibble_stride() + 94) / 64 : (request_.index.row_bytes() + 126) / 64;
 }
 
 // The rows of the candidates that wait, or their residuals, to be fetched.
@@ -164,9 +167,9 @@ void CodedBlocks::list_waiting(Room& room) const {
   room.ahead.clear();
   for (const Candidate& candidate : room.candidates) {
     const auto row = static_cast<std::size_t>(candidate.row);
-    const void* const at =
-        room.refines ? static_cast<const void*>(request_.codes->at.residuals + row * space_->residual_stride())
-                     : request_.index.address(row);
+    const void* const at = room.refines
+                               ? static_cast<const void*>(request_.codes->at.residuals + row * space_->nibble_stride())
+                               : request_.index.address(row);
     room.ahead.push_back(static_cast<const char*>(at));
   }
 }
@@ -175,7 +178,8 @@ void CodedBlocks::take_waiting(Room& room, Collector& collector) const {
   std::vector<Candidate>& candidates = room.candidates;
   if (candidates.empty()) return;
   if (room.refines) refine(room);
-  const auto rough = std::partition(candidates.begin(), candidates.end(), [](const Candidate& c) { return !c.rough; });
+  const auto rough =
+      std::partition(candidates.begin(), candidates.end(), [](const Candidate& c) { return !c.is_rough(); });
   if (rough != candidates.begin()) collector.take({candidates.begin(), rough});
   if (rough != candidates.end()) collector.take({rough, candidates.end()});
   candidates.clear();
@@ -183,12 +187,17 @@ void CodedBlocks::take_waiting(Room& room, Collector& collector) const {
 
 // Leaves those that may reach their thresholds by their residuals too.
 void CodedBlocks::refine(Room& room) const {
+  constexpr std::size_t kAhead = 16;
   const CodesIn& at = request_.codes->at;
   std::vector<Candidate>& candidates = room.candidates;
   const std::size_t met = candidates.size();
   room.refined.resize(std::max(room.refined.size(), met));
+  const auto row_of = [&](std::size_t i) { return static_cast<std::size_t>(candidates[i].row); };
+  const bool fetched = batch_.width() != 1;
+  for (std::size_t i = 0; i < std::min(kAhead, met) && !fetched; ++i) queries_->prefetch(at, row_of(i));
   for (std::size_t i = 0; i < met; ++i) {  // of all first: no branch waits for one
-    const auto row = static_cast<std::size_t>(candidates[i].row);
+    if (!fetched && i + kAhead < met) queries_->prefetch(at, row_of(i + kAhead));
+    const std::size_t row = row_of(i);
     room.refined[i] = queries_->refined_product(kernels_, at, candidates[i].query, row);
   }
   std::size_t kept = 0;
@@ -201,34 +210,46 @@ void CodedBlocks::refine(Room& room) const {
   request_.counts->refused += static_cast<std::int64_t>(met - kept);
 }
 
-// A few queries, each by itself: memory is the limit, so that two digits of the query, or float32, cost nothing.
+// The rows whose products reach what `step` says, into room.reached.
+std::uint32_t CodedBlocks::find_reached(const CodesIn& at, std::size_t query, const CodeThresholds& step, bool coarse,
+                                        Room& room) const {
+  if (!is_int8()) {
+    kernels_.scan_bf16_rows(at.codes, stride(), step.row_count, space_->padded(), queries_->panel(query),
+                            room.float_products.data());
+    return kernels_.reached_bf16_rows(step, room.float_products.data(), room.reached.data());
+  }
+  if (coarse) {
+    kernels_.scan_coarse_rows(at.coarse, space_->nibble_stride(), step.row_count, queries_->coarse_panel(query),
+                              queries_->coarse_correction(query), room.products.data());
+  } else {
+    kernels_.scan_code_rows(at.codes, stride(), step.row_count, space_->padded(), queries_->panel(query),
+                            *queries_->corrections(query), room.products.data());
+  }
+  return kernels_.reached_code_rows(step, room.products.data(), room.reached.data());
+}
+
+// A few queries, each by itself: memory is the limit, so that two digits of the query, or float32, cost nothing, and
+// half of every code is enough where few rows are left by it.
 void CodedBlocks::scan_singles(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
                                Collector& collector) const {
   const CodesIn from = at.from(begin, *space_);
+  const float* const row_terms = room.row_terms.empty() ? nullptr : room.row_terms.data() + begin;
+  room.refines &= collector.takes_refined();
+  const std::size_t after = collector.wanted() == 0 ? 0 : kCoarseAfter;
+  const bool coarse = queries_->has_coarse() && room.refines && room.met >= std::max(after, room.coarse_from);
+  const double coded_hits = room.hits;
   for (std::size_t query = 0; query < batch_.size(); ++query) {
     queries_->find_keys(query, room.thresholds.data() + query, room.keys.data() + query);
-    const CodeThresholds step{from.scales,
-                              from.lengths,
-                              from.errors,
-                              room.row_terms.empty() ? nullptr : room.row_terms.data() + begin,
-                              room.keys[query],
-                              *queries_->slopes(query),
-                              *queries_->weights(query),
-                              *queries_->units(query),
-                              static_cast<std::uint32_t>(count)};
-    std::uint32_t hits = 0;
-    if (is_int8()) {
-      kernels_.scan_code_rows(from.codes, stride(), count, space_->padded(), queries_->panel(query),
-                              *queries_->corrections(query), room.products.data());
-      hits = kernels_.reached_code_rows(step, room.products.data(), room.reached.data());
-    } else {
-      kernels_.scan_bf16_rows(from.codes, stride(), count, space_->padded(), queries_->panel(query),
-                              room.float_products.data());
-      hits = kernels_.reached_bf16_rows(step, room.float_products.data(), room.reached.data());
-    }
+    const CodeThresholds step = queries_->thresholds(query, room.keys[query], from, row_terms, count, coarse);
+    const std::uint32_t hits = find_reached(from, query, step, coarse, room);
     for (std::uint32_t h = 0; h < hits; ++h) add_candidate(run, begin + room.reached[h], query, room);
     take_waiting(room, collector);
   }
+  if (!coarse) return;
+  const double depth = static_cast<double>(space_->depth()), met = static_cast<double>(count * batch_.size());
+  const double cost = (room.hits - coded_hits) * hit_cost(space_->depth(), true);
+  if (cost > met * depth * kSavedCoarseReading) room.coarse_from = 2 * (room.met + count);
+  room.hits = coded_hits;  // what is reconsidered is whether codes tell rows apart
 }
 
 void CodedBlocks::add_candidate(const Run& run, std::size_t r, std::size_t query, Room& room) const {
@@ -242,7 +263,7 @@ void CodedBlocks::add_candidate(const Run& run, std::size_t r, std::size_t query
   candidate.query = query;
   candidate.row = static_cast<std::int64_t>(row);
   candidate.norm = request_.norms != nullptr ? request_.norms[row] : run.norms != nullptr ? run.norms[r] : NAN;
-  candidate.rough = true;
+  candidate.met_by = MetBy::kCodes;
 }
 
 // Candidates still to come for a worker that is to meet so many rows, when lately a row and query gave `rate` of them.

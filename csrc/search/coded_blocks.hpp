@@ -76,6 +76,8 @@ class CodedBlocks {
                    Collector& collector) const;
   void scan_singles(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
                     Collector& collector) const;
+  std::uint32_t find_reached(const CodesIn& at, std::size_t query, const CodeThresholds& step, bool coarse,
+                             Room& room) const;
   void add_candidate(const Run& run, std::size_t r, std::size_t query, Room& room) const;
   [[nodiscard]] double expected_hits(const Room& room, double rate, double rows) const;
   void reconsider(Room& room);
@@ -97,10 +99,11 @@ struct CodedBlocks::Room {
   std::size_t ramp = 64;  // rows of the next piece: thresholds rise fast at first, unless a sample has raised them
   std::size_t met = 0;    // rows so far, and where this was last reconsidered
   std::size_t marked = 0;
-  double hits = 0;             // since then
-  double rate = 1;             // before that, a row and query
-  bool hits_are_rare = false;  // to judge by the last panel
-  bool refines = false;        // candidates are met by their residuals first
+  double hits = 0;              // since then
+  double rate = 1;              // before that, a row and query
+  bool hits_are_rare = false;   // to judge by the last panel
+  bool refines = false;         // candidates are met by their residuals first
+  std::size_t coarse_from = 0;  // rows from which on a single query meets coarse codes
   support::AlignedBuffer<CodeHit> code_hits;
   support::AlignedBuffer<CodeHits> hit_words;
   std::vector<Candidate> candidates;

@@ -34,21 +34,25 @@ void make_void(std::size_t group, const CodesOut& out) noexcept {
   out.lengths[group] = 0.0F;
   out.errors[group] = std::numeric_limits<float>::infinity();
   if (out.residuals != nullptr) out.residual_errors[group] = std::numeric_limits<float>::infinity();
+  if (out.coarse != nullptr) out.coarse_errors[group] = std::numeric_limits<float>::infinity();
 }
 
 // Upper bounds on lengths and errors from sums of squares in float32.
-void find_terms(const CodeSpace& space, float length, float error, float residual_error, std::size_t group,
-                const CodesOut& out) noexcept {
+struct SquareSums {
+  float length, error, residual_error, coarse_error;
+};
+void find_terms(const CodeSpace& space, const SquareSums& sums, std::size_t group, const CodesOut& out) noexcept {
   const auto terms = static_cast<double>(space.depth());
   // What an element's error may be off by: a rounding of up to 127; as bfloat16, denormals and what squares lose.
   const double off = space.kind() == CodeKind::kInt8 ? 0x1p-17 : 0x1p-60;
   const double wide = 1.0 + (terms + 16.0) * 0x1p-24;
-  out.lengths[group] = static_cast<float>(std::sqrt(double{length}) * wide * (1.0 + 0x1p-22));
+  out.lengths[group] = static_cast<float>(std::sqrt(double{sums.length}) * wide * (1.0 + 0x1p-22));
   const auto bound = [&](float square) {
     return static_cast<float>((std::sqrt(double{square}) * wide + std::sqrt(terms) * off) * (1.0 + 0x1p-22));
   };
-  out.errors[group] = bound(error);
-  if (out.residuals != nullptr) out.residual_errors[group] = bound(residual_error);
+  out.errors[group] = bound(sums.error);
+  if (out.residuals != nullptr) out.residual_errors[group] = bound(sums.residual_error);
+  if (out.coarse != nullptr) out.coarse_errors[group] = std::max(bound(sums.coarse_error), out.errors[group]);
   if (out.scales[group] == 0.0F) make_void(group, out);
 }
 
@@ -77,7 +81,8 @@ void code_rows(const KernelTable& kernels, const CodeSpace& space, const Matrix&
   const bool is_cosine = space.metric() == Metric::kCosine;
   const std::size_t stride = space.stride();
   const auto coder = space.kind() == CodeKind::kInt8 ? kernels.code_rows_u8 : kernels.code_rows_bf16;
-  std::vector<std::uint8_t> rest, rest_residuals;
+  const std::size_t nibbles = space.nibble_stride();
+  std::vector<std::uint8_t> rest;
   for (std::size_t r = 0; r < rows.rows; r += kCodeRows) {
     const std::size_t n = std::min<std::size_t>(kCodeRows, rows.rows - r);
     float factors[kCodeRows] = {};
@@ -92,18 +97,24 @@ void code_rows(const KernelTable& kernels, const CodeSpace& space, const Matrix&
     }
     space.turn(kernels, columns, true);
     const CodesOut to = out.from(r, space);
-    float scales[2], lengths[2], errors[2], residual_errors[2] = {}, squares[kCodeRows];
-    const bool is_whole = n == kCodeRows, refines = to.residuals != nullptr;
-    if (!is_whole) rest.resize(kCodeRows * stride);
-    if (!is_whole && refines) rest_residuals.resize(kCodeRows * space.residual_stride());
-    std::uint8_t* const residuals = is_whole || !refines ? to.residuals : rest_residuals.data();
-    coder({columns, is_whole ? to.codes : rest.data(), scales, lengths, errors, squares, residuals, residual_errors,
-           stride, static_cast<std::uint32_t>(rows.depth)});
-    if (!is_whole) std::copy_n(rest.data(), n * stride, to.codes);
-    if (!is_whole && refines) std::copy_n(residuals, n * space.residual_stride(), to.residuals);
+    float scales[2], lengths[2], errors[2], residual_errors[2] = {}, coarse_errors[2] = {}, squares[kCodeRows];
+    CodesOut into = to;
+    if (n < kCodeRows) {  // the kernel writes all
+      rest.resize(kCodeRows * (stride + 2 * nibbles));
+      into.codes = rest.data();
+      if (to.residuals != nullptr) into.residuals = rest.data() + kCodeRows * stride;
+      if (to.coarse != nullptr) into.coarse = rest.data() + kCodeRows * (stride + nibbles);
+    }
+    coder({columns, into.codes, scales, lengths, errors, squares, into.residuals, residual_errors, into.coarse,
+           coarse_errors, stride, static_cast<std::uint32_t>(rows.depth)});
+    if (n < kCodeRows) {
+      std::copy_n(into.codes, n * stride, to.codes);
+      if (to.residuals != nullptr) std::copy_n(into.residuals, n * nibbles, to.residuals);
+      if (to.coarse != nullptr) std::copy_n(into.coarse, n * nibbles, to.coarse);
+    }
     std::copy_n(scales, n / kCodeGroup, to.scales);
     for (std::size_t g = 0; g < n / kCodeGroup; ++g) {
-      find_terms(space, lengths[g], errors[g], residual_errors[g], g, to);
+      find_terms(space, {lengths[g], errors[g], residual_errors[g], coarse_errors[g]}, g, to);
     }
     if (to.squares != nullptr) std::copy_n(squares, n, to.squares);
     for (std::size_t j = 0; j < n; ++j) {

@@ -37,8 +37,8 @@ class CodeSpace {
   [[nodiscard]] std::size_t stride() const noexcept {
     return (depth_ * element_bytes() + kCodePadding - 1) / kCodePadding * kCodePadding;
   }
-  /// Of the residuals, from row to row.
-  [[nodiscard]] std::size_t residual_stride() const noexcept { return fastembed::residual_stride(depth_); }
+  /// Of residuals and of coarse codes, from row to row.
+  [[nodiscard]] std::size_t nibble_stride() const noexcept { return fastembed::nibble_stride(depth_); }
   /// Elements from row to row.
   [[nodiscard]] std::size_t padded() const noexcept { return stride() / element_bytes(); }
   [[nodiscard]] const float* mean() const noexcept { return mean_.data(); }
@@ -59,16 +59,18 @@ class CodeSpace {
 };
 
 /// Where codes of consecutive rows are, in whole groups of kCodeGroup; `squares` only for l2, and with or without
-/// residuals and their errors. Not owned.
+/// residuals and coarse codes, the upper halves of codes, and their errors. Not owned.
 template <class Byte, class Float>
 struct CodesAt {
   Byte* codes = nullptr;  // rows * stride, and kCodeSlack more
   Float* scales = nullptr;
   Float* lengths = nullptr;
   Float* errors = nullptr;
-  Float* squares = nullptr;  // of the centered rows
-  Byte* residuals = nullptr;
+  Float* squares = nullptr;   // of the centered rows
+  Byte* residuals = nullptr;  // rows * nibble_stride, and kCodeSlack more
   Float* residual_errors = nullptr;
+  Byte* coarse = nullptr;          // the same
+  Float* coarse_errors = nullptr;  // none below `errors`
 
   /// Those of rows from `row` on, a multiple of kCodeGroup.
   [[nodiscard]] CodesAt from(std::size_t row, const CodeSpace& space) const noexcept {
@@ -78,8 +80,10 @@ struct CodesAt {
             lengths + group,
             errors + group,
             squares == nullptr ? nullptr : squares + row,
-            residuals == nullptr ? nullptr : residuals + row * space.residual_stride(),
-            residuals == nullptr ? nullptr : residual_errors + group};
+            residuals == nullptr ? nullptr : residuals + row * space.nibble_stride(),
+            residuals == nullptr ? nullptr : residual_errors + group,
+            coarse == nullptr ? nullptr : coarse + row * space.nibble_stride(),
+            coarse == nullptr ? nullptr : coarse_errors + group};
   }
 };
 using CodesOut = CodesAt<std::uint8_t, float>;

@@ -10,14 +10,18 @@
 
 namespace fastembed::search {
 
+/// What has been asked of a row so far: itself, in float32; its codes alone, so that it will have to be asked; or codes
+/// and residuals, whose bounds take its place.
+enum class MetBy : std::uint8_t { kRow, kCodes, kResiduals };
+
 /// A row that may be among the results of a query: its product reached the threshold.
 struct Candidate {
   std::size_t query;  // of the batch
   std::int64_t row;
-  KeyBounds key;         // unless it is rough
-  float norm;            // of the row, NaN if not known
-  bool rough;            // met by its codes alone: the row will have to be asked
-  bool refined = false;  // met by codes and residuals
+  KeyBounds key;  // but of what was met by its codes alone
+  float norm;     // of the row, NaN if not known
+  MetBy met_by;
+  [[nodiscard]] bool is_rough() const noexcept { return met_by == MetBy::kCodes; }
 };
 
 /// Takes a worker's candidates. One object a worker.

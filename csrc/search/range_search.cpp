@@ -39,7 +39,7 @@ class RangeCollector final : public Collector {
 
   void take(std::span<const Candidate> candidates) override {
     for (const Candidate& candidate : candidates) {
-      const KeyBounds key = candidate.rough ? near(candidate) : candidate.key;
+      const KeyBounds key = candidate.is_rough() ? near(candidate) : candidate.key;
       if (key.upper < key_) continue;
       if (counts_ && key.lower >= key_) {
         ++counted[candidate.query];

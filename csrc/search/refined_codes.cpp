@@ -21,7 +21,7 @@ void QueryCodes::refine_query(std::size_t query, const float* column, double mos
   // Rounding adds root / 2 to the length at most.
   const double most_length = 0x1p31 / (kMostRefined * root) * 0.999 - root / 2.0;
   const double gain = terms.refined_gain = std::min(kMostElement / most, most_length / norm);
-  std::int16_t* const to = refined_.data() + query * residual_blocks_ * kResidualBlock;
+  std::int16_t* const to = refined_.data() + query * nibble_blocks_ * kNibbleBlock;
   double rest = 0;
   for (std::size_t i = 0; i < space_.depth(); ++i) {
     const double element = column[i * kCodeRows] * gain;
@@ -29,11 +29,42 @@ void QueryCodes::refine_query(std::size_t query, const float* column, double mos
     rest += (element - rounded) * (element - rounded);
     to[i] = static_cast<std::int16_t>(rounded);
   }
-  const QueryScale& scale = batch_.scale(query);
-  const double scaled_norm = (metric_ == Metric::kL2 ? std::sqrt(terms.square) : scale.norm) * scale.scale;
-  const double common = relative_ * scaled_norm * gain;
+  const double common = relative_ * length_of(query) * gain;
   terms.refined_slope = std::sqrt(rest) * (1.0 + 1e-9) + common;
   terms.refined_weight = norm * gain + common;
+}
+
+// Rounds a turned query to int8, for coarse codes: next to what these leave over that is fine enough.
+void QueryCodes::round_coarsely(const KernelTable& kernels, std::size_t query, const float* column) {
+  Terms& terms = terms_[query];
+  double most = 0, square = 0;
+  for (std::size_t i = 0; i < space_.depth(); ++i) {
+    const double element = column[i * kCodeRows];
+    most = std::max(most, std::fabs(element));
+    square += element * element;
+  }
+  const double gain = terms.coarse_gain = 127.0 / most;
+  std::vector<std::int16_t> rounded(space_.depth());
+  double rest = 0;
+  for (std::size_t i = 0; i < space_.depth(); ++i) {
+    const double element = column[i * kCodeRows] * gain, nearest = std::nearbyint(element);
+    rest += (element - nearest) * (element - nearest);
+    rounded[i] = static_cast<std::int16_t>(nearest);
+  }
+  kernels.pack_coarse_query({rounded.data(), coarse_.data() + query * coarse_bytes_, coarse_corrections_.data() + query,
+                             1, static_cast<std::uint32_t>(space_.depth()), 1});
+  const double common = relative_ * length_of(query) * gain;
+  terms.coarse_slope = std::sqrt(rest) * (1.0 + 1e-9) + common;
+  terms.coarse_weight = std::sqrt(square) * (1.0 + 1e-9) * gain + common;
+}
+
+void QueryCodes::prefetch(const CodesIn& at, std::size_t row) const noexcept {
+  const auto lines = [](const std::uint8_t* from, std::size_t bytes) {
+    const auto* const first = from - reinterpret_cast<std::uintptr_t>(from) % 64;
+    for (const auto* line = first; line < from + bytes; line += 64) __builtin_prefetch(line, 0, 3);
+  };
+  lines(at.codes + row * space_.stride(), space_.stride());
+  lines(at.residuals + row * space_.nibble_stride(), space_.nibble_stride());
 }
 
 // From a product with the centered row, which is off by `slack` at most.
@@ -64,8 +95,7 @@ bool QueryCodes::refine(const CodesIn& at, std::int32_t steps, Candidate& candid
   const double most = product + terms.center + slack - terms.distance - 0.5 * (1.0 - square_error_) * row_square;
   if (most + std::fabs(most) * 1e-12 < batch_.threshold(candidate.query)) return false;
   candidate.key = refined_bounds(terms, batch_.scale(candidate.query), product, slack, row_square);
-  candidate.rough = false;
-  candidate.refined = true;
+  candidate.met_by = MetBy::kResiduals;
   return true;
 }
 

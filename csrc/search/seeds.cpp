@@ -162,22 +162,16 @@ void Sample::meet(std::size_t block, Room& room) {
 // What key_of will read of a row.
 void Sample::prefetch(std::int64_t row, const Scorer& scorer) const noexcept {
   if (!refines_) return scorer.prefetch(row);
-  const auto number = static_cast<std::size_t>(row);
-  const CodesIn& at = request_.codes->at;
-  const auto lines = [](const std::uint8_t* from, std::size_t bytes) {
-    for (std::size_t i = 0; i < bytes + 63; i += 64) __builtin_prefetch(from + i, 0, 3);
-  };
-  lines(at.codes + number * space_.stride(), space_.stride());
-  lines(at.residuals + number * space_.residual_stride(), space_.residual_stride());
+  queries_.prefetch(request_.codes->at, static_cast<std::size_t>(row));
 }
 
 // Bounds on a row's key: by its residuals, if there are any, or its key itself.
 KeyBounds Sample::key_of(std::size_t query, std::int64_t row, Scorer& scorer) const noexcept {
   if (refines_) {
     const CodesIn& at = request_.codes->at;
-    Candidate candidate{query, row, {}, NAN, true};
+    Candidate candidate{query, row, {}, NAN, MetBy::kCodes};
     const std::int32_t product = queries_.refined_product(kernels_, at, query, static_cast<std::size_t>(row));
-    if (queries_.refine(at, product, candidate) && !candidate.rough) return candidate.key;
+    if (queries_.refine(at, product, candidate) && !candidate.is_rough()) return candidate.key;
   }
   const float key = scorer.key(query, row);
   return std::isnan(key) ? KeyBounds{-INFINITY, -INFINITY} : KeyBounds{key, key};

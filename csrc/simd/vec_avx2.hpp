@@ -186,6 +186,23 @@ struct CodeLanes {
   static Reg add_byte_pairs(Reg sum, Reg a, Reg b) noexcept {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), _mm256_set1_epi16(1)));
   }
+  static Reg zero() noexcept { return _mm256_setzero_si256(); }
+  // Of every byte.
+  static Reg lower_halves(Reg bytes) noexcept { return _mm256_and_si256(bytes, _mm256_set1_epi8(15)); }
+  static Reg upper_halves(Reg bytes) noexcept { return lower_halves(_mm256_srli_epi16(bytes, 4)); }
+  static Reg of_digits(Reg high, Reg low) noexcept { return _mm256_add_epi32(_mm256_slli_epi32(high, 8), low); }
+  // The sums of the lanes of eight registers.
+  static void store_sums(const Reg (&rows)[8], std::int32_t* to) noexcept {
+    Reg fours[2];  // of four rows, both halves
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      const Reg* const four = rows + 4 * i;
+      fours[i] = _mm256_hadd_epi32(_mm256_hadd_epi32(four[0], four[1]), _mm256_hadd_epi32(four[2], four[3]));
+    }
+    const Reg low = _mm256_permute2x128_si256(fours[0], fours[1], 0x20);
+    const Reg high = _mm256_permute2x128_si256(fours[0], fours[1], 0x31);
+    store(to, _mm256_add_epi32(low, high));
+  }
   // Bytes and, in the lower or upper halves of bytes, what follows them, less kZero: pairs of int16.
   template <bool kUpper, int kZero>
   static Reg refined_pairs(const std::uint8_t* codes, const std::uint8_t* residuals) noexcept {

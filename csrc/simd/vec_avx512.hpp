@@ -203,6 +203,34 @@ struct CodeLanes {
     const Reg half = kUpper ? _mm512_srli_epi16(both, 4) : _mm512_and_si512(both, _mm512_set1_epi16(15));
     return _mm512_add_epi16(_mm512_slli_epi16(bytes(codes), 4), _mm512_sub_epi16(half, _mm512_set1_epi16(kZero)));
   }
+  static Reg zero() noexcept { return _mm512_setzero_si512(); }
+  // Of every byte.
+  static Reg lower_halves(Reg bytes) noexcept { return _mm512_and_si512(bytes, _mm512_set1_epi8(15)); }
+  static Reg upper_halves(Reg bytes) noexcept { return lower_halves(_mm512_srli_epi16(bytes, 4)); }
+  // Unsigned bytes by signed ones, whose products are added by twos in int16, where they have to fit, then by fours.
+  static Reg add_byte_pairs(Reg sum, Reg a, Reg b) noexcept {
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(a, b), _mm512_set1_epi16(1)));
+  }
+  static Reg of_digits(Reg high, Reg low) noexcept { return _mm512_add_epi32(_mm512_slli_epi32(high, 8), low); }
+  // The sums of the lanes of eight registers, modulo 2^32.
+  static void store_sums(const Reg (&rows)[8], std::int32_t* to) noexcept {
+    Reg pairs[4], fours[2];  // of rows: sums of 2 lanes, then of 4, of rows that alternate
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const Reg a = rows[2 * i], b = rows[2 * i + 1];
+      pairs[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      const Reg a = pairs[2 * i], b = pairs[2 * i + 1];
+      fours[i] = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+    }
+    // Quarters: of rows 0 .. 3 the first two, of rows 4 .. 7 the others.
+    const Reg eights = _mm512_add_epi32(_mm512_shuffle_i32x4(fours[0], fours[1], 0x88),
+                                        _mm512_shuffle_i32x4(fours[0], fours[1], 0xdd));
+    const Reg all = _mm512_add_epi32(eights, _mm512_shuffle_i32x4(eights, eights, 0xb1));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_castsi512_si256(_mm512_shuffle_i32x4(all, all, 0x08)));
+  }
   static Reg add_products(Reg sum, Reg a, Reg b) noexcept { return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)); }
   static Reg add(Reg a, Reg b) noexcept { return _mm512_add_epi32(a, b); }
   static Reg sub(Reg a, Reg b) noexcept { return _mm512_sub_epi32(a, b); }

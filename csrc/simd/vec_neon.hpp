@@ -146,6 +146,30 @@ struct CodeLanes {
     __builtin_memcpy(&pair, from, sizeof(pair));
     return vdupq_n_s32(pair);
   }
+  static Reg load_bytes(const std::uint8_t* from) noexcept { return vreinterpretq_s32_u8(vld1q_u8(from)); }
+  static Reg zero() noexcept { return vdupq_n_s32(0); }
+  // Of every byte.
+  static Reg lower_halves(Reg bytes) noexcept {
+    return vreinterpretq_s32_u8(vandq_u8(vreinterpretq_u8_s32(bytes), vdupq_n_u8(15)));
+  }
+  static Reg upper_halves(Reg bytes) noexcept {
+    return vreinterpretq_s32_u8(vshrq_n_u8(vreinterpretq_u8_s32(bytes), 4));
+  }
+  // Bytes below 128 by signed ones, by fours.
+  static Reg add_byte_pairs(Reg sum, Reg a, Reg b) noexcept {
+    const int8x16_t x = vreinterpretq_s8_s32(a), y = vreinterpretq_s8_s32(b);
+    const int16x8_t low = vmull_s8(vget_low_s8(x), vget_low_s8(y));
+    return vpadalq_s16(vpadalq_s16(sum, low), vmull_high_s8(x, y));
+  }
+  static Reg of_digits(Reg high, Reg low) noexcept { return vaddq_s32(vshlq_n_s32(high, 8), low); }
+  // The sums of the lanes of eight registers.
+  static void store_sums(const Reg (&rows)[8], std::int32_t* to) noexcept {
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      const Reg* const four = rows + 4 * i;
+      vst1q_s32(to + 4 * i, vpaddq_s32(vpaddq_s32(four[0], four[1]), vpaddq_s32(four[2], four[3])));
+    }
+  }
   // Bytes and, in the lower or upper halves of bytes, what follows them, less kZero: pairs of int16.
   template <bool kUpper, int kZero>
   static Reg refined_pairs(const std::uint8_t* codes, const std::uint8_t* residuals) noexcept {

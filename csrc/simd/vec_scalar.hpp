@@ -124,6 +124,29 @@ struct CodeLanes {
     __builtin_memcpy(&pair, from, sizeof(pair));
     return pair;
   }
+  // Four bytes side by side.
+  static Reg load_bytes(const std::uint8_t* from) noexcept {
+    Reg four;
+    __builtin_memcpy(&four, from, sizeof(four));
+    return four;
+  }
+  static Reg zero() noexcept { return 0; }
+  // Of every byte.
+  static Reg lower_halves(Reg bytes) noexcept { return bytes & 0x0f0f0f0f; }
+  static Reg upper_halves(Reg bytes) noexcept { return lower_halves(bytes >> 4); }
+  // Unsigned bytes by signed ones.
+  static Reg add_byte_pairs(Reg sum, Reg a, Reg b) noexcept {
+    std::uint8_t x[4];
+    std::int8_t y[4];
+    __builtin_memcpy(x, &a, sizeof(x));
+    __builtin_memcpy(y, &b, sizeof(y));
+    for (int i = 0; i < 4; ++i) sum += x[i] * y[i];
+    return sum;
+  }
+  static Reg of_digits(Reg high, Reg low) noexcept { return 256 * high + low; }
+  static void store_sums(const Reg (&rows)[8], std::int32_t* to) noexcept {
+    for (int i = 0; i < 8; ++i) to[i] = rows[i];
+  }
   // Bytes and, in the lower or upper halves of bytes, what follows them, less kZero: pairs of int16.
   template <bool kUpper, int kZero>
   static Reg refined_pairs(const std::uint8_t* codes, const std::uint8_t* residuals) noexcept {

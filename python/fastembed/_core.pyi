@@ -1,5 +1,5 @@
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,6 +170,9 @@ def narrow_rows(
 ) -> int: ...
 def widen_rows(rows: StoredRows, workers: int = 1) -> NDArray[np.float32]: ...
 
+# Residuals or coarse codes, and their errors.
+Nibbles: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.float32]]
+
 class IndexCodes:
     def __init__(
         self,
@@ -182,8 +185,8 @@ class IndexCodes:
         squares: NDArray[np.float32] | None,
         rows: int,
         kind: str = "int8",
-        residuals: NDArray[np.uint8] | None = None,
-        residual_errors: NDArray[np.float32] | None = None,
+        residuals: Nibbles | None = None,
+        coarse: Nibbles | None = None,
     ) -> None: ...
 
 def code_buffer(bytes: int) -> NDArray[np.uint8]: ...
@@ -202,8 +205,8 @@ def code_rows(
     first: int,
     workers: int = 1,
     kind: str = "int8",
-    residuals: NDArray[np.uint8] | None = None,
-    residual_errors: NDArray[np.float32] | None = None,
+    residuals: Nibbles | None = None,
+    coarse: Nibbles | None = None,
 ) -> None: ...
 def search_topk(
     queries: NDArray[np.float32],

@@ -38,8 +38,8 @@ __all__ = [
     "Coder",
     "Plan",
     "code_blocks",
+    "nibble_stride_of",
     "plan_of",
-    "residual_stride_of",
     "stride_of",
 ]
 
@@ -49,7 +49,9 @@ CODE_SLACK = 64  # bytes behind the last code that a search may read
 #: Bits of an element of a row, by kind of code.
 CODE_BITS = {"int8": 8, "bf16": 16}
 _PADDING = 4
-_RESIDUAL_BITS, _RESIDUAL_BLOCK = 4, 64  # of an element; elements
+_NIBBLE_BITS, _NIBBLE_BLOCK = 4, 64  # of an element; elements
+_TERMS = 3  # of a group of codes, before those of nibbles
+_COARSE_QUERIES = 2  # as many are each a scan of their own (kSingleCodedQueries)
 #: From here on "auto" makes codes: below, all vectors stay in the processor's caches, or are so short that float32 is
 #: as fast. (csrc/search/coded_blocks.cpp has the limits of codes made on the way, which take making each time.)
 _AUTO_ROWS, _AUTO_DIM = 4096, 32
@@ -67,7 +69,8 @@ class Plan(NamedTuple):
         What all rows are looked at in. Rows that may be among the results are then scored by the definition.
     row_bits, query_bits : int
         Bits of an element of a row and of a query in this scan. "int8": 8, and as many as the instruction set
-        multiplies at once (16 where memory is the limit anyway). "bf16": 16, and 16 where the instruction set has
+        multiplies at once; for one or two queries, where memory is the limit, 4 (the upper half of each code) and 8,
+        or, of vectors of 64 elements or fewer, 8 and 16. "bf16": 16, and 16 where the instruction set has
         products of bfloat16, else 32 (always where memory is the limit). In float32 those that the
         rows are stored in, and 32. A search that finds codes of no use on its way (all rows nearly equal, say) goes on
         in float32.
@@ -76,8 +79,9 @@ class Plan(NamedTuple):
     scan_bytes : int
         Read for all rows, once for a batch of queries.
     residual_bits : int
-        Bits that an element's code has left over and that are asked for next, of candidates alone; 0 where there are
-        none: in float32, with "bf16", and where vectors are not stored in float32.
+        Bits of an element that are read next, of candidates alone: 4 that its code has left over, or, behind a scan of
+        4, these and the other half of the code; 0 where there are none: in float32, with "bf16", and where vectors are
+        not stored in float32.
     """
 
     scan: str
@@ -94,10 +98,13 @@ def plan_of(state: Snapshot, mode: str, k: int, n_queries: int) -> Plan:
     coded = state.coded
     if coded is None or (mode == "auto" and not codes_pay(min(k, state.live_count), n_queries, len(state.elements))):
         return Plan("float32", 8 * state.elements.dtype.itemsize, 32, 0, element_bytes(state.elements), 0)
-    scan_bytes = coded.rows * coded.stride + element_bytes(state.elements[coded.rows :])
-    query_bits = _core.code_query_bits(n_queries, dim, coded.kind)
-    residual_bits = _RESIDUAL_BITS if coded.refines else 0
-    return Plan(coded.kind, CODE_BITS[coded.kind], query_bits, coded.rows, scan_bytes, residual_bits)
+    is_coarse = coded.arrays.coarse is not None and n_queries <= _COARSE_QUERIES
+    stride = nibble_stride_of(dim) if is_coarse else coded.stride
+    scan_bytes = coded.rows * stride + element_bytes(state.elements[coded.rows :])
+    query_bits = 8 if is_coarse else _core.code_query_bits(n_queries, dim, coded.kind)
+    row_bits = _NIBBLE_BITS if is_coarse else CODE_BITS[coded.kind]
+    kept_bits = CODE_BITS[coded.kind] + (_NIBBLE_BITS if coded.refines else 0)
+    return Plan(coded.kind, row_bits, query_bits, coded.rows, scan_bytes, kept_bits - row_bits)
 
 
 class CodeArrays(NamedTuple):
@@ -107,23 +114,34 @@ class CodeArrays(NamedTuple):
     ----------
     codes : ndarray of uint8, shape (capacity * stride + 64,)
         Of either kind: bfloat16 by its bytes.
-    residuals : ndarray of uint8, shape (capacity * residual_stride,), or None
-        What codes of 8 bits leave over, in 4 bits more.
-    groups : tuple of three or four ndarray of float32, shape (capacity / 8,)
-        Scale, length and error of each group; where there are residuals the error that these leave too.
+    groups : tuple of ndarray of float32, shape (capacity / 8,)
+        Scale, length and error of each group; then the error that residuals leave, and that of coarse codes, where
+        there are these.
     squares : ndarray of float32, shape (capacity,), or None
         For ``"l2"``.
+    residuals : ndarray of uint8, shape (capacity * nibble_stride + 64,), or None
+        What codes of 8 bits leave over, in 4 bits more.
+    coarse : ndarray of uint8, shape (capacity * nibble_stride + 64,), or None
+        The upper halves of codes of 8 bits, for single queries, of vectors that have residuals and are not short.
     """
 
     codes: Bytes
-    residuals: Bytes | None
     groups: Groups
     squares: Float32Array | None
+    residuals: Bytes | None = None
+    coarse: Bytes | None = None
 
-    @property
-    def residual_errors(self) -> Float32Array | None:
-        """The fourth of the groups."""
-        return None if self.residuals is None else self.groups[3]
+    def nibbles(self) -> tuple[_core.Nibbles | None, _core.Nibbles | None]:
+        """Residuals and coarse codes, each with their errors."""
+        return (
+            None if self.residuals is None else (self.residuals, self.groups[_TERMS]),
+            None if self.coarse is None else (self.coarse, self.groups[_TERMS + 1]),
+        )
+
+    def each(self) -> list[npt.NDArray[Any]]:
+        """All that there are."""
+        rest = self.squares, self.residuals, self.coarse
+        return [self.codes, *self.groups, *(array for array in rest if array is not None)]
 
 
 class CodedRows:
@@ -149,11 +167,9 @@ class CodedRows:
     def __init__(self, kind: str, metric: str, mean: Float32Array, arrays: CodeArrays, rows: int, built: int) -> None:
         self.kind, self.metric, self.mean, self.arrays = kind, metric, mean, arrays
         self.rows, self.built = rows, built
-        scales, lengths, errors = arrays.groups[:3]
-        self.core = _core.IndexCodes(
-            metric, mean, arrays.codes, scales, lengths, errors, arrays.squares, rows, kind, arrays.residuals,
-            arrays.residual_errors,
-        )  # fmt: skip
+        scales, lengths, errors = arrays.groups[:_TERMS]
+        of_groups = scales, lengths, errors, arrays.squares
+        self.core = _core.IndexCodes(metric, mean, arrays.codes, *of_groups, rows, kind, *arrays.nibbles())
 
     @property
     def stride(self) -> int:
@@ -167,23 +183,20 @@ class CodedRows:
 
     def used(self) -> CodeArrays:
         """The arrays without spare capacity."""
-        codes, residuals, groups, squares = self.arrays
+        codes, groups, squares, residuals, coarse = self.arrays
+        nibbles = self.rows * nibble_stride_of(len(self.mean)) + CODE_SLACK
         return CodeArrays(
             codes[: self.rows * self.stride + CODE_SLACK],
-            None if residuals is None else residuals[: self.rows * residual_stride_of(len(self.mean))],
             tuple(group[: self.rows // GROUP] for group in groups),
             None if squares is None else squares[: self.rows],
+            None if residuals is None else residuals[:nibbles],
+            None if coarse is None else coarse[:nibbles],
         )
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory, capacity included."""
-        return sum(int(array.nbytes) for array in _each(self.arrays))
-
-
-def _each(arrays: CodeArrays) -> list[npt.NDArray[Any]]:
-    codes, residuals, groups, squares = arrays
-    return [array for array in (codes, residuals, *groups, squares) if array is not None]
+        return sum(int(array.nbytes) for array in self.arrays.each())
 
 
 def stride_of(kind: str, dim: int) -> int:
@@ -191,35 +204,42 @@ def stride_of(kind: str, dim: int) -> int:
     return -(-dim * CODE_BITS[kind] // 8 // _PADDING) * _PADDING
 
 
-def residual_stride_of(dim: int) -> int:
-    """Bytes that the residuals of a row take."""
-    return -(-dim // _RESIDUAL_BLOCK) * _RESIDUAL_BLOCK * _RESIDUAL_BITS // 8
+def nibble_stride_of(dim: int) -> int:
+    """Bytes that the residuals of a row take, and its coarse codes."""
+    return -(-dim // _NIBBLE_BLOCK) * _NIBBLE_BLOCK * _NIBBLE_BITS // 8
 
 
-def _room(kind: str, metric: str, dim: int, refines: bool, capacity: int) -> CodeArrays:
+def _has_coarse(refines: bool, dim: int) -> bool:
+    """Whether codes with residuals are kept by their upper halves too: those of shorter rows are read as fast whole."""
+    return refines and dim > _NIBBLE_BLOCK
+
+
+def _room(kind: str, metric: str, dim: int, refines: bool, is_coarse: bool, capacity: int) -> CodeArrays:
     codes = _core.code_buffer(capacity * stride_of(kind, dim) + CODE_SLACK)
-    residuals = _core.code_buffer(capacity * residual_stride_of(dim)) if refines else None
-    groups = tuple(np.empty(capacity // GROUP, dtype=np.float32) for _ in range(4 if refines else 3))
+    groups = tuple(np.empty(capacity // GROUP, dtype=np.float32) for _ in range(_TERMS + refines + is_coarse))
     squares = np.empty(capacity, dtype=np.float32) if metric == "l2" else None
-    return CodeArrays(codes, residuals, groups, squares)
+    nibbles = capacity * nibble_stride_of(dim) + CODE_SLACK
+    residuals = _core.code_buffer(nibbles) if refines else None
+    coarse = _core.code_buffer(nibbles) if is_coarse else None
+    return CodeArrays(codes, groups, squares, residuals, coarse)
 
 
 def _code(coded: CodedRows, read: Reader, begin: int, end: int) -> None:
     """Code these rows, of which there are whole groups, into the room that `coded` has."""
+    arrays = coded.arrays
+    scales, lengths, errors = arrays.groups[:_TERMS]
+    into = coded.mean, arrays.codes, scales, lengths, errors, arrays.squares
     for first in range(begin, end, _BLOCK_ROWS):
         vectors, norms = read(first, min(first + _BLOCK_ROWS, end))
         workers = worker_count(None, 64 * vectors.size)
-        codes, residuals, groups, squares = coded.arrays
-        scales, lengths, errors = groups[:3]
-        into = coded.mean, codes, scales, lengths, errors, squares
-        rest = residuals, coded.arrays.residual_errors
-        _core.code_rows(vectors, norms, coded.metric, *into, first, workers, coded.kind, *rest)
+        _core.code_rows(vectors, norms, coded.metric, *into, first, workers, coded.kind, *arrays.nibbles())
 
 
 def code_blocks(kind: str, metric: str, mean: Float32Array, refines: bool, read: Reader, n_rows: int) -> CodedRows:
     """Code the first of `n_rows` rows that are read in blocks, as many as make whole groups."""
     rows = n_rows // GROUP * GROUP
-    coded = CodedRows(kind, metric, mean, _room(kind, metric, len(mean), refines, rows), rows, n_rows)
+    room = _room(kind, metric, len(mean), refines, _has_coarse(refines, len(mean)), rows)
+    coded = CodedRows(kind, metric, mean, room, rows, n_rows)
     _code(coded, read, 0, rows)
     return coded
 
@@ -232,9 +252,10 @@ def _extended(coded: CodedRows, vectors: KernelRows, norms: Float32Array) -> Cod
     arrays = coded.arrays
     if rows > len(arrays.groups[0]) * GROUP or not arrays.codes.flags.writeable:
         capacity = max(rows, int(coded.rows * _GROWTH) // GROUP * GROUP)
-        arrays = _room(coded.kind, coded.metric, len(coded.mean), coded.refines, capacity)
+        is_coarse = coded.arrays.coarse is not None
+        arrays = _room(coded.kind, coded.metric, len(coded.mean), coded.refines, is_coarse, capacity)
         used = coded.used()
-        for new, old in zip(_each(arrays), _each(used), strict=True):
+        for new, old in zip(arrays.each(), used.each(), strict=True):
             new[: len(old)] = old
     longer = CodedRows(coded.kind, coded.metric, coded.mean, arrays, rows, coded.built)
     _code(longer, lambda a, b: (vectors[a:b], norms[a:b]), coded.rows, rows)
@@ -251,8 +272,8 @@ class Coder:
     kind : {"int8", "bf16"}
         Of the codes, where there are any.
     refines : bool
-        Whether codes come with residuals: those of 8 bits do, of vectors in float32. Whoever stores these in fewer bits
-        is short of memory.
+        Whether codes come with residuals, and of vectors that are not short by their upper halves too: those of 8 bits
+        do, of vectors in float32. Whoever stores these in fewer bits is short of memory.
     """
 
     __slots__ = ("kind", "metric", "mode", "refines")

@@ -14,9 +14,10 @@ Holds `save_index` and `load_index`; how any store is written, checked and repla
 and, if the index keeps codes (docs/exact-search.md)::
 
     codes.npy       uint8, shape (coded rows * stride + 64,); or, of bfloat16, their bits as uint16, half as many
-    code_residuals.npy  uint8, shape (coded rows * stride,), with codes of 8 bits: what they leave over, in 4 bits more
-    code_terms.npy  float32, shape (3, coded rows / 8): scale, length and error of each group of rows; with residuals
-                    (4, ...): the error that is left then
+    code_terms.npy  float32, shape (3, coded rows / 8): scale, length and error of each group of rows; then, for each of
+                    the next two that there is, the error that it leaves
+    code_residuals.npy  uint8, shape (coded rows * stride + 64,): what codes of 8 bits leave over, in 4 bits more
+    code_coarse.npy  uint8, of the same shape: the upper halves of codes of 8 bits
     code_squares.npy  float32, shape (coded rows,), for the metric "l2"
     code_mean.npy   float32, shape (dim,)
 """
@@ -39,7 +40,7 @@ from fastembed._index_codes import (
     CodedRows,
     Coder,
     code_blocks,
-    residual_stride_of,
+    nibble_stride_of,
     stride_of,
 )
 from fastembed._index_elements import STORAGES, Stored, dtype_of, storage_of
@@ -67,7 +68,10 @@ __all__ = ["load_index", "save_index"]
 
 _KIND = Kind(
     "fastembed.Index",
-    ("vectors", "scales", "norms", "ids", "codes", "code_residuals", "code_terms", "code_squares", "code_mean"),
+    (
+        *("vectors", "scales", "norms", "ids"),
+        *("codes", "code_terms", "code_residuals", "code_coarse", "code_squares", "code_mean"),
+    ),
     ("n_rows", "dim", "next_id"),
 )
 #: Of the elements of codes.npy, by kind of code.
@@ -85,7 +89,7 @@ def _coded_files(state: Snapshot) -> dict[str, npt.NDArray[Any] | Rows | Text]:
             return state.rows_at(positions[begin:end]).rows, state.norms[positions[begin:end]]
 
         coded = code_blocks(coded.kind, coded.metric, coded.mean, coded.refines, read, len(positions))
-    codes, residuals, groups, squares = coded.used()
+    codes, groups, squares, residuals, coarse = coded.used()
     files: dict[str, npt.NDArray[Any] | Rows | Text] = {
         "codes": codes.view(_DTYPES[coded.kind]),
         "code_terms": np.stack(groups),
@@ -93,6 +97,8 @@ def _coded_files(state: Snapshot) -> dict[str, npt.NDArray[Any] | Rows | Text]:
     }
     if residuals is not None:
         files["code_residuals"] = residuals
+    if coarse is not None:
+        files["code_coarse"] = coarse
     if squares is not None:
         files["code_squares"] = squares
     return files
@@ -110,13 +116,16 @@ def _load_coded(
 
     size = (rows * stride_of(kind, dim) + CODE_SLACK) * 8 // CODE_BITS[kind]
     codes = load("codes", _DTYPES[kind], (size,), mmap).view(np.uint8)
-    residuals = None
-    if "code_residuals" in files:
-        residuals = load("code_residuals", "uint8", (rows * residual_stride_of(dim),), mmap)
-    terms = load("code_terms", "float32", (3 if residuals is None else 4, rows // GROUP))
+
+    def load_nibbles(key: str) -> npt.NDArray[np.uint8] | None:
+        return load(key, "uint8", (rows * nibble_stride_of(dim) + CODE_SLACK,), mmap) if key in files else None
+
+    residuals, coarse = load_nibbles("code_residuals"), load_nibbles("code_coarse")
+    n_terms = 3 + (residuals is not None) + (coarse is not None)
+    terms = load("code_terms", "float32", (n_terms, rows // GROUP))
     squares = load("code_squares", "float32", (rows,)) if metric == "l2" else None
     mean = load("code_mean", "float32", (dim,))
-    return CodedRows(kind, metric, mean, CodeArrays(codes, residuals, tuple(terms), squares), rows, count)
+    return CodedRows(kind, metric, mean, CodeArrays(codes, tuple(terms), squares, residuals, coarse), rows, count)
 
 
 def save_index(path: str | os.PathLike[str], state: Snapshot, next_id: int, coder: Coder) -> None:

@@ -30,8 +30,8 @@ def turned(rows: np.ndarray) -> np.ndarray:
     return out
 
 
-def residuals(stored: np.ndarray, n_rows: int, dim: int) -> np.ndarray:
-    """The sixteenths of a step, -8 .. 7, of every element: of 64, the first 32 are in the lower halves of 32 bytes."""
+def nibbles(stored: np.ndarray, n_rows: int, dim: int) -> np.ndarray:
+    """The half bytes, 0 .. 15, of every element: of 64, the first 32 are in the lower halves of 32 bytes."""
     blocks = stored.reshape(n_rows, -1, 32)
     halves = np.stack([blocks & 15, blocks >> 4], axis=2)
-    return halves.reshape(n_rows, -1)[:, :dim].astype(np.int64) - 8
+    return halves.reshape(n_rows, -1)[:, :dim].astype(np.int64)
