@@ -197,7 +197,7 @@ def test_saved_codes_are_checked(accelerate: str, tmp_path: Path) -> None:
 def test_plan_and_modes() -> None:
     vectors = normal(9000, 64)
     assert Index(vectors).plan(10, 256)._replace(query_bits=0) == ("int8", 8, 0, 9000, 9000 * 64, 4)
-    assert 8 <= Index(vectors).plan(10, 256).query_bits < Index(vectors).plan(10, 1).query_bits == 16
+    assert 6 <= Index(vectors).plan(10, 256).query_bits < Index(vectors).plan(10, 1).query_bits == 16
     assert Index(vectors, accelerate="none").plan() == ("float32", 32, 32, 0, 4 * 9000 * 64, 0)
     assert Index(vectors[:100]).plan().scan == "float32"
     assert Index(vectors[:100], accelerate="int8").plan() == ("int8", 8, 16, 96, 96 * 64 + 4 * 4 * 64, 4)

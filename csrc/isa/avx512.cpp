@@ -2,6 +2,7 @@
 #include "simd/vec_avx512.hpp"
 //
 #include "kernels/all.inl.hpp"
+#include "kernels/byte_pairs_product.inl.hpp"
 #include "kernels/wide_draws.inl.hpp"
 
 namespace fastembed {
@@ -9,6 +10,11 @@ namespace {
 
 consteval KernelTable make_wide_table() {
   KernelTable table = make_table();
+  table.code_query_limit = &code_query_limit<BytePairsProduct>;
+  table.pack_code_panel = &pack_code_panel<BytePairsProduct>;
+  table.scan_codes = &scan_codes<BytePairsProduct>;
+  table.greatest_codes = &greatest_codes<BytePairsProduct>;
+  table.code_peak = &code_peak<BytePairsProduct>;
   table.draw_tokens = &draw_wide_tokens;
   table.draw_aliases = &draw_wide_aliases;
   return table;

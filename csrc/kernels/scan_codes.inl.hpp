@@ -343,7 +343,13 @@ double code_peak(std::size_t rounds, std::int32_t* sink) noexcept {
   const CodeLanes::Reg factor = CodeLanes::load(sink + 16);
   for (std::size_t round = 0; round < rounds; ++round) {
 #pragma GCC unroll 12
-    for (auto& chain : chains) chain = Product::add_products(chain, chain, factor);
+    for (auto& chain : chains) {
+      if constexpr (requires { Product::add_most(chain, chain, factor); }) {
+        chain = Product::add_most(chain, chain, factor);
+      } else {
+        chain = Product::add_products(chain, chain, factor);
+      }
+    }
   }
   CodeLanes::Reg greatest = chains[0];
 #pragma GCC unroll 12

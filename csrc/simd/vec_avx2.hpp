@@ -183,9 +183,12 @@ struct CodeLanes {
     return _mm256_set1_epi32(four);
   }
   // Unsigned bytes by signed ones, whose products are added by twos in int16, where they have to fit, then by fours.
-  static Reg add_byte_pairs(Reg sum, Reg a, Reg b) noexcept {
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), _mm256_set1_epi16(1)));
+  static Reg byte_pairs(Reg a, Reg b) noexcept { return _mm256_maddubs_epi16(a, b); }
+  static Reg add_pairs(Reg a, Reg b) noexcept { return _mm256_add_epi16(a, b); }
+  static Reg add_widened(Reg sum, Reg pairs) noexcept {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
   }
+  static Reg add_byte_pairs(Reg sum, Reg a, Reg b) noexcept { return add_widened(sum, byte_pairs(a, b)); }
   static Reg zero() noexcept { return _mm256_setzero_si256(); }
   // Of every byte.
   static Reg lower_halves(Reg bytes) noexcept { return _mm256_and_si256(bytes, _mm256_set1_epi8(15)); }

@@ -208,9 +208,12 @@ struct CodeLanes {
   static Reg lower_halves(Reg bytes) noexcept { return _mm512_and_si512(bytes, _mm512_set1_epi8(15)); }
   static Reg upper_halves(Reg bytes) noexcept { return lower_halves(_mm512_srli_epi16(bytes, 4)); }
   // Unsigned bytes by signed ones, whose products are added by twos in int16, where they have to fit, then by fours.
-  static Reg add_byte_pairs(Reg sum, Reg a, Reg b) noexcept {
-    return _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(a, b), _mm512_set1_epi16(1)));
+  static Reg byte_pairs(Reg a, Reg b) noexcept { return _mm512_maddubs_epi16(a, b); }
+  static Reg add_pairs(Reg a, Reg b) noexcept { return _mm512_add_epi16(a, b); }
+  static Reg add_widened(Reg sum, Reg pairs) noexcept {
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
   }
+  static Reg add_byte_pairs(Reg sum, Reg a, Reg b) noexcept { return add_widened(sum, byte_pairs(a, b)); }
   static Reg of_digits(Reg high, Reg low) noexcept { return _mm512_add_epi32(_mm512_slli_epi32(high, 8), low); }
   // The sums of the lanes of eight registers, modulo 2^32.
   static void store_sums(const Reg (&rows)[8], std::int32_t* to) noexcept {
