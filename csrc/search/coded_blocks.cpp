@@ -20,8 +20,9 @@ double doubtful_cost(std::size_t depth, bool single) noexcept {
   return (single ? 80.0 : 20.0) + (single ? 0.25 : 0.1) * static_cast<double>(depth);
 }
 // What an element of half a byte saves, of a byte.
-constexpr double kSavedCoarseReading = 0.02;
+constexpr double kSavedCoarseReading = 0.035;
 constexpr std::size_t kCoarseAfter = 4096;  // rows: before, thresholds that rise are too low
+constexpr std::size_t kCoarseTrial = 512;   // rows, to see whether they pay
 constexpr std::size_t kRareHits = 400;      // of so many products: in every third group of 8 rows by 16 queries
 constexpr std::size_t kMostWaiting = 256;   // candidates, while another panel is scanned
 
@@ -98,8 +99,10 @@ void CodedBlocks::scan(const Run& run, Room& room, Collector& collector) {
     }
   }
   for (std::size_t begin = 0; begin < run.count;) {
-    const std::size_t count = std::min(run.count - begin, room.ramp);
+    std::size_t count = std::min(run.count - begin, room.ramp);
     if (batch_.width() == 1) {
+      room.refines &= collector.takes_refined();
+      if (!room.coarse_pays && reads_coarse(room, collector)) count = std::min(count, kCoarseTrial);
       scan_singles(run, at, begin, count, room, collector);
     } else {
       scan_panels(run, at, begin, count, room, collector);
@@ -228,15 +231,19 @@ std::uint32_t CodedBlocks::find_reached(const CodesIn& at, std::size_t query, co
   return kernels_.reached_code_rows(step, room.products.data(), room.reached.data());
 }
 
+// Whether single queries are to meet half of every code next.
+bool CodedBlocks::reads_coarse(const Room& room, const Collector& collector) const {
+  const std::size_t after = collector.wanted() == 0 ? 0 : kCoarseAfter;
+  return queries_->has_coarse() && room.refines && room.met >= std::max(after, room.coarse_from);
+}
+
 // A few queries, each by itself: memory is the limit, so that two digits of the query, or float32, cost nothing, and
 // half of every code is enough where few rows are left by it.
 void CodedBlocks::scan_singles(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
                                Collector& collector) const {
   const CodesIn from = at.from(begin, *space_);
   const float* const row_terms = room.row_terms.empty() ? nullptr : room.row_terms.data() + begin;
-  room.refines &= collector.takes_refined();
-  const std::size_t after = collector.wanted() == 0 ? 0 : kCoarseAfter;
-  const bool coarse = queries_->has_coarse() && room.refines && room.met >= std::max(after, room.coarse_from);
+  const bool coarse = reads_coarse(room, collector);
   const double coded_hits = room.hits;
   for (std::size_t query = 0; query < batch_.size(); ++query) {
     queries_->find_keys(query, room.thresholds.data() + query, room.keys.data() + query);
@@ -248,7 +255,8 @@ void CodedBlocks::scan_singles(const Run& run, const CodesIn& at, std::size_t be
   if (!coarse) return;
   const double depth = static_cast<double>(space_->depth()), met = static_cast<double>(count * batch_.size());
   const double cost = (room.hits - coded_hits) * hit_cost(space_->depth(), true);
-  if (cost > met * depth * kSavedCoarseReading) room.coarse_from = 2 * (room.met + count);
+  room.coarse_pays = cost <= met * depth * kSavedCoarseReading;
+  if (!room.coarse_pays) room.coarse_from = (room.met + count) * 3 / 2;
   room.hits = coded_hits;  // what is reconsidered is whether codes tell rows apart
 }
 

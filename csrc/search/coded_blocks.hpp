@@ -76,6 +76,7 @@ class CodedBlocks {
                    Collector& collector) const;
   void scan_singles(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
                     Collector& collector) const;
+  [[nodiscard]] bool reads_coarse(const Room& room, const Collector& collector) const;
   std::uint32_t find_reached(const CodesIn& at, std::size_t query, const CodeThresholds& step, bool coarse,
                              Room& room) const;
   void add_candidate(const Run& run, std::size_t r, std::size_t query, Room& room) const;
@@ -103,6 +104,7 @@ struct CodedBlocks::Room {
   double rate = 1;              // before that, a row and query
   bool hits_are_rare = false;   // to judge by the last panel
   bool refines = false;         // candidates are met by their residuals first
+  bool coarse_pays = false;     // did, when a single query last met coarse codes
   std::size_t coarse_from = 0;  // rows from which on a single query meets coarse codes
   support::AlignedBuffer<CodeHit> code_hits;
   support::AlignedBuffer<CodeHits> hit_words;
