@@ -98,6 +98,7 @@ import numpy as np
 import fastembed
 index = fastembed.Index.load(FOLDER + "/index")
 queries = np.load(FOLDER + "/queries.npy")
+print(index.plan(10, 1).row_bits, fastembed._memory.memory_limit())
 for count in (1, len(queries)):
     found = index.search(queries[:count], 10)
 np.save(FOLDER + "/ids.npy", found.ids)
@@ -121,5 +122,8 @@ def test_index_four_times_as_large_as_memory(
         forget(tmp_path)
         done = run_python(f"GROUP, FOLDER = {str(group)!r}, {str(tmp_path)!r}\n" + SEARCH, timeout=300)
         assert done.returncode == 0, done.stderr
+        # Whole codes: coarse ones would have the candidates' codes read from the disk one by one.
+        row_bits, known_limit = map(int, done.stdout.split())
+        assert (row_bits, known_limit) == (8, limit // PAGE * PAGE)
     found = np.load(tmp_path / "scores.npy"), np.load(tmp_path / "ids.npy")
     assert_same(found, index.search(queries, 10))

@@ -136,6 +136,27 @@ def test_the_plan_tells_what_is_read() -> None:
     assert (short.row_bits, short.query_bits, short.residual_bits, short.scan_bytes) == (8, 16, 4, 512_000)
 
 
+def test_mapped_codes_that_do_not_stay_in_memory_are_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors, query = normal(ROWS, DIM, seed=1), normal(1, DIM, seed=2)[0]
+    index = Index(vectors, "dot")
+    index.save(tmp_path / "index")
+    wanted = index.search(query, 7)
+    nbytes = sum(array.nbytes for array in coded_of(index).arrays.each()[:1] + coded_of(index).arrays.each()[-2:])
+    for available, row_bits in ((2 * nbytes, 4), (2 * nbytes - 2, 8)):
+        monkeypatch.setattr("fastembed._index_storage.available_memory", lambda available=available: available)
+        mapped = Index.load(tmp_path / "index")
+        assert mapped.plan(10, 1).row_bits == row_bits
+        assert_same(mapped.search(query, 7), wanted)
+        assert Index.load(tmp_path / "index", mmap=False).plan(10, 1).row_bits == 4
+        mapped.save(tmp_path / f"again {row_bits}")  # upper halves are kept all the same
+        mapped.add(normal(2 * ROWS, DIM, seed=3))  # a copy in memory
+        assert mapped.plan(10, 1).row_bits == 4
+    monkeypatch.undo()
+    assert Index.load(tmp_path / "again 8").plan(10, 1).row_bits == 4
+
+
 def test_files_without_upper_halves_are_read(tmp_path: Path) -> None:
     vectors, query = normal(ROWS, DIM, seed=1), normal(1, DIM, seed=2)[0]
     index = Index(vectors, "dot")

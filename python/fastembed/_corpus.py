@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._corpus_sources import Source, column_batches, describe_source, exists, expand_path, is_column, open_blocks
+from ._memory import memory_limit
 from ._validate import check_int
 
 if TYPE_CHECKING:
@@ -92,14 +93,7 @@ class EncodedCorpus:
 
 def default_memory_budget() -> int:
     """A quarter of the memory that this process may use."""
-    limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            with open(file, encoding="ascii") as text:
-                limit = min(limit, int(text.read()))
-        except (OSError, ValueError):
-            continue
-    return limit // 4
+    return memory_limit() // 4
 
 
 class Progress:

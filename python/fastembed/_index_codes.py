@@ -98,7 +98,7 @@ def plan_of(state: Snapshot, mode: str, k: int, n_queries: int) -> Plan:
     coded = state.coded
     if coded is None or (mode == "auto" and not codes_pay(min(k, state.live_count), n_queries, len(state.elements))):
         return Plan("float32", 8 * state.elements.dtype.itemsize, 32, 0, element_bytes(state.elements), 0)
-    is_coarse = coded.arrays.coarse is not None and n_queries <= _COARSE_QUERIES
+    is_coarse = coded.reads_coarse and n_queries <= _COARSE_QUERIES
     stride = nibble_stride_of(dim) if is_coarse else coded.stride
     scan_bytes = coded.rows * stride + element_bytes(state.elements[coded.rows :])
     query_bits = 8 if is_coarse else _core.code_query_bits(n_queries, dim, coded.kind)
@@ -158,18 +158,33 @@ class CodedRows:
         Rows that have codes.
     built : int
         Rows that there were when the mean was found.
+    reads_coarse : bool
+        Whether single queries meet coarse codes. Not where codes, residuals and these are mapped and too large to stay
+        in memory: the candidates' codes would come from the disk one by one.
     core : _core.IndexCodes
         The same, for the kernels.
     """
 
-    __slots__ = ("arrays", "built", "core", "kind", "mean", "metric", "rows")
+    __slots__ = ("arrays", "built", "core", "kind", "mean", "metric", "reads_coarse", "rows")
 
-    def __init__(self, kind: str, metric: str, mean: Float32Array, arrays: CodeArrays, rows: int, built: int) -> None:
+    def __init__(
+        self,
+        kind: str,
+        metric: str,
+        mean: Float32Array,
+        arrays: CodeArrays,
+        rows: int,
+        built: int,
+        reads_coarse: bool = True,
+    ) -> None:
         self.kind, self.metric, self.mean, self.arrays = kind, metric, mean, arrays
         self.rows, self.built = rows, built
+        self.reads_coarse = reads_coarse and arrays.coarse is not None
         scales, lengths, errors = arrays.groups[:_TERMS]
         of_groups = scales, lengths, errors, arrays.squares
-        self.core = _core.IndexCodes(metric, mean, arrays.codes, *of_groups, rows, kind, *arrays.nibbles())
+        residuals, coarse = arrays.nibbles()
+        read = coarse if self.reads_coarse else None
+        self.core = _core.IndexCodes(metric, mean, arrays.codes, *of_groups, rows, kind, residuals, read)
 
     @property
     def stride(self) -> int:

@@ -46,6 +46,7 @@ from fastembed._index_codes import (
 from fastembed._index_elements import STORAGES, Stored, dtype_of, storage_of
 from fastembed._index_ids import as_ids, check_distinct, is_str_ids
 from fastembed._index_state import make
+from fastembed._memory import available_memory
 from fastembed._store import (
     METADATA,
     Kind,
@@ -125,7 +126,9 @@ def _load_coded(
     terms = load("code_terms", "float32", (n_terms, rows // GROUP))
     squares = load("code_squares", "float32", (rows,)) if metric == "l2" else None
     mean = load("code_mean", "float32", (dim,))
-    return CodedRows(kind, metric, mean, CodeArrays(codes, tuple(terms), squares, residuals, coarse), rows, count)
+    arrays = CodeArrays(codes, tuple(terms), squares, residuals, coarse)
+    mapped = sum(array.nbytes for array in (codes, residuals, coarse) if array is not None) if mmap else 0
+    return CodedRows(kind, metric, mean, arrays, rows, count, reads_coarse=mapped <= available_memory() // 2)
 
 
 def save_index(path: str | os.PathLike[str], state: Snapshot, next_id: int, coder: Coder) -> None:
