@@ -132,6 +132,7 @@ def test_the_plan_tells_what_is_read() -> None:
         4,
         800_000,
     )
+    assert Index(normal(4096, 100), "dot").plan(10, 1).row_bits == 8
     short = Index(normal(8000, 64), "dot").plan(10, 1)
     assert (short.row_bits, short.query_bits, short.residual_bits, short.scan_bytes) == (8, 16, 4, 512_000)
 

@@ -256,3 +256,18 @@ def test_codes_of_another_index_are_refused(accelerate: str) -> None:
     terms = coded.arrays.groups[:3]
     with pytest.raises(ValueError, match="size that rows asks for"):
         _core.IndexCodes("cosine", coded.mean, coded.arrays.codes[:-300], *terms, None, 96, accelerate)
+
+
+@pytest.mark.parametrize("dim", [48, 128])
+def test_squared_distances_that_codes_cannot_hold(dim: int, every_isa: str) -> None:
+    """Thresholds below float32's range, with rows whose squares nearly make up for them."""
+    vectors, queries = normal(8192, dim, seed=0) * np.float32(1e-6), normal(8, dim, seed=1) * np.float32(1e-6)
+    for place in (100, 4321, 8001):
+        vectors[place] *= np.float32(1e17 / np.linalg.norm(vectors[place].astype(np.float64)))
+    index, plain = (Index(vectors, "l2", accelerate=mode) for mode in ("int8", "none"))
+    for count in (1, 2, 8):
+        assert_same(index.search(queries[:count], 8192), plain.search(queries[:count], 8192))
+        assert_same(index.search(queries[:count], 10), plain.search(queries[:count], 10))
+        found, wanted = (one.range_search(queries[:count], 3e34) for one in (index, plain))
+        assert len(wanted.ids) == count * 8192
+        assert_same((found.scores, found.ids), (wanted.scores, wanted.ids))

@@ -54,10 +54,10 @@ void same_depth(std::size_t a, std::size_t b) {
 using Nibbles = std::tuple<ContiguousArray<std::uint8_t>, ContiguousArray<float>>;
 
 void check_nibbles(const std::optional<Nibbles>& nibbles, const search::CodeSpace& space, std::size_t rows,
-                   const char* name) {
+                   std::size_t slack, const char* name) {
   if (!nibbles) return;
   if (space.kind() != search::CodeKind::kInt8 ||
-      view_1d(std::get<0>(*nibbles), name).size() < rows * space.nibble_stride() + kCodeSlack ||
+      view_1d(std::get<0>(*nibbles), name).size() < rows * space.nibble_stride() + slack ||
       view_1d(std::get<1>(*nibbles), name).size() < rows / kCodeGroup) {
     throw std::invalid_argument(std::string(name) + " or their errors do not have the size that the rows ask for");
   }
@@ -82,8 +82,8 @@ class IndexCodes {
         (is_l2 && view_1d(*held_.squares, "squares").size() < rows)) {
       throw std::invalid_argument("codes, scales, lengths, errors or squares do not have the size that rows asks for");
     }
-    check_nibbles(held_.residuals, space_, rows, "residuals");
-    check_nibbles(held_.coarse, space_, rows, "coarse");
+    check_nibbles(held_.residuals, space_, rows, 0, "residuals");
+    check_nibbles(held_.coarse, space_, rows, kCodeSlack, "coarse");
     codes_.space = &space_;
     codes_.rows = rows;
     codes_.at = {held_.codes.data(), held_.scales.data(), held_.lengths.data(), held_.errors.data(),
@@ -326,8 +326,8 @@ void code_rows(const py::object& vectors, const ContiguousArray<float>& norms, s
       (squares && writable_view_1d(*squares, "squares").size() < end)) {
     throw std::invalid_argument("codes, scales, lengths, errors or squares do not have the size that vectors ask for");
   }
-  check_nibbles(residuals, space, end, "residuals");
-  check_nibbles(coarse, space, end, "coarse");
+  check_nibbles(residuals, space, end, 0, "residuals");
+  check_nibbles(coarse, space, end, kCodeSlack, "coarse");
   search::CodesOut out{codes.mutable_data(), scales.mutable_data(), lengths.mutable_data(), errors.mutable_data(),
                        squares ? squares->mutable_data() : nullptr};
   if (residuals) {

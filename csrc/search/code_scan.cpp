@@ -15,6 +15,7 @@ namespace {
 
 constexpr double kUnit = 0x1p-24;
 constexpr std::int32_t kSingleLimit = 32639;  // two digits: 127 * 256 + 127
+constexpr double kGreatestKey = 1e38;
 constexpr double kLeastNorm = 0x1p-40, kGreatestNorm = 0x1p40;
 constexpr double kCodingOperations = 200;  // multiply-adds that take as long as to turn and round an element
 
@@ -195,11 +196,11 @@ bool QueryCodes::code(std::size_t query, const float* column, Code* codes) {
   return true;
 }
 
-CodeThresholds QueryCodes::thresholds(std::size_t query, float key, const CodesIn& at, const float* row_terms,
-                                      std::size_t rows, bool coarse) const noexcept {
-  CodeThresholds step{at.scales,       at.lengths,    at.errors,
-                      row_terms,       key,           slopes_[query],
-                      weights_[query], units_[query], static_cast<std::uint32_t>(rows)};
+CodeThresholds QueryCodes::thresholds(std::size_t query, float key, float unit, const CodesIn& at,
+                                      const float* row_terms, std::size_t rows, bool coarse) const noexcept {
+  CodeThresholds step{at.scales,       at.lengths, at.errors,
+                      row_terms,       key,        slopes_[query],
+                      weights_[query], unit,       static_cast<std::uint32_t>(rows)};
   if (!coarse) return step;
   // Products are of the query with another gain, and in other units.
   const Terms& terms = terms_[query];
@@ -213,7 +214,7 @@ CodeThresholds QueryCodes::thresholds(std::size_t query, float key, const CodesI
   return step;
 }
 
-void QueryCodes::find_keys(std::size_t p, float* thresholds, float* keys) const noexcept {
+void QueryCodes::find_keys(std::size_t p, float* thresholds, float* keys, float* units) const noexcept {
   const std::size_t width = batch_.width(), first = p * width;
   bool same = true;
   for (std::size_t j = 0; j < width; ++j) {
@@ -224,11 +225,15 @@ void QueryCodes::find_keys(std::size_t p, float* thresholds, float* keys) const 
   if (same) return;
   for (std::size_t j = 0; j < width; ++j) {
     keys[j] = INFINITY;
+    units[j] = units_[first + j];
     if (first + j >= batch_.size()) continue;
     const Terms& terms = terms_[first + j];
     const double wanted =
         (static_cast<double>(thresholds[j]) - terms.center + terms.distance - terms.slack) * terms.gain;
-    keys[j] = static_cast<float>(std::clamp(wanted - std::fabs(wanted) * 0x1p-20, -1e38, 1e38));
+    const double lowered = wanted - std::fabs(wanted) * 0x1p-20;
+    keys[j] = static_cast<float>(std::clamp(lowered, -kGreatestKey, kGreatestKey));
+    // What float32 cannot hold is below whatever a row's term could make up for, or may be: all rows reach it.
+    if (lowered < -kGreatestKey) units[j] = 0.0F;
   }
 }
 

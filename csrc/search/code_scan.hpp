@@ -35,10 +35,11 @@ class QueryCodes {
   }
   [[nodiscard]] const float* slopes(std::size_t p) const noexcept { return slopes_.data() + p * batch_.width(); }
   [[nodiscard]] const float* weights(std::size_t p) const noexcept { return weights_.data() + p * batch_.width(); }
+  /// Of row terms, where a threshold is not so low that all rows are to reach it.
   [[nodiscard]] const float* units(std::size_t p) const noexcept { return units_.data() + p * batch_.width(); }
-  /// CodeScan::keys of a panel, from the thresholds of the batch, which go to `thresholds`; nothing is done where these
-  /// were what they are. NaN there at first.
-  void find_keys(std::size_t p, float* thresholds, float* keys) const noexcept;
+  /// CodeScan::keys and units of a panel, from the thresholds of the batch, which go to `thresholds`; nothing is done
+  /// where these were what they are. NaN there at first.
+  void find_keys(std::size_t p, float* thresholds, float* keys, float* units) const noexcept;
   /// Whether single queries can be met by coarse codes first; then such a query, for scan_coarse_rows.
   [[nodiscard]] bool has_coarse() const noexcept { return coarse_bytes_ != 0; }
   [[nodiscard]] const void* coarse_panel(std::size_t query) const noexcept {
@@ -46,8 +47,8 @@ class QueryCodes {
   }
   [[nodiscard]] std::int32_t coarse_correction(std::size_t query) const noexcept { return coarse_corrections_[query]; }
   /// What a single query's products are to reach; `coarse`: those of scan_coarse_rows.
-  [[nodiscard]] CodeThresholds thresholds(std::size_t query, float key, const CodesIn& at, const float* row_terms,
-                                          std::size_t rows, bool coarse) const noexcept;
+  [[nodiscard]] CodeThresholds thresholds(std::size_t query, float key, float unit, const CodesIn& at,
+                                          const float* row_terms, std::size_t rows, bool coarse) const noexcept;
   /// CodeScan::row_terms of a row of l2.
   [[nodiscard]] float row_term(float square, float scale) const noexcept {
     return static_cast<float>(0.5 * (1.0 - square_error_)) * square * scale;

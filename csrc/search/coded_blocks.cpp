@@ -69,6 +69,7 @@ std::unique_ptr<CodedBlocks::Room> CodedBlocks::make_room(std::size_t most_rows)
   room->refines = queries_->refines();
   room->thresholds.assign(batch_.panels() * batch_.width(), NAN);
   room->keys.resize(room->thresholds.size());
+  room->units.resize(room->thresholds.size());
   if (request_.metric == Metric::kL2) room->row_terms.resize(rows);
   if (single) room->reached.resize(rows);
   if (single && is_int8()) room->products.resize(rows);
@@ -122,7 +123,8 @@ void CodedBlocks::scan_panels(const Run& run, const CodesIn& at, std::size_t beg
   const std::size_t lines = begin == 0 ? run.ahead_bytes / 64 : 0;
   for (std::size_t p = 0; p < panels; ++p) {
     float* const keys = room.keys.data() + p * width;
-    queries_->find_keys(p, room.thresholds.data() + p * width, keys);
+    float* const units = room.units.data() + p * width;
+    queries_->find_keys(p, room.thresholds.data() + p * width, keys, units);
     room.refines &= collector.takes_refined();
     list_waiting(room);
     const std::size_t line = lines * p / panels, end_line = lines * (p + 1) / panels;
@@ -137,7 +139,7 @@ void CodedBlocks::scan_panels(const Run& run, const CodesIn& at, std::size_t beg
                         keys,
                         queries_->slopes(p),
                         queries_->weights(p),
-                        queries_->units(p),
+                        units,
                         room.code_hits.data(),
                         room.hit_words.data(),
                         lines == 0 ? nullptr : run.ahead + line * 64,
@@ -246,8 +248,9 @@ void CodedBlocks::scan_singles(const Run& run, const CodesIn& at, std::size_t be
   const bool coarse = reads_coarse(room, collector);
   const double coded_hits = room.hits;
   for (std::size_t query = 0; query < batch_.size(); ++query) {
-    queries_->find_keys(query, room.thresholds.data() + query, room.keys.data() + query);
-    const CodeThresholds step = queries_->thresholds(query, room.keys[query], from, row_terms, count, coarse);
+    queries_->find_keys(query, room.thresholds.data() + query, room.keys.data() + query, room.units.data() + query);
+    const CodeThresholds step =
+        queries_->thresholds(query, room.keys[query], room.units[query], from, row_terms, count, coarse);
     const std::uint32_t hits = find_reached(from, query, step, coarse, room);
     for (std::uint32_t h = 0; h < hits; ++h) add_candidate(run, begin + room.reached[h], query, room);
     take_waiting(room, collector);
@@ -258,6 +261,7 @@ void CodedBlocks::scan_singles(const Run& run, const CodesIn& at, std::size_t be
   room.coarse_pays = cost <= met * depth * kSavedCoarseReading;
   if (!room.coarse_pays) room.coarse_from = (room.met + count) * 3 / 2;
   room.hits = coded_hits;  // what is reconsidered is whether codes tell rows apart
+  room.met_coarsely += count;
 }
 
 void CodedBlocks::add_candidate(const Run& run, std::size_t r, std::size_t query, Room& room) const {
@@ -291,8 +295,15 @@ double CodedBlocks::expected_hits(const Room& room, double rate, double rows) co
 void CodedBlocks::reconsider(Room& room) {
   const double queries = static_cast<double>(batch_.size()), depth = static_cast<double>(space_->depth());
   const auto met = static_cast<double>(room.met);
+  const std::size_t lately = room.met - room.marked, coded = lately - room.met_coarsely;
+  room.met_coarsely = 0;
+  if (2 * coded < lately) {  // few rows tell of codes
+    room.hits = 0;
+    room.marked = room.met;
+    return;
+  }
   const double rows = static_cast<double>(request_.index.rows) / request_.workers;
-  const double rate = room.hits / (queries * (met - static_cast<double>(room.marked)));
+  const double rate = room.hits / (queries * static_cast<double>(coded));
   const bool single = batch_.width() == 1;
   if (room.marked > 0 && rows > met) {
     const double cost = expected_hits(room, rate, rows) * doubtful_cost(space_->depth(), single);

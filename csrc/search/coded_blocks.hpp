@@ -100,21 +100,22 @@ struct CodedBlocks::Room {
   std::size_t ramp = 64;  // rows of the next piece: thresholds rise fast at first, unless a sample has raised them
   std::size_t met = 0;    // rows so far, and where this was last reconsidered
   std::size_t marked = 0;
-  double hits = 0;              // since then
-  double rate = 1;              // before that, a row and query
-  bool hits_are_rare = false;   // to judge by the last panel
-  bool refines = false;         // candidates are met by their residuals first
-  bool coarse_pays = false;     // did, when a single query last met coarse codes
-  std::size_t coarse_from = 0;  // rows from which on a single query meets coarse codes
+  std::size_t met_coarsely = 0;  // since then
+  double hits = 0;               // since then, of whole codes
+  double rate = 1;               // before that, a row and query
+  bool hits_are_rare = false;    // to judge by the last panel
+  bool refines = false;          // candidates are met by their residuals first
+  bool coarse_pays = false;      // did, when a single query last met coarse codes
+  std::size_t coarse_from = 0;   // rows from which on a single query meets coarse codes
   support::AlignedBuffer<CodeHit> code_hits;
   support::AlignedBuffer<CodeHits> hit_words;
   std::vector<Candidate> candidates;
   std::vector<std::int32_t> refined;  // their products
   std::vector<const char*> ahead;
-  std::vector<float> thresholds, keys, row_terms;  // the former of all panels
-  std::vector<std::int32_t> products;              // of a single query: of codes of 8 bits, or
-  std::vector<float> float_products;               // of bfloat16
-  std::vector<std::uint32_t> reached;              // rows that those name
+  std::vector<float> thresholds, keys, units, row_terms;  // but for the last of all panels
+  std::vector<std::int32_t> products;                     // of a single query: of codes of 8 bits, or
+  std::vector<float> float_products;                      // of bfloat16
+  std::vector<std::uint32_t> reached;                     // rows that those name
   // Codes made on the way.
   support::AlignedBuffer<float> columns;
   support::AlignedBuffer<std::uint8_t> codes;

@@ -67,9 +67,9 @@ struct CodesAt {
   Float* lengths = nullptr;
   Float* errors = nullptr;
   Float* squares = nullptr;   // of the centered rows
-  Byte* residuals = nullptr;  // rows * nibble_stride, and kCodeSlack more
+  Byte* residuals = nullptr;  // rows * nibble_stride
   Float* residual_errors = nullptr;
-  Byte* coarse = nullptr;          // the same
+  Byte* coarse = nullptr;          // as many, and kCodeSlack more
   Float* coarse_errors = nullptr;  // none below `errors`
 
   /// Those of rows from `row` on, a multiple of kCodeGroup.

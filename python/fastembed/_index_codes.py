@@ -51,6 +51,7 @@ CODE_BITS = {"int8": 8, "bf16": 16}
 _PADDING = 4
 _NIBBLE_BITS, _NIBBLE_BLOCK = 4, 64  # of an element; elements
 _TERMS = 3  # of a group of codes, before those of nibbles
+_COARSE_ROWS = 4096  # that each worker of a search for the k best meets by whole codes first (kCoarseAfter)
 _COARSE_QUERIES = 2  # as many are each a scan of their own (kSingleCodedQueries)
 #: From here on "auto" makes codes: below, all vectors stay in the processor's caches, or are so short that float32 is
 #: as fast. (csrc/search/coded_blocks.cpp has the limits of codes made on the way, which take making each time.)
@@ -70,7 +71,8 @@ class Plan(NamedTuple):
     row_bits, query_bits : int
         Bits of an element of a row and of a query in this scan. "int8": 8, and as many as the instruction set
         multiplies at once; for one or two queries, where memory is the limit, 4 (the upper half of each code) and 8,
-        or, of vectors of 64 elements or fewer, 8 and 16. "bf16": 16, and 16 where the instruction set has
+        or, of vectors of 64 elements or fewer, 8 and 16 (so are the first 4,096 rows of every worker, and stretches
+        where 4 bits leave too many candidates). "bf16": 16, and 16 where the instruction set has
         products of bfloat16, else 32 (always where memory is the limit). In float32 those that the
         rows are stored in, and 32. A search that finds codes of no use on its way (all rows nearly equal, say) goes on
         in float32.
@@ -98,7 +100,7 @@ def plan_of(state: Snapshot, mode: str, k: int, n_queries: int) -> Plan:
     coded = state.coded
     if coded is None or (mode == "auto" and not codes_pay(min(k, state.live_count), n_queries, len(state.elements))):
         return Plan("float32", 8 * state.elements.dtype.itemsize, 32, 0, element_bytes(state.elements), 0)
-    is_coarse = coded.reads_coarse and n_queries <= _COARSE_QUERIES
+    is_coarse = coded.reads_coarse and n_queries <= _COARSE_QUERIES and coded.rows > _COARSE_ROWS
     stride = nibble_stride_of(dim) if is_coarse else coded.stride
     scan_bytes = coded.rows * stride + element_bytes(state.elements[coded.rows :])
     query_bits = 8 if is_coarse else _core.code_query_bits(n_queries, dim, coded.kind)
@@ -119,7 +121,7 @@ class CodeArrays(NamedTuple):
         there are these.
     squares : ndarray of float32, shape (capacity,), or None
         For ``"l2"``.
-    residuals : ndarray of uint8, shape (capacity * nibble_stride + 64,), or None
+    residuals : ndarray of uint8, shape (capacity * nibble_stride,), or None
         What codes of 8 bits leave over, in 4 bits more.
     coarse : ndarray of uint8, shape (capacity * nibble_stride + 64,), or None
         The upper halves of codes of 8 bits, for single queries, of vectors that have residuals and are not short.
@@ -199,13 +201,13 @@ class CodedRows:
     def used(self) -> CodeArrays:
         """The arrays without spare capacity."""
         codes, groups, squares, residuals, coarse = self.arrays
-        nibbles = self.rows * nibble_stride_of(len(self.mean)) + CODE_SLACK
+        nibbles = self.rows * nibble_stride_of(len(self.mean))
         return CodeArrays(
             codes[: self.rows * self.stride + CODE_SLACK],
             tuple(group[: self.rows // GROUP] for group in groups),
             None if squares is None else squares[: self.rows],
             None if residuals is None else residuals[:nibbles],
-            None if coarse is None else coarse[:nibbles],
+            None if coarse is None else coarse[: nibbles + CODE_SLACK],
         )
 
     @property
@@ -233,9 +235,9 @@ def _room(kind: str, metric: str, dim: int, refines: bool, is_coarse: bool, capa
     codes = _core.code_buffer(capacity * stride_of(kind, dim) + CODE_SLACK)
     groups = tuple(np.empty(capacity // GROUP, dtype=np.float32) for _ in range(_TERMS + refines + is_coarse))
     squares = np.empty(capacity, dtype=np.float32) if metric == "l2" else None
-    nibbles = capacity * nibble_stride_of(dim) + CODE_SLACK
+    nibbles = capacity * nibble_stride_of(dim)
     residuals = _core.code_buffer(nibbles) if refines else None
-    coarse = _core.code_buffer(nibbles) if is_coarse else None
+    coarse = _core.code_buffer(nibbles + CODE_SLACK) if is_coarse else None
     return CodeArrays(codes, groups, squares, residuals, coarse)
 
 
@@ -248,6 +250,10 @@ def _code(coded: CodedRows, read: Reader, begin: int, end: int) -> None:
         vectors, norms = read(first, min(first + _BLOCK_ROWS, end))
         workers = worker_count(None, 64 * vectors.size)
         _core.code_rows(vectors, norms, coded.metric, *into, first, workers, coded.kind, *arrays.nibbles())
+    # What is read behind the last row, and saved, is to be the same each time.
+    arrays.codes[end * coded.stride :][:CODE_SLACK] = 0
+    if arrays.coarse is not None:
+        arrays.coarse[end * nibble_stride_of(len(coded.mean)) :][:CODE_SLACK] = 0
 
 
 def code_blocks(kind: str, metric: str, mean: Float32Array, refines: bool, read: Reader, n_rows: int) -> CodedRows:

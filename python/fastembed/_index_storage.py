@@ -16,8 +16,8 @@ and, if the index keeps codes (docs/exact-search.md)::
     codes.npy       uint8, shape (coded rows * stride + 64,); or, of bfloat16, their bits as uint16, half as many
     code_terms.npy  float32, shape (3, coded rows / 8): scale, length and error of each group of rows; then, for each of
                     the next two that there is, the error that it leaves
-    code_residuals.npy  uint8, shape (coded rows * stride + 64,): what codes of 8 bits leave over, in 4 bits more
-    code_coarse.npy  uint8, of the same shape: the upper halves of codes of 8 bits
+    code_residuals.npy  uint8, shape (coded rows * stride,): what codes of 8 bits leave over, in 4 bits more
+    code_coarse.npy  uint8, shape (coded rows * stride + 64,): the upper halves of codes of 8 bits
     code_squares.npy  float32, shape (coded rows,), for the metric "l2"
     code_mean.npy   float32, shape (dim,)
 """
@@ -118,10 +118,10 @@ def _load_coded(
     size = (rows * stride_of(kind, dim) + CODE_SLACK) * 8 // CODE_BITS[kind]
     codes = load("codes", _DTYPES[kind], (size,), mmap).view(np.uint8)
 
-    def load_nibbles(key: str) -> npt.NDArray[np.uint8] | None:
-        return load(key, "uint8", (rows * nibble_stride_of(dim) + CODE_SLACK,), mmap) if key in files else None
+    def load_nibbles(key: str, slack: int) -> npt.NDArray[np.uint8] | None:
+        return load(key, "uint8", (rows * nibble_stride_of(dim) + slack,), mmap) if key in files else None
 
-    residuals, coarse = load_nibbles("code_residuals"), load_nibbles("code_coarse")
+    residuals, coarse = load_nibbles("code_residuals", 0), load_nibbles("code_coarse", CODE_SLACK)
     n_terms = 3 + (residuals is not None) + (coarse is not None)
     terms = load("code_terms", "float32", (n_terms, rows // GROUP))
     squares = load("code_squares", "float32", (rows,)) if metric == "l2" else None

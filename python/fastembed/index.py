@@ -93,9 +93,10 @@ class Index:
     it was when the search began. Searching releases the GIL.
 
     Memory: 4 bytes an element, 2 in float16 and bfloat16, 1 in int8 (and 4 a row); with codes of 8 bits a byte more, in
-    float32 two, of bfloat16 2 (and 2 a row); 12 bytes a row for norms and ids, about 100 for the ids'
-    places if they are str or not ascending. `add` to an index that is mapped or was made from an array copies it once,
-    and keeps spare room from then on. Removed rows are skipped, and dropped when they outnumber the others.
+    float32 one and a half, above 64 elements two, of bfloat16 2 (and 2 a row); 12 bytes a row for norms and ids, about
+    100 for the ids' places if they are str or not ascending. `add` to an index that is mapped or was made from an array
+    copies it once, and keeps spare room from then on. Removed rows are skipped, and dropped when they outnumber the
+    others.
 
     Examples
     --------
