@@ -171,7 +171,7 @@ def narrow_rows(
 def widen_rows(rows: StoredRows, workers: int = 1) -> NDArray[np.float32]: ...
 
 # Residuals or coarse codes, and their errors.
-Nibbles: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.float32]]
+_Nibbles: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
 class IndexCodes:
     def __init__(
@@ -185,8 +185,8 @@ class IndexCodes:
         squares: NDArray[np.float32] | None,
         rows: int,
         kind: str = "int8",
-        residuals: Nibbles | None = None,
-        coarse: Nibbles | None = None,
+        residuals: _Nibbles | None = None,
+        coarse: _Nibbles | None = None,
     ) -> None: ...
 
 def code_buffer(bytes: int) -> NDArray[np.uint8]: ...
@@ -205,8 +205,8 @@ def code_rows(
     first: int,
     workers: int = 1,
     kind: str = "int8",
-    residuals: Nibbles | None = None,
-    coarse: Nibbles | None = None,
+    residuals: _Nibbles | None = None,
+    coarse: _Nibbles | None = None,
 ) -> None: ...
 def search_topk(
     queries: NDArray[np.float32],

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     Float32Array = npt.NDArray[np.float32]
     Groups = tuple[Float32Array, ...]
     Bytes = npt.NDArray[np.uint8]
+    #: Residuals or coarse codes, and their errors.
+    Nibbles = tuple[Bytes, Float32Array]
     #: ``read(begin, end)`` returns vectors and norms of these rows.
     Reader = Callable[[int, int], tuple[KernelRows, Float32Array]]
 
@@ -133,7 +135,7 @@ class CodeArrays(NamedTuple):
     residuals: Bytes | None = None
     coarse: Bytes | None = None
 
-    def nibbles(self) -> tuple[_core.Nibbles | None, _core.Nibbles | None]:
+    def nibbles(self) -> tuple[Nibbles | None, Nibbles | None]:
         """Residuals and coarse codes, each with their errors."""
         return (
             None if self.residuals is None else (self.residuals, self.groups[_TERMS]),
