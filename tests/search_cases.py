@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import functools
+import json
+import shutil
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
-from fastembed import _core
+from fastembed import Index, _core
+from fastembed._index_codes import CodedRows
 from reference import search as reference
 
 METRICS = ("cosine", "dot", "l2")
@@ -152,3 +157,24 @@ def solved(kind: str, metric: str, size: tuple[int, int, int]) -> tuple[np.ndarr
     """Queries, index, and scores and rows of all of it in order."""
     queries, index = hard(kind, *size, seed=sum(size))
     return queries, index, *reference.topk(queries, index, len(index), metric)
+
+
+def coded_of(index: Index) -> CodedRows:
+    """The codes that an index keeps."""
+    coded = index._rows.state.coded
+    assert coded is not None
+    return coded
+
+
+def saved_without(index: Index, directory: Path, key: str, n_terms: int) -> Index:
+    """The index, saved, loaded from files as they were before this one, whose groups had so many terms."""
+    index.save(directory / "new")
+    old = directory / "old"
+    shutil.copytree(directory / "new", old)
+    saved = json.loads((old / "metadata.json").read_text())
+    (old / saved["files"].pop(key)["name"]).unlink()
+    terms = old / saved["files"]["code_terms"]["name"]
+    np.save(terms, np.load(terms)[:n_terms])
+    saved["files"]["code_terms"] |= {"bytes": terms.stat().st_size, "crc32": zlib.crc32(terms.read_bytes())}
+    (old / "metadata.json").write_text(json.dumps(saved))
+    return Index.load(old)

@@ -38,15 +38,21 @@ def resident(array: np.ndarray) -> float:
     return float((pages & 1).mean())
 
 
+def from_disk(index: Index, directory: Path) -> Index:
+    """The index saved and mapped, of which nothing is in memory."""
+    index.save(directory / "index")
+    forget(directory)
+    mapped = Index.load(directory / "index")
+    if resident(mapped.vectors) > 0.05:
+        pytest.skip("this file system keeps its files in memory")
+    return mapped
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux which pages are in memory")
 def test_vectors_of_candidates_alone_are_read(tmp_path: Path) -> None:
     vectors, queries = normal(60_000, 128, seed=1), normal(4, 128, seed=2)
     index = Index(vectors, "dot")
-    index.save(tmp_path / "index")
-    forget(tmp_path)
-    mapped = Index.load(tmp_path / "index")
-    if resident(mapped.vectors) > 0.05:
-        pytest.skip("this file system keeps its files in memory")
+    mapped = from_disk(index, tmp_path)
     assert_same(mapped.search(queries, 10), index.search(queries, 10))
     assert resident(mapped._rows.state.coded.arrays.codes) > 0.95
     # 4 queries have some 200 candidates each, at most 2 pages of 4 KB a row, of 7,500 pages.
@@ -59,11 +65,7 @@ def test_residuals_take_the_place_of_rows(dim: int, n_queries: int, tmp_path: Pa
     """Of the vectors hardly more is read than what is found: here 0.7, 9.5 and 5.7%, without them 11, 56 and 46%."""
     vectors, queries = normal(60_000, dim, seed=1), normal(n_queries, dim, seed=2)
     index = Index(vectors, "dot")
-    index.save(tmp_path / "index")
-    forget(tmp_path)
-    mapped = Index.load(tmp_path / "index")
-    if resident(mapped.vectors) > 0.05:
-        pytest.skip("this file system keeps its files in memory")
+    mapped = from_disk(index, tmp_path)
     found = mapped.search(queries, 10)
     read = resident(mapped.vectors)
     assert_same(found, index.search(queries, 10))

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fastembed import Index, _core
-from fastembed._index_codes import CodedRows
 from reference import search as reference
-from search_cases import CODE_KINDS, METRICS, assert_same, hard, normal
+from search_cases import CODE_KINDS, METRICS, assert_same, coded_of, hard, normal, saved_without
 
 # As many rows as it takes before thresholds are trusted (4,096 a worker), twice.
 ROWS, DIM = 12_003, 72
-
-
-def coded_of(index: Index) -> CodedRows:
-    coded = index._rows.state.coded
-    assert coded is not None
-    return coded
 
 
 def counted(index: Index, query: np.ndarray, k: int) -> np.ndarray:
@@ -161,16 +151,7 @@ def test_mapped_codes_that_do_not_stay_in_memory_are_read_whole(
 def test_files_without_upper_halves_are_read(tmp_path: Path) -> None:
     vectors, query = normal(ROWS, DIM, seed=1), normal(1, DIM, seed=2)[0]
     index = Index(vectors, "dot")
-    index.save(tmp_path / "new")
-    shutil.copytree(tmp_path / "new", tmp_path / "old")
-    name = tmp_path / "old" / "metadata.json"
-    saved = json.loads(name.read_text())
-    (tmp_path / "old" / saved["files"].pop("code_coarse")["name"]).unlink()
-    terms = tmp_path / "old" / saved["files"]["code_terms"]["name"]
-    np.save(terms, np.load(terms)[:4])
-    saved["files"]["code_terms"] |= {"bytes": terms.stat().st_size, "crc32": zlib.crc32(terms.read_bytes())}
-    name.write_text(json.dumps(saved))
-    old = Index.load(tmp_path / "old")
+    old = saved_without(index, tmp_path, "code_coarse", 4)
     assert (old.plan(10, 1).row_bits, old.plan(10, 1).residual_bits) == (8, 4)
     for one in (old, index):
         one.add(normal(100, DIM, seed=3))

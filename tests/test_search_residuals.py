@@ -3,10 +3,7 @@ kept with the rows."""
 
 from __future__ import annotations
 
-import json
 import pickle
-import shutil
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +13,7 @@ from fastembed import Index, _core
 from fastembed._index_codes import CodeArrays, CodedRows
 from reference import codes as code_reference
 from reference import search as reference
-from search_cases import CODE_KINDS, METRICS, assert_same, hard, normal
-
-
-def coded_of(index: Index) -> CodedRows:
-    coded = index._rows.state.coded
-    assert coded is not None
-    return coded
+from search_cases import CODE_KINDS, METRICS, assert_same, coded_of, hard, normal, saved_without
 
 
 def assert_residuals_are_near(index: Index, vectors: np.ndarray) -> None:
@@ -134,16 +125,7 @@ def test_files_without_residuals_are_read(tmp_path: Path) -> None:
     """An index that was saved before there were any."""
     vectors, queries = normal(300, 48, seed=1), normal(5, 48, seed=2)
     index = Index(vectors, "dot", accelerate="int8")
-    index.save(tmp_path / "new")
-    shutil.copytree(tmp_path / "new", tmp_path / "old")
-    name = tmp_path / "old" / "metadata.json"
-    saved = json.loads(name.read_text())
-    (tmp_path / "old" / saved["files"].pop("code_residuals")["name"]).unlink()
-    terms = tmp_path / "old" / saved["files"]["code_terms"]["name"]
-    np.save(terms, np.load(terms)[:3])
-    saved["files"]["code_terms"] |= {"bytes": terms.stat().st_size, "crc32": zlib.crc32(terms.read_bytes())}
-    name.write_text(json.dumps(saved))
-    old = Index.load(tmp_path / "old")
+    old = saved_without(index, tmp_path, "code_residuals", 3)
     assert (old.plan().scan, old.plan().residual_bits) == ("int8", 0)
     assert_same(old.search(queries, 7), index.search(queries, 7))
     for one in (old, index):

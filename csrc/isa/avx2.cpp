@@ -9,11 +9,7 @@ namespace {
 
 consteval KernelTable make_own_table() {
   KernelTable table = make_table();
-  table.code_query_limit = &code_query_limit<BytePairsProduct>;
-  table.pack_code_panel = &pack_code_panel<BytePairsProduct>;
-  table.scan_codes = &scan_codes<BytePairsProduct>;
-  table.greatest_codes = &greatest_codes<BytePairsProduct>;
-  table.code_peak = &code_peak<BytePairsProduct>;
+  use_for_codes<BytePairsProduct>(table);
   return table;
 }
 

@@ -10,11 +10,7 @@ namespace {
 
 consteval KernelTable make_wide_table() {
   KernelTable table = make_table();
-  table.code_query_limit = &code_query_limit<BytePairsProduct>;
-  table.pack_code_panel = &pack_code_panel<BytePairsProduct>;
-  table.scan_codes = &scan_codes<BytePairsProduct>;
-  table.greatest_codes = &greatest_codes<BytePairsProduct>;
-  table.code_peak = &code_peak<BytePairsProduct>;
+  use_for_codes<BytePairsProduct>(table);
   table.draw_tokens = &draw_wide_tokens;
   table.draw_aliases = &draw_wide_aliases;
   return table;

@@ -9,13 +9,9 @@ namespace {
 
 consteval KernelTable make_override() {
   KernelTable table{};
-  table.code_query_limit = &code_query_limit<ByteProduct>;
-  table.pack_code_panel = &pack_code_panel<ByteProduct>;
-  table.scan_codes = &scan_codes<ByteProduct>;
-  table.greatest_codes = &greatest_codes<ByteProduct>;
+  use_for_codes<ByteProduct>(table);
   table.scan_code_rows = &scan_code_rows<ByteProduct>;
   table.scan_coarse_rows = &scan_coarse_rows<ByteProduct>;
-  table.code_peak = &code_peak<ByteProduct>;
   return table;
 }
 

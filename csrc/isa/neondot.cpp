@@ -9,13 +9,9 @@ namespace {
 
 consteval KernelTable make_override() {
   KernelTable table{};
-  table.code_query_limit = &code_query_limit<SignedByteProduct>;
-  table.pack_code_panel = &pack_code_panel<SignedByteProduct>;
-  table.scan_codes = &scan_codes<SignedByteProduct>;
-  table.greatest_codes = &greatest_codes<SignedByteProduct>;
+  use_for_codes<SignedByteProduct>(table);
   table.scan_code_rows = &scan_code_rows<SignedByteProduct>;
   table.scan_coarse_rows = &scan_coarse_rows<SignedByteProduct>;
-  table.code_peak = &code_peak<SignedByteProduct>;
   return table;
 }
 

@@ -367,6 +367,16 @@ void pack_code_panel(const CodePanel& step) noexcept {
   }
 }
 
+// The kernels that a Product of codes of a byte makes for batches.
+template <class Product>
+consteval void use_for_codes(KernelTable& table) {
+  table.code_query_limit = &code_query_limit<Product>;
+  table.pack_code_panel = &pack_code_panel<Product>;
+  table.scan_codes = &scan_codes<Product>;
+  table.greatest_codes = &greatest_codes<Product>;
+  table.code_peak = &code_peak<Product>;
+}
+
 template <class Product>
 void scan_code_rows(const std::uint8_t* rows, std::size_t row_stride, std::size_t count, std::size_t depth,
                     const void* panel, std::int32_t correction, std::int32_t* products) noexcept {

@@ -113,8 +113,7 @@ bool QueryCodes::code_panel(const KernelTable& kernels, const Request& request, 
     for (std::size_t j = 0; j < count; ++j) {
       const std::size_t query = first + j;
       find_terms(query, request, terms_[query]);
-      if (!code(query, columns + j, codes + (query - begin) * space_.padded())) return false;
-      if (coarse_bytes_ != 0) round_coarsely(kernels, query, columns + j);
+      if (!code(kernels, query, columns + j, codes + (query - begin) * space_.padded())) return false;
     }
   }
   pack(kernels, codes, panel, end - begin);
@@ -157,7 +156,7 @@ void QueryCodes::find_terms(std::size_t query, const Request& request, Terms& te
 // Rounds a turned query, column[i * kCodeRows], as the kernels take it and finds the bounds that follow. False if it
 // cannot be.
 template <class Code>
-bool QueryCodes::code(std::size_t query, const float* column, Code* codes) {
+bool QueryCodes::code(const KernelTable& kernels, std::size_t query, const float* column, Code* codes) {
   const QueryScale& scale = batch_.scale(query);
   Terms& terms = terms_[query];
   const double norm = metric_ == Metric::kL2 ? std::sqrt(terms.square) : scale.norm;
@@ -184,8 +183,8 @@ bool QueryCodes::code(std::size_t query, const float* column, Code* codes) {
     rest += (element - rounded) * (element - rounded);
     codes[i] = static_cast<Code>(rounded);
   }
-  const double scaled_norm = norm * scale.scale, length = std::sqrt(square) * (1.0 + 1e-9) * terms.gain;
-  const double common = relative_ * scaled_norm * terms.gain;
+  const double length = std::sqrt(square) * (1.0 + 1e-9) * terms.gain;
+  const double common = relative_ * length_of(query) * terms.gain;
   const double delta = std::sqrt(rest) * (1.0 + 1e-9);
   terms.slope = delta + common + sum_error_ * (length + delta);
   terms.weight = length + common;
@@ -193,6 +192,7 @@ bool QueryCodes::code(std::size_t query, const float* column, Code* codes) {
   weights_[query] = raised(terms.weight);
   units_[query] = static_cast<float>(terms.gain);
   if (refines()) refine_query(query, column, most, square);
+  if (has_coarse()) round_coarsely(kernels, query, column, most, square);
   return true;
 }
 

@@ -94,13 +94,13 @@ class QueryCodes {
   template <class Code>
   bool code_panel(const KernelTable& kernels, const Request& request, std::size_t panel, float* columns, Code* codes);
   template <class Code>
-  bool code(std::size_t query, const float* column, Code* codes);
+  bool code(const KernelTable& kernels, std::size_t query, const float* column, Code* codes);
   // Of the query that is turned.
   [[nodiscard]] double length_of(std::size_t query) const noexcept {
     const QueryScale& scale = batch_.scale(query);
     return (metric_ == Metric::kL2 ? std::sqrt(terms_[query].square) : scale.norm) * scale.scale;
   }
-  void round_coarsely(const KernelTable& kernels, std::size_t query, const float* column);
+  void round_coarsely(const KernelTable& kernels, std::size_t query, const float* column, double most, double square);
   void refine_query(std::size_t query, const float* column, double most, double square);
   [[nodiscard]] KeyBounds refined_bounds(const Terms& terms, const QueryScale& scale, double product, double slack,
                                          double row_square) const noexcept;

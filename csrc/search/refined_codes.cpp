@@ -35,14 +35,9 @@ void QueryCodes::refine_query(std::size_t query, const float* column, double mos
 }
 
 // Rounds a turned query to int8, for coarse codes: next to what these leave over that is fine enough.
-void QueryCodes::round_coarsely(const KernelTable& kernels, std::size_t query, const float* column) {
+void QueryCodes::round_coarsely(const KernelTable& kernels, std::size_t query, const float* column, double most,
+                                double square) {
   Terms& terms = terms_[query];
-  double most = 0, square = 0;
-  for (std::size_t i = 0; i < space_.depth(); ++i) {
-    const double element = column[i * kCodeRows];
-    most = std::max(most, std::fabs(element));
-    square += element * element;
-  }
   const double gain = terms.coarse_gain = 127.0 / most;
   std::vector<std::int16_t> rounded(space_.depth());
   double rest = 0;
