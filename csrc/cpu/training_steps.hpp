@@ -238,7 +238,7 @@ constexpr std::size_t tile_center_rows(std::size_t window) {
 }
 
 /// The rest lays out the workspace. Columns of the tile's transposed inputs: input i is column tile_halo(window) + i.
-constexpr std::size_t tile_halo(std::size_t window) { return tile_round_up(2 * window, 4); }
+constexpr std::size_t tile_halo(std::size_t window) { return tile_round_up(2 * window, 16); }
 constexpr std::size_t tile_columns(std::size_t window) {
   return tile_round_up(tile_center_rows(window) + tile_halo(window), 64) + 32;
 }

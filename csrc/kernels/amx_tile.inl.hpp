@@ -295,7 +295,7 @@ void amx_gradients(const AmxLayout& layout, LinePrefetcher& prefetch) noexcept {
   Vec::store(to, _mm512_permutexvar_ps(order, sums));
 }
 
-// Adds a row's sums, of tiles in the order of the panels of Rows; load takes the number of a tile.
+// Adds the sums of a part of a row, of tiles in the order of the panels of Rows; load takes the number of a tile.
 template <class Rows, class To, class Load>
 [[gnu::always_inline]] inline void add_row(typename To::Element* row, std::size_t tiles, RoundingBits& random,
                                            const Load& load) noexcept {
@@ -308,24 +308,29 @@ template <class Rows, class To, class Load>
   }
 }
 
-// Adds the sums of a block of at most 16 rows to them. A row may repeat, so it is read here and not before.
+// Columns of tiles.
+struct Slab {
+  std::size_t first, count;
+};
+
+// Adds a slab of the sums of a block of at most 16 rows to them. A row may repeat, so it is read here and not before.
 template <class Rows, class To>
-inline void add_block(const AmxLayout& layout, const Targets& targets, std::size_t count, const float* sums,
+inline void add_block(const Targets& targets, std::size_t count, const Slab& slab, const float* sums,
                       RoundingBits& random, LinePrefetcher& prefetch) noexcept {
   RoundingBits bits = random;  // in registers: what is stored does not change them
   LinePrefetcher lines = prefetch;
   for (std::size_t r = 0; r < count; ++r) {
-    auto* const row = static_cast<typename To::Element*>(targets.rows[r]);
+    auto* const row = static_cast<typename To::Element*>(targets.rows[r]) + slab.first * kTileSide;
     const float* const from = sums + r * kTileSide;
     lines.advance<Stage::kSums>();
     if (targets.scales == nullptr) [[likely]] {
-      add_row<Rows, To>(row, layout.depth_tiles, bits, [&](std::size_t t) __attribute__((always_inline)) {
+      add_row<Rows, To>(row, slab.count, bits, [&](std::size_t t) __attribute__((always_inline)) {
         return Vec::load(from + t * kTileFloats);
       });
       continue;
     }
     const Vec::Reg scale = Vec::broadcast(targets.scales[r]);
-    add_row<Rows, To>(row, layout.depth_tiles, bits, [&](std::size_t t) __attribute__((always_inline)) {
+    add_row<Rows, To>(row, slab.count, bits, [&](std::size_t t) __attribute__((always_inline)) {
       Vec::Reg sum = Vec::mul(scale, Vec::load(from + t * kTileFloats));
       Vec::keep(sum);  // not to be joined with the sum in one rounding: stored sums could not be added alike
       return sum;
@@ -335,12 +340,20 @@ inline void add_block(const AmxLayout& layout, const Targets& targets, std::size
   prefetch = lines;
 }
 
-// The updates, block after block: the sums of one are added when the products of the next have been issued.
+// The updates of one slab after the other, block after block: the sums of one are added when the products of the next
+// have been issued.
 template <class Rows, class To>
 class AmxUpdates {
  public:
   AmxUpdates(const AmxLayout& layout, RoundingBits& random, LinePrefetcher& prefetch) noexcept
       : layout_(layout), random_(random), prefetch_(prefetch) {}
+
+  /// What follows is about columns of tiles from `first` on; returns the first that is left.
+  std::size_t begin_slab(std::size_t first) noexcept {
+    const std::size_t rest = layout_.depth_tiles - first;
+    slab_ = {first, rest < kSlabTiles ? rest : kSlabTiles};
+    return first + slab_.count;
+  }
 
   void inputs(const Targets& targets) noexcept {
     const std::size_t pitch = layout_.output_pitch;
@@ -383,23 +396,24 @@ class AmxUpdates {
 
  private:
   [[nodiscard]] float* sums_of(std::size_t turn) const noexcept {
-    return layout_.sums + turn * kTileSide * layout_.depth;
+    return layout_.sums + turn * kSlabTiles * kTileFloats;
   }
   // The sums of both runs; on the right a run goes through panels `pitch` elements apart.
   [[gnu::always_inline]] void multiply(const MatrixSteps& first, const MatrixSteps& second,
                                        std::size_t pitch) noexcept {
     float* const to = sums_of(turn_);
-    for_runs<4>(layout_.depth_tiles, [&](std::size_t tile, auto count) __attribute__((always_inline)) {
+    for_runs<4>(slab_.count, [&](std::size_t tile, auto count) __attribute__((always_inline)) {
       constexpr int kCount = decltype(count)::value;
       zero_sums<kCount>();
-      run_steps<kCount>(first.from(tile * pitch), pitch);
-      run_steps<kCount>(second.from(tile * pitch), pitch);
+      run_steps<kCount>(first.from((slab_.first + tile) * pitch), pitch);
+      run_steps<kCount>(second.from((slab_.first + tile) * pitch), pitch);
       store_sums<kCount>(to + tile * kTileFloats, kTileSide, kTileFloats);
     });
   }
   void next(const Targets& targets, std::size_t count) noexcept {
-    if (count_ != 0) add_block<Rows, To>(layout_, targets_, count_, sums_of(1 - turn_), random_, prefetch_);
+    if (count_ != 0) add_block<Rows, To>(targets_, count_, waiting_, sums_of(1 - turn_), random_, prefetch_);
     targets_ = targets;
+    waiting_ = slab_;
     count_ = count;
     turn_ = 1 - turn_;
   }
@@ -407,8 +421,10 @@ class AmxUpdates {
   const AmxLayout& layout_;
   RoundingBits& random_;
   LinePrefetcher& prefetch_;
-  Targets targets_{};
-  std::size_t count_ = 0;  // rows of the block that waits
+  Slab slab_{};
+  Targets targets_{};      // of the block that waits
+  Slab waiting_{};         // and its slab
+  std::size_t count_ = 0;  // and rows
   std::size_t turn_ = 0;
 };
 
@@ -416,9 +432,12 @@ template <class Rows, class To>
 [[gnu::noinline]] void amx_update(const AmxLayout& layout, const Targets& inputs, const Targets& centers,
                                   const Targets& negatives, RoundingBits& random, LinePrefetcher& prefetch) noexcept {
   AmxUpdates<Rows, To> updates(layout, random, prefetch);
-  updates.inputs(inputs);
-  updates.centers(centers);
-  updates.negatives(negatives);
+  for (std::size_t first = 0; first < layout.depth_tiles;) {
+    first = updates.begin_slab(first);
+    updates.inputs(inputs);
+    updates.centers(centers);
+    updates.negatives(negatives);
+  }
   updates.finish();
 }
 

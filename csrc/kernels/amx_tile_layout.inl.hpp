@@ -12,6 +12,9 @@ constexpr std::size_t kTileSide = 16;                         // rows and column
 constexpr std::size_t kTileDepth = 2 * kTileSide;             // factors in a step
 constexpr std::size_t kTileFloats = kTileSide * kTileSide;    // of a matrix tile
 constexpr std::size_t kInputBlocks = kPositions / kTileSide;  // blocks of 16 inputs
+// Updates go through the depth by slabs of so many columns of tiles, of which L1 holds the panels of one side and the
+// sums. An even number: neighbouring panels may hold even and odd columns.
+constexpr std::size_t kSlabTiles = 8;
 
 // Blocks are of 16 rows, of centers, negatives or inputs; an element is a pair of bfloat16. The band of a block of
 // centers are the inputs that its gradients can be other than zero at, and some before them: `band` columns, of which
@@ -22,6 +25,7 @@ struct AmxLayout {
       : tile(step),
         depth(step.depth),
         depth_tiles(depth / kTileSide),
+        slabs((depth_tiles + kSlabTiles - 1) / kSlabTiles),
         steps((depth + kTileDepth - 1) / kTileDepth),
         used_centers(kPositions + 2 * std::size_t{step.window}),
         center_blocks(tile_center_rows(step.window) / kTileSide),
@@ -49,7 +53,7 @@ struct AmxLayout {
     turned = take(kInputBlocks * turned_steps * kTileFloats);
     input_panels = take(depth_tiles * input_pitch);
     output_panels = take(depth_tiles * output_pitch);
-    sums = take(2 * kTileSide * depth);
+    sums = take(2 * kSlabTiles * kTileFloats);
   }
 
   // An odd number of lines, so that those of neighbours do not fall on the same place of the cache.
@@ -81,6 +85,7 @@ struct AmxLayout {
   const SgnsTile& tile;
   std::size_t depth;
   std::size_t depth_tiles;  // 16 columns each
+  std::size_t slabs;        // of those
   std::size_t steps;        // of the depth
   std::size_t used_centers;
   std::size_t center_blocks;
@@ -120,7 +125,7 @@ class LinePrefetcher {
     const std::size_t outputs = layout.used_centers + tile.negative_count;
     const std::size_t turns[] = {kInputBlocks * layout.steps, outputs / 2,
                                  (layout.used_centers + kInputBlocks * layout.negative_steps * kTileDepth) / 2,
-                                 kPositions + outputs};
+                                 layout.slabs * (kPositions + outputs)};
     const std::size_t lines = tile.prefetch_count * row_lines_;
     for (std::size_t stage = 0; stage < 4; ++stage) {
       paces_[stage] = static_cast<std::uint32_t>(lines * kStageShares[stage] * (kOneLine / 256) / turns[stage]) + 1;

@@ -69,8 +69,9 @@ struct TileLayout {
         band_rows(kBlockRows + 2 * tile.window),
         rows(first_negative + tile_round_up(tile.negative_count, 32)),
         halo(tile_halo(tile.window)),
+        lead(halo - tile_round_up(2 * tile.window, kBlockRows)),
         pitch(tile_columns(tile.window)),
-        band(tile_round_up(halo + kBlockRows, kLanes)) {
+        band(tile_round_up(halo - lead + kBlockRows, kLanes)) {
     float* free = tile.workspace;
     const auto take = [&free](std::size_t floats) {
       float* const taken = free;
@@ -104,6 +105,7 @@ struct TileLayout {
   std::size_t band_rows;  // centers that a block of inputs may have
   std::size_t rows;
   std::size_t halo;
+  std::size_t lead;          // the first column that a block of centers is scored against, less its row
   std::size_t pitch;
   std::size_t band;          // columns of inputs that a block of centers is scored against
   float* input_columns;      // element (step of depth, halo + input)
@@ -212,15 +214,15 @@ template <class Product>
     prefetch.advance();
     prefetch.advance();
     const std::size_t other = row + kBlockRows < layout.used_centers ? row + kBlockRows : row;
-    // The columns of a block begin at input row - halo, which is column `row`.
+    // The columns of a block begin at input row - 2 * window, or up to three before.
     for (std::size_t lane = 0; lane < layout.band; lane += kLanes) {
       Vec::Reg first[kBlockRows];
       Vec::Reg second[kBlockRows];
       for (std::size_t r = 0; r < kBlockRows; ++r) first[r] = second[r] = Vec::zero();
       const float* const a = layout.output_by_depth + row * pitch;
       const float* const b = layout.output_by_depth + other * pitch;
-      const float* a_columns = layout.input_columns + row + lane;
-      const float* b_columns = layout.input_columns + other + lane;
+      const float* a_columns = layout.input_columns + layout.lead + row + lane;
+      const float* b_columns = layout.input_columns + layout.lead + other + lane;
       for (std::size_t step = 0; step < steps; ++step, a_columns += layout.pitch, b_columns += layout.pitch) {
         const auto a_inputs = Product::load(a_columns);
         const auto b_inputs = Product::load(b_columns);
@@ -229,8 +231,8 @@ template <class Product>
           second[r] = Product::multiply_add(Product::broadcast(b + r * pitch + step), b_inputs, second[r]);
         }
       }
-      finish_centers(layout, row, row + lane, first);
-      if (other != row) finish_centers(layout, other, other + lane, second);
+      finish_centers(layout, row, layout.lead + row + lane, first);
+      if (other != row) finish_centers(layout, other, layout.lead + other + lane, second);
     }
   }
 }
