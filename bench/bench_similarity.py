@@ -195,7 +195,8 @@ def main() -> None:
     parser.add_argument("--isa", default="", help="force an instruction set")
     args = parser.parse_args()
 
-    _core.select_isa(args.isa)
+    if args.isa:
+        _core.select_isa(args.isa)  # else FASTEMBED_ISA, or the best there is
     args.peak = fma_peak(fastembed.isa.active())
     print(f"machine: {machine()}; kernels: {fastembed.isa.active()}; FMA peak {args.peak / 1e9:.0f} GFLOP/s a core")
     print("          size  dim metric out  w            fastembed ms  GFLOP/s, peak  best rival, ratio, ms of each")

@@ -356,7 +356,8 @@ def main() -> None:
         parser.error("--plain has no Index, so no --storage")
     args.sizes = args.sizes or (SIZES[:2] if args.quick else SIZES)
 
-    _core.select_isa(args.isa)
+    if args.isa:
+        _core.select_isa(args.isa)  # else FASTEMBED_ISA, or the best there is
     args.peak = fma_peak(fastembed.isa.active())
     args.code_peak = code_peak(fastembed.isa.active())
     print(f"machine: {machine()}; kernels: {fastembed.isa.active()}")

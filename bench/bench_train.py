@@ -144,7 +144,8 @@ def main() -> None:
     parser.add_argument("--gate", action="store_true", help="exit 1 below the required ratios")
     args = parser.parse_args()
 
-    _core.select_isa(args.isa)
+    if args.isa:
+        _core.select_isa(args.isa)  # else FASTEMBED_ISA, or the best there is
     path = unpacked_corpus(args.lines or None)
     corpus = encode_corpus(path, min_count=5)
     args.peak = fma_peak(fastembed.isa.active())
