@@ -1,4 +1,5 @@
-// The k-th greatest of a few floats, without a branch that depends on them: bisection over the ordered bit patterns.
+// The k-th greatest of some floats, without a branch that depends on them: of a few, all ranks are counted, of more,
+// the ordered bit patterns are bisected.
 #pragma once
 
 #include "cpu/kernel_table.hpp"
@@ -24,17 +25,41 @@ namespace {
   return reached;
 }
 
-// Of all lanes.
+// Of all lanes, in pairs: no comparison waits for more than four others.
 template <class Better>
 [[gnu::always_inline]] inline float best_lane(Vec::Reg lanes, const Better& better) noexcept {
-  float floats[Vec::kLanes];
+  alignas(64) float floats[Vec::kLanes];
   Vec::store(floats, lanes);
-  float best = floats[0];
-  for (std::size_t lane = 1; lane < Vec::kLanes; ++lane) best = better(floats[lane], best) ? floats[lane] : best;
-  return best;
+#pragma GCC unroll 4
+  for (int half = Vec::kLanes / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
+    for (int lane = 0; lane < half; ++lane) {
+      const float other = floats[lane + half];
+      floats[lane] = better(other, floats[lane]) ? other : floats[lane];
+    }
+  }
+  return floats[0];
+}
+
+constexpr std::size_t kFew = 3 * static_cast<std::size_t>(Vec::kLanes);
+static_assert(kFew <= 64);
+
+// The greatest value that at least k reach. No count waits for another.
+[[gnu::always_inline]] inline float kth_of_few(const float* values, std::size_t count, std::size_t k) noexcept {
+  std::uint64_t reached = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    reached |= static_cast<std::uint64_t>(count_at_least(values, count, values[i]) >= k) << i;
+  }
+  const Vec::Reg none = Vec::broadcast(-__builtin_inff());
+  Vec::Reg found = none;
+  for (std::size_t i = 0; i < count; i += Vec::kLanes) {
+    found = Vec::max(found, Vec::choose(static_cast<std::uint32_t>(reached >> i), Vec::load(values + i), none));
+  }
+  return best_lane(found, [](float a, float b) { return a > b; });
 }
 
 float kth_greatest_f32(const float* values, std::size_t count, std::size_t k) noexcept {
+  if (count <= kFew) return kth_of_few(values, count, k);
   Vec::Reg most = Vec::load(values);
   for (std::size_t i = Vec::kLanes; i < count; i += Vec::kLanes) most = Vec::max(most, Vec::load(values + i));
   // At least k values reach `low`; fewer reach `high`. The k-th is looked for below the greatest, ever further off.

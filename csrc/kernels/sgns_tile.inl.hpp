@@ -105,7 +105,7 @@ struct TileLayout {
   std::size_t band_rows;  // centers that a block of inputs may have
   std::size_t rows;
   std::size_t halo;
-  std::size_t lead;          // the first column that a block of centers is scored against, less its row
+  std::size_t lead;  // the first column that a block of centers is scored against, less its row
   std::size_t pitch;
   std::size_t band;          // columns of inputs that a block of centers is scored against
   float* input_columns;      // element (step of depth, halo + input)
