@@ -311,7 +311,8 @@ template <class Product, class Rows>
       for (std::size_t q = 0; q < layout.quads; ++q) {
         accumulate<Product, kBlockCenters, kColumns>(
             sums, layout.block_gradients(b, g, q), 1, kQuad / kFactors,
-            layout.negative_by_row + layout.negative(g, q) / kFactors * depth + at, depth, kQuad / kFactors);
+            RowsInOrder{layout.negative_by_row + layout.negative(g, q) / kFactors * depth, depth}, at,
+            kQuad / kFactors);
       }
       for (std::size_t c = 0; c < kBlockCenters; ++c) {
         const std::size_t j = layout.center(b, g, c);
@@ -394,9 +395,10 @@ template <class Product, class Rows>
         Vec::Reg sums[kQuad * kColumns];
         for (auto& sum : sums) sum = Vec::zero();
         for (std::size_t b = 0; b < kStretches; ++b) {
-          accumulate<Product, kQuad, kColumns>(sums, layout.block_gradients(b, g, q) + kOffset, kStep, kRowPitch,
-                                               layout.hidden_by_row + layout.slot(b, g, 0) / kFactors * depth + at,
-                                               depth, kBlockCenters / kFactors);
+          accumulate<Product, kQuad, kColumns>(
+              sums, layout.block_gradients(b, g, q) + kOffset, kStep, kRowPitch,
+              RowsInOrder{layout.hidden_by_row + layout.slot(b, g, 0) / kFactors * depth, depth}, at,
+              kBlockCenters / kFactors);
         }
         add_to_rows<Rows, kColumns>(targets.from(layout.negative(g, q)), at, sums, random);
       });

@@ -119,6 +119,48 @@ struct TileLayout {
   float* factor;             // and product of 1 + exp(-|z|)
 };
 
+// Whether output rows are read where they are, and not packed: nothing is added to one before all have been read.
+template <class Product, class Rows>
+constexpr bool kReadsInPlace = false;
+template <>
+constexpr bool kReadsInPlace<FloatProduct, Float32Rows> = true;
+
+// Output rows from the first center or the first negative on, for products along the depth.
+template <class Product, class Rows>
+inline auto centers_by_depth(const TileLayout<Product>& layout) noexcept {
+  if constexpr (kReadsInPlace<Product, Rows>) {
+    return RowsAnywhere{layout.tile.center_rows};
+  } else {
+    return RowsInOrder{layout.output_by_depth, layout.depth_pitch};
+  }
+}
+template <class Product, class Rows>
+inline auto negatives_by_depth(const TileLayout<Product>& layout) noexcept {
+  if constexpr (kReadsInPlace<Product, Rows>) {
+    return RowsAnywhere{layout.tile.negative_rows};
+  } else {
+    return RowsInOrder{layout.output_by_depth + layout.first_negative * layout.depth_pitch, layout.depth_pitch};
+  }
+}
+
+// The same for products along the rows, of which kFactors make a step.
+template <class Product, class Rows>
+inline auto centers_by_row(const TileLayout<Product>& layout) noexcept {
+  if constexpr (kReadsInPlace<Product, Rows>) {
+    return RowsAnywhere{layout.tile.center_rows};
+  } else {
+    return RowsInOrder{layout.output_by_row, layout.depth};
+  }
+}
+template <class Product, class Rows>
+inline auto negatives_by_row(const TileLayout<Product>& layout) noexcept {
+  if constexpr (kReadsInPlace<Product, Rows>) {
+    return RowsAnywhere{layout.tile.negative_rows};
+  } else {
+    return RowsInOrder{layout.output_by_row + layout.first_negative / Product::kFactors * layout.depth, layout.depth};
+  }
+}
+
 // The inputs, packed both ways, and turned into columns.
 template <class Product, class Rows>
 inline void pack_inputs(const TileLayout<Product>& layout) noexcept {
@@ -157,19 +199,30 @@ template <class Product, class Rows>
 [[gnu::noinline]] void pack_tile(const TileLayout<Product>& layout) noexcept {
   const SgnsTile& tile = layout.tile;
   pack_inputs<Product, Rows>(layout);
+  if constexpr (kReadsInPlace<Product, Rows>) return;
   pack_outputs<Product, Rows>(layout, tile.center_rows, layout.used_centers, 0);
   pack_outputs<Product, Rows>(layout, tile.negative_rows, tile.negative_count, layout.first_negative);
 }
 
-// Scores of a block of kBlockRows output rows against kColumns registers of inputs.
-template <class Product, std::size_t kColumns>
-[[gnu::always_inline]] inline void score(const TileLayout<Product>& layout, std::size_t row, std::size_t column,
+// Scores of kBlockRows output rows, the first of `outputs`, against kColumns registers of inputs.
+template <class Product, std::size_t kColumns, class Outputs>
+[[gnu::always_inline]] inline void score(const TileLayout<Product>& layout, const Outputs& outputs, std::size_t column,
                                          Vec::Reg (&scores)[kBlockRows * kColumns]) noexcept {
   for (auto& sum : scores) sum = Vec::zero();
-  const std::size_t pitch = layout.depth_pitch;
   const std::size_t steps = (layout.tile.dim + Product::kFactors - 1) / Product::kFactors;
-  accumulate<Product, kBlockRows, kColumns>(scores, layout.output_by_depth + row * pitch, 1, pitch,
-                                            layout.input_columns + column, layout.pitch, steps);
+  const float* rows[kBlockRows];
+  for (std::size_t r = 0; r < kBlockRows; ++r) rows[r] = outputs[r];
+  const float* columns = layout.input_columns + column;
+  for (std::size_t step = 0; step < steps; ++step, columns += layout.pitch) {
+    typename Product::Operand inputs[kColumns];
+    for (std::size_t c = 0; c < kColumns; ++c) inputs[c] = Product::load(columns + c * kLanes);
+    for (std::size_t r = 0; r < kBlockRows; ++r) {
+      const typename Product::Operand left = Product::broadcast(rows[r] + step);
+      for (std::size_t c = 0; c < kColumns; ++c) {
+        scores[r * kColumns + c] = Product::multiply_add(left, inputs[c], scores[r * kColumns + c]);
+      }
+    }
+  }
 }
 
 // Bit n says whether input first + n is a context of the center whose contexts are `contexts`.
@@ -206,9 +259,9 @@ template <class Product>
 }
 
 // Blocks of centers are scored two at a time: one alone has too few independent sums for the latency of a product.
-template <class Product>
+template <class Product, class Rows>
 [[gnu::noinline]] void score_centers(const TileLayout<Product>& layout, Prefetcher& prefetch) noexcept {
-  const std::size_t pitch = layout.depth_pitch;
+  const auto centers = centers_by_depth<Product, Rows>(layout);
   const std::size_t steps = (layout.tile.dim + Product::kFactors - 1) / Product::kFactors;
   for (std::size_t row = 0; row < layout.used_centers; row += 2 * kBlockRows) {
     prefetch.advance();
@@ -219,16 +272,19 @@ template <class Product>
       Vec::Reg first[kBlockRows];
       Vec::Reg second[kBlockRows];
       for (std::size_t r = 0; r < kBlockRows; ++r) first[r] = second[r] = Vec::zero();
-      const float* const a = layout.output_by_depth + row * pitch;
-      const float* const b = layout.output_by_depth + other * pitch;
+      const float *a[kBlockRows], *b[kBlockRows];
+      for (std::size_t r = 0; r < kBlockRows; ++r) {
+        a[r] = centers[row + r];
+        b[r] = centers[other + r];
+      }
       const float* a_columns = layout.input_columns + layout.lead + row + lane;
       const float* b_columns = layout.input_columns + layout.lead + other + lane;
       for (std::size_t step = 0; step < steps; ++step, a_columns += layout.pitch, b_columns += layout.pitch) {
         const auto a_inputs = Product::load(a_columns);
         const auto b_inputs = Product::load(b_columns);
         for (std::size_t r = 0; r < kBlockRows; ++r) {
-          first[r] = Product::multiply_add(Product::broadcast(a + r * pitch + step), a_inputs, first[r]);
-          second[r] = Product::multiply_add(Product::broadcast(b + r * pitch + step), b_inputs, second[r]);
+          first[r] = Product::multiply_add(Product::broadcast(a[r] + step), a_inputs, first[r]);
+          second[r] = Product::multiply_add(Product::broadcast(b[r] + step), b_inputs, second[r]);
         }
       }
       finish_centers(layout, row, layout.lead + row + lane, first);
@@ -294,16 +350,17 @@ inline void clear_negative_loss(const TileLayout<Product>& layout) noexcept {
   }
 }
 
-template <class Product>
+template <class Product, class Rows>
 [[gnu::noinline]] void score_negatives(const TileLayout<Product>& layout, Prefetcher& prefetch) noexcept {
   constexpr std::size_t kColumns = kMostColumns < 4 ? kMostColumns : 4;
+  const auto negatives = negatives_by_depth<Product, Rows>(layout);
   clear_negative_loss(layout);
   for (std::size_t negative = 0; negative < layout.tile.negative_count; negative += kBlockRows) {
     prefetch.advance();
     if (negative % kFactorsPerFloat == 0 && negative != 0) fold_negative_loss(layout);
     for (std::size_t input = 0; input < kPositions; input += kColumns * kLanes) {
       Vec::Reg scores[kBlockRows * kColumns];
-      score<Product, kColumns>(layout, layout.first_negative + negative, layout.halo + input, scores);
+      score<Product, kColumns>(layout, negatives.from(negative), layout.halo + input, scores);
       for (std::size_t c = 0; c < kColumns; ++c) {
         Vec::Reg column[kBlockRows];
         for (std::size_t r = 0; r < kBlockRows; ++r) column[r] = scores[r * kColumns + c];
@@ -343,27 +400,27 @@ template <class Rows, std::size_t kColumns, std::size_t kSums>
   }
 }
 
-template <class Product, class Rows>
+// Rows is the format of what is read, To that of the updated rows, or StoredSums.
+template <class Product, class Rows, class To>
 [[gnu::noinline]] void update_inputs(const TileLayout<Product>& layout, const Targets& inputs, Prefetcher& prefetch,
                                      RoundingBits& random) noexcept {
   constexpr std::size_t kFactors = Product::kFactors;
   const SgnsTile& tile = layout.tile;
-  const std::size_t depth = layout.depth;
+  const auto negatives = negatives_by_row<Product, Rows>(layout);
+  const auto centers = centers_by_row<Product, Rows>(layout);
   for (std::size_t input = 0; input < kPositions; input += kBlockRows) {
     prefetch.advance();
-    for_runs<kMostColumns>(depth / kLanes, [&](std::size_t vector, auto count) __attribute__((always_inline)) {
+    for_runs<kMostColumns>(layout.depth / kLanes, [&](std::size_t vector, auto count) __attribute__((always_inline)) {
       constexpr std::size_t kColumns = decltype(count)::value;
       const std::size_t at = vector * kLanes;
       Vec::Reg sums[kBlockRows * kColumns];
       for (auto& sum : sums) sum = Vec::zero();
-      accumulate<Product, kBlockRows, kColumns>(
-          sums, layout.by_row(layout.first_negative, layout.halo + input), layout.pitch, 1,
-          layout.output_by_row + layout.first_negative / kFactors * depth + at, depth, tile.negative_count / kFactors);
+      accumulate<Product, kBlockRows, kColumns>(sums, layout.by_row(layout.first_negative, layout.halo + input),
+                                                layout.pitch, 1, negatives, at, tile.negative_count / kFactors);
       // Center j has contexts j - 2 * window .. j in terms of inputs.
       accumulate<Product, kBlockRows, kColumns>(sums, layout.by_row(input, layout.halo + input), layout.pitch, 1,
-                                                layout.output_by_row + input / kFactors * depth + at, depth,
-                                                layout.band_rows / kFactors);
-      add_to_rows<Rows, kColumns>(inputs.from(input), at, sums, random);
+                                                centers.from(input / kFactors), at, layout.band_rows / kFactors);
+      add_to_rows<To, kColumns>(inputs.from(input), at, sums, random);
     });
   }
 }
@@ -382,7 +439,7 @@ template <class Product, class Rows>
     for (auto& sum : sums) sum = Vec::zero();
     accumulate<Product, kBlockRows, kColumns>(
         sums, layout.by_input(row, layout.halo + begin), 1, layout.pitch / kFactors,
-        layout.input_by_row + begin / kFactors * depth + at, depth, (end - begin) / kFactors);
+        RowsInOrder{layout.input_by_row + begin / kFactors * depth, depth}, at, (end - begin) / kFactors);
     add_to_rows<Rows, kColumns>(targets, at, sums, random);
   });
 }
@@ -411,8 +468,8 @@ void run_tile(const SgnsTile& tile) noexcept {
   Prefetcher prefetch(tile, (2 * (layout.used_centers + tile.negative_count) + kPositions) / kBlockRows);
   RoundingBits random(tile.rounding_seed);
   pack_tile<Product, Rows>(layout);
-  score_centers(layout, prefetch);
-  score_negatives(layout, prefetch);
+  score_centers<Product, Rows>(layout, prefetch);
+  score_negatives<Product, Rows>(layout, prefetch);
   Targets inputs{tile.input_rows, tile.input_scales};
   Targets centers{tile.center_rows, tile.center_scales};
   Targets negatives{tile.negative_rows, tile.negative_scales};
@@ -420,11 +477,11 @@ void run_tile(const SgnsTile& tile) noexcept {
     inputs.rows = tile.sum_rows;
     centers.rows = inputs.rows + kPositions;
     negatives.rows = centers.rows + tile_center_rows(tile.window);
-    update_inputs<Product, StoredSums>(layout, inputs, prefetch, random);
+    update_inputs<Product, Rows, StoredSums>(layout, inputs, prefetch, random);
     update_outputs<Product, StoredSums>(layout, centers, negatives, prefetch, random);
     return;
   }
-  update_inputs<Product, Rows>(layout, inputs, prefetch, random);
+  update_inputs<Product, Rows, Rows>(layout, inputs, prefetch, random);
   update_outputs<Product, Rows>(layout, centers, negatives, prefetch, random);
 }
 

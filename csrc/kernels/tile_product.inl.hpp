@@ -42,14 +42,30 @@ struct FloatProduct {
   static void store_block(Vec::Reg gradients, float* to) noexcept { Vec::store(to, gradients); }
 };
 
-// sums[r][c] += sum over steps of a[step * a_step + r * a_row] * b[step * b_step + c * kLanes ...].
-template <class Product, std::size_t kRows, std::size_t kColumns>
+// Rows, or steps of them, that lie one after the other, and such as lie anywhere.
+struct RowsInOrder {
+  const float* first;
+  std::size_t pitch;
+  [[gnu::always_inline]] const float* operator[](std::size_t row) const noexcept { return first + row * pitch; }
+  [[nodiscard]] RowsInOrder from(std::size_t row) const noexcept { return {first + row * pitch, pitch}; }
+};
+struct RowsAnywhere {
+  void* const* rows;
+  [[gnu::always_inline]] const float* operator[](std::size_t row) const noexcept {
+    return static_cast<const float*>(rows[row]);
+  }
+  [[nodiscard]] RowsAnywhere from(std::size_t row) const noexcept { return {rows + row}; }
+};
+
+// sums[r][c] += sum over steps of a[step * a_step + r * a_row] * b[step][at + c * kLanes ...].
+template <class Product, std::size_t kRows, std::size_t kColumns, class Rows>
 [[gnu::always_inline]] inline void accumulate(Vec::Reg (&sums)[kRows * kColumns], const float* a, std::size_t a_step,
-                                              std::size_t a_row, const float* b, std::size_t b_step,
+                                              std::size_t a_row, const Rows& b, std::size_t at,
                                               std::size_t steps) noexcept {
-  for (std::size_t step = 0; step < steps; ++step, a += a_step, b += b_step) {
+  for (std::size_t step = 0; step < steps; ++step, a += a_step) {
+    const float* const from = b[step] + at;
     typename Product::Operand right[kColumns];
-    for (std::size_t c = 0; c < kColumns; ++c) right[c] = Product::load(b + c * Vec::kLanes);
+    for (std::size_t c = 0; c < kColumns; ++c) right[c] = Product::load(from + c * Vec::kLanes);
     for (std::size_t r = 0; r < kRows; ++r) {
       const typename Product::Operand left = Product::broadcast(a + r * a_row);
       for (std::size_t c = 0; c < kColumns; ++c) {
