@@ -82,9 +82,9 @@ def spread(values: list[float], form: str = "{:.2f}") -> str:
     return f"{form.format(statistics.median(values))} [{form.format(min(values))}-{form.format(max(values))}]"
 
 
-#: Before each measurement: OpenBLAS's threads spin for some 20 ms after a product, OpenMP's for a few, and what comes
-#: next would have to share the processor with them.
-PAUSE = 0.05
+#: Before each measurement: OpenBLAS's threads spin for 2^28 ticks after a product (106 ms at 2.6 GHz), OpenMP's for a
+#: few milliseconds, and what comes next would have to share the processor with them.
+PAUSE = 0.2
 
 
 def timed(call: Callable[[], object], least: float = 0.05) -> float:
