@@ -197,23 +197,15 @@ inline void scan_matrix_columns(const CodeScan& given, std::size_t query, std::s
   ahead = prefetch;
 }
 
-// A tile of rows against a tile of queries that stays in registers: sums in kSum, rows in 2 and 3, queries in kRight
-// and two further.
-template <class Product, std::size_t kSteps, int kSum, int kRight>
-[[gnu::always_inline]] inline void multiply_short() noexcept {
-  MatrixUnit::zero<kSum>();
-  Product::template multiply_add<kSum, 2, kRight>();
-  if constexpr (kSteps > 1) Product::template multiply_add<kSum, 3, kRight + 2>();
-}
-
-template <std::size_t kSteps>
+// A tile of rows, `kStep` tiles' depth in.
+template <std::size_t kStep>
 [[gnu::always_inline]] inline void load_short(const std::uint8_t* rows, std::size_t row_stride) noexcept {
-  MatrixUnit::load_bytes<2>(rows, row_stride);
-  if constexpr (kSteps > 1) MatrixUnit::load_bytes<3>(rows + kMatrixDepth, row_stride);
+  MatrixUnit::load_bytes<2 + kStep>(rows + kStep * kMatrixDepth, row_stride);
 }
 
 // Rows of at most two tiles' depth against two tiles of queries, which stay in registers: queries in 4 and 5, further
-// down in 6 and 7, 16 rows in 2 and 3, sums in 0 and 1. While one of these is stored, products go to the other.
+// down in 6 and 7, 16 rows in 2 and 3, sums in 0 and 1. A register of rows is loaded again as soon as its last product
+// has been issued: registers are not renamed, and loads run under the products of the other one.
 template <class Product, std::size_t kSteps, class Taker>
 inline void scan_matrix_short(const CodeScan& given, PiecePrefetch& ahead, Taker& given_taker) noexcept {
   using Lanes = typename Product::Lanes;
@@ -235,31 +227,41 @@ inline void scan_matrix_short(const CodeScan& given, PiecePrefetch& ahead, Taker
     MatrixUnit::load_bytes<7>(queries + kMatrixSide * pitch + 4 * kMatrixSide, pitch);
   }
   const std::uint8_t* rows = scan.rows;
+  const std::uint8_t* const last = rows + (tiles - 1) * kMatrixSide * row_stride;
   std::int32_t* from = stored[0];
   std::int32_t* to = stored[1];
-  load_short<kSteps>(rows, row_stride);
-  multiply_short<Product, kSteps, 0, 4>();
-  multiply_short<Product, kSteps, 1, 5>();
-  MatrixUnit::store_bytes<0>(from, kMatrixDepth);
-  std::size_t row = 0;
-  for (std::size_t tile = 1; tile < tiles; ++tile, row += kMatrixSide) {
-    rows += kMatrixSide * row_stride;
-    load_short<kSteps>(rows, row_stride);
-    multiply_short<Product, kSteps, 0, 4>();
-    MatrixUnit::store_bytes<1>(from + kMatrixSums, kMatrixDepth);
+  load_short<0>(rows, row_stride);
+  if constexpr (kSteps > 1) load_short<1>(rows, row_stride);
+  MatrixUnit::zero<0>();
+  MatrixUnit::zero<1>();
+  for (std::size_t row = 0; row < tiles * kMatrixSide; row += kMatrixSide) {
+    // Behind the last rows come these once more, for nothing.
+    rows = rows == last ? last : rows + kMatrixSide * row_stride;
+    Product::template multiply_add<0, 2, 4>();
+    Product::template multiply_add<1, 2, 5>();
+    load_short<0>(rows, row_stride);
     prefetch.turn();
-    take_tile<Lanes, Taker>(from, scan, terms, row, 0, taker);
-    multiply_short<Product, kSteps, 1, 5>();
+    if (row != 0) take_tile<Lanes, Taker>(from, scan, terms, row - kMatrixSide, 0, taker);
+    if constexpr (kSteps > 1) {
+      Product::template multiply_add<0, 3, 6>();
+      Product::template multiply_add<1, 3, 7>();
+      load_short<1>(rows, row_stride);
+      prefetch.turn();
+    }
     MatrixUnit::store_bytes<0>(to, kMatrixDepth);
-    if constexpr (kSteps > 1) prefetch.turn();
-    take_tile<Lanes, Taker>(from + kMatrixSums, scan, right_terms, row, kMatrixSide, taker);
+    MatrixUnit::zero<0>();
+    if (row != 0) {
+      take_tile<Lanes, Taker>(from + kMatrixSums, scan, right_terms, row - kMatrixSide, kMatrixSide, taker);
+    }
+    MatrixUnit::store_bytes<1>(to + kMatrixSums, kMatrixDepth);
+    MatrixUnit::zero<1>();
     std::int32_t* const taken = from;
     from = to;
     to = taken;
   }
-  MatrixUnit::store_bytes<1>(from + kMatrixSums, kMatrixDepth);
-  take_tile<Lanes, Taker>(from, scan, terms, row, 0, taker);
-  take_tile<Lanes, Taker>(from + kMatrixSums, scan, right_terms, row, kMatrixSide, taker);
+  const std::size_t last_row = (tiles - 1) * kMatrixSide;
+  take_tile<Lanes, Taker>(from, scan, terms, last_row, 0, taker);
+  take_tile<Lanes, Taker>(from + kMatrixSums, scan, right_terms, last_row, kMatrixSide, taker);
   given_taker = taker;
   ahead = prefetch;
 }
