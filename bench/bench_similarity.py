@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 
 import fastembed
-from common import fma_peak, machine, paired, spread, timed
-from fastembed import _core
+from common import fma_peak, force_isa, machine, paired, spread, timed
 from search_rivals import limit_blas
 from vectors import make_vectors
 
@@ -195,8 +194,7 @@ def main() -> None:
     parser.add_argument("--isa", default="", help="force an instruction set")
     args = parser.parse_args()
 
-    if args.isa:
-        _core.select_isa(args.isa)  # else FASTEMBED_ISA, or the best there is
+    force_isa(args.isa)
     args.peak = fma_peak(fastembed.isa.active())
     print(f"machine: {machine()}; kernels: {fastembed.isa.active()}; FMA peak {args.peak / 1e9:.0f} GFLOP/s a core")
     print("          size  dim metric out  w            fastembed ms  GFLOP/s, peak  best rival, ratio, ms of each")

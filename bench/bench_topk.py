@@ -33,8 +33,7 @@ from functools import partial
 import numpy as np
 
 import fastembed
-from common import code_peak, fma_peak, machine, paired, spread, timed
-from fastembed import _core
+from common import code_peak, fma_peak, force_isa, machine, paired, spread, timed
 from search_rivals import Blocked, Rival, make_rivals
 from vectors import defined_topk, make_vectors
 
@@ -356,8 +355,7 @@ def main() -> None:
         parser.error("--plain has no Index, so no --storage")
     args.sizes = args.sizes or (SIZES[:2] if args.quick else SIZES)
 
-    if args.isa:
-        _core.select_isa(args.isa)  # else FASTEMBED_ISA, or the best there is
+    force_isa(args.isa)
     args.peak = fma_peak(fastembed.isa.active())
     args.code_peak = code_peak(fastembed.isa.active())
     print(f"machine: {machine()}; kernels: {fastembed.isa.active()}")

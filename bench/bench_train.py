@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import fastembed
-from common import fma_peak, machine, spread, unpacked_corpus
+from common import fma_peak, force_isa, machine, spread, unpacked_corpus
 from fastembed import _core
 from fastembed._corpus import encode_corpus
 
@@ -144,8 +144,7 @@ def main() -> None:
     parser.add_argument("--gate", action="store_true", help="exit 1 below the required ratios")
     args = parser.parse_args()
 
-    if args.isa:
-        _core.select_isa(args.isa)  # else FASTEMBED_ISA, or the best there is
+    force_isa(args.isa)
     path = unpacked_corpus(args.lines or None)
     corpus = encode_corpus(path, min_count=5)
     args.peak = fma_peak(fastembed.isa.active())

@@ -44,6 +44,12 @@ def unpacked_corpus(lines: int | None = None, half: int = 0) -> Path:
     return plain
 
 
+def force_isa(isa: str) -> None:
+    """Of an --isa option: without one, FASTEMBED_ISA or the best there is stays in force."""
+    if isa:
+        _core.select_isa(isa)
+
+
 def _peak(kernel: Callable[[str, int], float], isa: str) -> float:
     """Operations a second of a kernel that works in registers alone: the best of seven short runs."""
     rates = []

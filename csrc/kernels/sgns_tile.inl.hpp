@@ -119,46 +119,40 @@ struct TileLayout {
   float* factor;             // and product of 1 + exp(-|z|)
 };
 
-// Whether output rows are read where they are, and not packed: nothing is added to one before all have been read.
+// Whether output rows are read where they are, and not packed: this tile adds nothing to one before it has read all.
 template <class Product, class Rows>
 constexpr bool kReadsInPlace = false;
 template <>
 constexpr bool kReadsInPlace<FloatProduct, Float32Rows> = true;
 
-// Output rows from the first center or the first negative on, for products along the depth.
+// Output rows, where they are or as they are packed.
+template <class Product, class Rows>
+inline auto output_rows(void* const* rows, const float* packed, std::size_t pitch) noexcept {
+  if constexpr (kReadsInPlace<Product, Rows>) {
+    return RowsAnywhere{rows};
+  } else {
+    return RowsInOrder{packed, pitch};
+  }
+}
+// From the first center or the first negative on, for products along the depth.
 template <class Product, class Rows>
 inline auto centers_by_depth(const TileLayout<Product>& layout) noexcept {
-  if constexpr (kReadsInPlace<Product, Rows>) {
-    return RowsAnywhere{layout.tile.center_rows};
-  } else {
-    return RowsInOrder{layout.output_by_depth, layout.depth_pitch};
-  }
+  return output_rows<Product, Rows>(layout.tile.center_rows, layout.output_by_depth, layout.depth_pitch);
 }
 template <class Product, class Rows>
 inline auto negatives_by_depth(const TileLayout<Product>& layout) noexcept {
-  if constexpr (kReadsInPlace<Product, Rows>) {
-    return RowsAnywhere{layout.tile.negative_rows};
-  } else {
-    return RowsInOrder{layout.output_by_depth + layout.first_negative * layout.depth_pitch, layout.depth_pitch};
-  }
+  const float* const packed = layout.output_by_depth + layout.first_negative * layout.depth_pitch;
+  return output_rows<Product, Rows>(layout.tile.negative_rows, packed, layout.depth_pitch);
 }
-
 // The same for products along the rows, of which kFactors make a step.
 template <class Product, class Rows>
 inline auto centers_by_row(const TileLayout<Product>& layout) noexcept {
-  if constexpr (kReadsInPlace<Product, Rows>) {
-    return RowsAnywhere{layout.tile.center_rows};
-  } else {
-    return RowsInOrder{layout.output_by_row, layout.depth};
-  }
+  return output_rows<Product, Rows>(layout.tile.center_rows, layout.output_by_row, layout.depth);
 }
 template <class Product, class Rows>
 inline auto negatives_by_row(const TileLayout<Product>& layout) noexcept {
-  if constexpr (kReadsInPlace<Product, Rows>) {
-    return RowsAnywhere{layout.tile.negative_rows};
-  } else {
-    return RowsInOrder{layout.output_by_row + layout.first_negative / Product::kFactors * layout.depth, layout.depth};
-  }
+  const float* const packed = layout.output_by_row + layout.first_negative / Product::kFactors * layout.depth;
+  return output_rows<Product, Rows>(layout.tile.negative_rows, packed, layout.depth);
 }
 
 // The inputs, packed both ways, and turned into columns.

@@ -201,7 +201,7 @@ void check_coding(const KernelTable& table, std::size_t depth, Report& report) {
 
 void check_kth(const KernelTable& table, Report& report) {
   Random random(5);
-  for (const std::size_t count : {1UL, 2UL, 15UL, 16UL, 17UL, 64UL, 244UL}) {
+  for (const std::size_t count : {1UL, 2UL, 15UL, 16UL, 17UL, 24UL, 25UL, 48UL, 49UL, 64UL, 244UL}) {
     for (const int kind : {0, 1, 2}) {
       std::vector<float> values(count + kRowPadding, -std::numeric_limits<float>::infinity());
       for (std::size_t i = 0; i < count; ++i) {
