@@ -157,6 +157,30 @@ def test_a_word_that_is_never_kept_or_alone_is_harmless() -> None:
     assert math.isnan(lonely.history[0]["loss"])  # no positive pair, so no mean
 
 
+@pytest.mark.parametrize("sg", [True, False])
+@pytest.mark.parametrize("words", [4, 8, 16, 24])
+def test_many_workers_on_few_words_do_not_diverge(words: int, sg: bool, caplog: pytest.LogCaptureFixture) -> None:
+    corpus = [[f"w{i}" for i in range(words)] * 20] * (80_000 // words)
+    with caplog.at_level(logging.WARNING, logger="fastembed"):
+        vectors = train(corpus=corpus, vector_size=100, epochs=8, workers=4, sg=sg)
+    assert any("so few words" in message for message in caplog.messages)
+    assert np.abs(vectors.vectors).max() < 4
+    assert all(0 < epoch["loss"] < 5 for epoch in vectors.history)
+
+
+def test_divergence_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="fastembed"):
+        train(alpha=3.0, negative_sharing="pair", epochs=1)
+    assert any("diverged in epoch 1" in message for message in caplog.messages)
+
+
+def test_text_is_trained_by_all_workers(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="fastembed"):
+        train(workers=8)
+        train(workers=8, sample=0.0)
+    assert not caplog.messages
+
+
 def test_long_sentences_are_cut_not_dropped() -> None:
     flat = [word for sentence in sentences() for word in sentence]
     options = {"corpus": [flat], "epochs": 1, "sample": 0.0, "shrink_windows": False}

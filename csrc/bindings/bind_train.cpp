@@ -190,6 +190,11 @@ class Trainer {
     return trainer_->round_tiles();
   }
 
+  int most_workers() const {
+    require_model();
+    return trainer_->most_workers();
+  }
+
   py::object pause_point() const {
     if (!paused_ || !trainer_) return py::none();
     py::dict point = to_dict(trainer_->progress(), current_rate(epoch_));
@@ -310,6 +315,7 @@ void bind_train(py::module_& m) {
            py::arg("start") = py::none(), py::arg("seconds") = py::none())
       .def_property_readonly("pause_point", &Trainer::pause_point)
       .def_property_readonly("round_tiles", &Trainer::round_tiles)
+      .def_property_readonly("most_workers", &Trainer::most_workers)
       .def("copy_rows", &Trainer::copy_rows, py::arg("output"), py::arg("begin"), py::arg("end"))
       .def("copy_vectors", &Trainer::copy_vectors)
       .def("take_vectors", &Trainer::take_vectors);

@@ -81,6 +81,10 @@ class WindowTrainer {
   /// How many workers at most can be busy in deterministic training: tiles of a round, 1 without tiles. Else 0.
   [[nodiscard]] std::size_t round_tiles() const noexcept { return round_tiles_; }
 
+  /// How many workers train tiles at most when not deterministic: fewer than there are where a few words make up the
+  /// text. 0 without tiles, which has no such limit.
+  [[nodiscard]] int most_workers() const noexcept { return most_workers_; }
+
   /// The learning rate at raw token `position` of `epoch`: linear decay by raw words, never below min_alpha.
   [[nodiscard]] float learning_rate_at(std::uint32_t epoch, std::int64_t position) const noexcept;
 
@@ -120,6 +124,7 @@ class WindowTrainer {
   std::vector<std::uint32_t> keep_thresholds_;
   std::vector<Chunk> chunks_;
   std::size_t round_tiles_ = 0;
+  int most_workers_ = 0;
   std::atomic<std::size_t> next_chunk_{0};
   std::atomic<bool> pausing_{false};
   std::unique_ptr<Published[]> published_;

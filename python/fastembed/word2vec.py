@@ -136,18 +136,7 @@ class _Training:
         elif initial is not None:
             initial.give(self.trainer, corpus.words)
         self.history = self.progress.history
-        if options.deterministic and options.negative_sharing != "tile" and options.workers > 1:
-            _log.warning(
-                "deterministic=True with negative_sharing=%r trains with one worker: the others of the %d have no work",
-                options.negative_sharing,
-                options.workers,
-            )
-        elif 0 < self.trainer.round_tiles < options.workers:
-            _log.warning(
-                "deterministic=True takes %d tiles at a time here: no more than so many of the %d workers have work",
-                self.trainer.round_tiles,
-                options.workers,
-            )
+        _warn_of_idle_workers(options, self.trainer)
 
     def word_vectors(self, *, take: bool) -> WordVectors:
         vectors, output_vectors = self.trainer.take_vectors() if take else self.trainer.copy_vectors()
@@ -242,6 +231,8 @@ class _Training:
             "positive_pairs": pairs,
         }
         self.history.append(record)
+        if not math.isfinite(totals["loss"]):
+            _log.warning("training has diverged in epoch %d: a smaller alpha may help, or a smaller sample", epoch + 1)
         self.progress.totals, self.progress.seconds = None, 0.0
         _log.info(
             "epoch %d of %d: loss %.4f, %.0f words/s",
@@ -251,6 +242,27 @@ class _Training:
             record["words_per_second"],
         )
         self._write_checkpoint()
+
+
+def _warn_of_idle_workers(options: _Options, trainer: _core.Trainer) -> None:
+    if options.deterministic and options.negative_sharing != "tile" and options.workers > 1:
+        _log.warning(
+            "deterministic=True with negative_sharing=%r trains with one worker: the others of the %d have no work",
+            options.negative_sharing,
+            options.workers,
+        )
+    elif 0 < trainer.round_tiles < options.workers:
+        _log.warning(
+            "deterministic=True takes %d tiles at a time here: no more than so many of the %d workers have work",
+            trainer.round_tiles,
+            options.workers,
+        )
+    elif not options.deterministic and 0 < trainer.most_workers < options.workers:
+        _log.warning(
+            "so few words make up this text that %d of the %d workers train: more would diverge together",
+            trainer.most_workers,
+            options.workers,
+        )
 
 
 def _announce(options: _Options, encoded: EncodedCorpus) -> None:
@@ -346,6 +358,7 @@ def train_word2vec(
         result is bit-reproducible on one instruction set.
     workers : int, optional
         Threads. None: `fastembed.set_num_threads`, else ``FASTEMBED_NUM_THREADS``, else the cores the process may use.
+        Where a few words (some dozen) make up the text, fewer train by tiles, with a warning: more would diverge.
     negative_sharing : {"tile", "window", "pair"}
         Who shares negatives, and how much text is one batch step. "tile": the 64 positions of a tile of text share
         fresh negatives, about as many as a position draws with "pair" (skip-gram: ``negative * (window + 1)``, rounded
