@@ -9,6 +9,20 @@
 
 namespace fastembed::train {
 
+namespace {
+
+// Input and context pairs of a tile that is full.
+double tile_pairs(const TrainConfig& config) noexcept {
+  return kTilePositions * (config.shrink_windows ? config.window + 1.0 : 2.0 * config.window);
+}
+
+// Occurrences of a word that subsampling keeps, on average.
+double kept_count(std::int64_t count, std::uint32_t keep_threshold) noexcept {
+  return static_cast<double>(count) * 0x1p-32 * keep_threshold;
+}
+
+}  // namespace
+
 std::size_t round_tile_count(std::span<const std::int64_t> corpus_counts, std::span<const std::int64_t> counts,
                              std::span<const std::uint32_t> keep_thresholds, const TrainConfig& config) {
   // A round's updates of one row, in units of the learning rate 0.025, that training has been seen to bear with ease.
@@ -16,7 +30,7 @@ std::size_t round_tile_count(std::span<const std::int64_t> corpus_counts, std::s
   constexpr double kUsualRate = 0.025;
   double kept_most = 0, kept_total = 0, drawn_most = 0, drawn_total = 0;
   for (std::size_t word = 0; word < counts.size(); ++word) {
-    const double kept = static_cast<double>(corpus_counts[word]) * 0x1p-32 * keep_thresholds[word];
+    const double kept = kept_count(corpus_counts[word], keep_thresholds[word]);
     const double drawn = counts[word] > 0 ? std::pow(static_cast<double>(counts[word]), config.ns_exponent) : 0.0;
     kept_most = std::max(kept_most, kept);
     kept_total += kept;
@@ -25,12 +39,26 @@ std::size_t round_tile_count(std::span<const std::int64_t> corpus_counts, std::s
   }
   const double kept = kept_total > 0 ? kept_most / kept_total : 0.0;
   const double drawn = drawn_total > 0 ? drawn_most / drawn_total : 0.0;
-  const double windows = config.shrink_windows ? config.window + 1.0 : 2.0 * config.window;
-  const double pairs = kTilePositions * windows;
   const double as_input = kept * (1.0 + config.negative);
   const double as_output = kept + config.negative * drawn;  // most of these pairs are negatives, whose slope is small
-  const double updates = pairs * std::max(as_input, as_output / 2) * config.alpha * config.alpha / kUsualRate;
+  const double updates =
+      tile_pairs(config) * std::max(as_input, as_output / 2) * config.alpha * config.alpha / kUsualRate;
   return static_cast<std::size_t>(std::clamp(kMostUpdates / updates, 1.0, static_cast<double>(kMostRoundTiles)));
+}
+
+int most_tile_workers(std::span<const std::int64_t> corpus_counts, std::span<const std::uint32_t> keep_thresholds,
+                      const TrainConfig& config) {
+  constexpr double kMostLoad = 6;  // of all tiles at once; with 4 to 16 words two workers had more, and came to NaN
+  double total = 0, squares = 0;
+  for (std::size_t word = 0; word < corpus_counts.size(); ++word) {
+    const double kept = kept_count(corpus_counts[word], keep_thresholds[word]);
+    total += kept;
+    squares += kept * kept;
+  }
+  if (squares == 0) return 1;
+  // Of the words of a tile, each by its share of the kept text: one over their number where all are alike.
+  const double load = config.alpha * tile_pairs(config) * (1.0 + config.negative) * squares / (total * total);
+  return static_cast<int>(std::clamp(kMostLoad / load, 1.0, 1e6));
 }
 
 TileRounds::TileRounds(WindowTrainer& trainer, std::uint32_t epoch, int workers, std::size_t first_chunk,

@@ -25,6 +25,11 @@ constexpr std::size_t kMostRoundTiles = 8;
 std::size_t round_tile_count(std::span<const std::int64_t> corpus_counts, std::span<const std::int64_t> counts,
                              std::span<const std::uint32_t> keep_thresholds, const TrainConfig& config);
 
+/// How many workers may train tiles of their own at once: tiles that are trained together do not know what the others
+/// add to their rows, which where a few words make up the text is as much as their own steps.
+int most_tile_workers(std::span<const std::int64_t> corpus_counts, std::span<const std::uint32_t> keep_thresholds,
+                      const TrainConfig& config);
+
 /// A part of an epoch, which all workers train together.
 class TileRounds {
  public:

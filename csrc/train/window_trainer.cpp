@@ -15,25 +15,6 @@ namespace {
 
 constexpr std::int64_t kChunkTokens = 16'384;
 
-// Tiles that are trained at once do not know what the others add to their rows. Where a few words make up the text,
-// that is as much as their own steps, and loads of 6 and more diverge (see weigh_rows): with 4 to 16 words and two
-// workers everything came to be NaN. What counts is how evenly words share what subsampling keeps: their number, if all
-// are alike.
-int most_tile_workers(const CorpusView& corpus, std::span<const std::uint32_t> keep_thresholds,
-                      const TrainConfig& config) {
-  constexpr double kMostLoad = 6, kHeldLoad = 4;  // of all tiles, and of one
-  double total = 0, squares = 0;
-  for (std::size_t word = 0; word < corpus.counts.size(); ++word) {
-    const double kept = static_cast<double>(corpus.counts[word]) * 0x1p-32 * keep_thresholds[word];
-    total += kept;
-    squares += kept * kept;
-  }
-  if (squares == 0) return 1;
-  const double windows = config.shrink_windows ? config.window + 1.0 : 2.0 * config.window;
-  const double load = config.alpha * kTilePositions * windows * (1.0 + config.negative) * squares / (total * total);
-  return static_cast<int>(std::min(kMostLoad / std::min(load, kHeldLoad), 1e6));
-}
-
 }  // namespace
 
 WindowTrainer::WindowTrainer(Model& model, CorpusView corpus, std::span<const std::int64_t> counts,
@@ -45,7 +26,7 @@ WindowTrainer::WindowTrainer(Model& model, CorpusView corpus, std::span<const st
       keep_thresholds_(keep_thresholds(corpus.counts, config.sample)) {
   make_chunks();
   const bool tiles = config.negative_sharing == NegativeSharing::kTile;
-  if (tiles) most_workers_ = most_tile_workers(corpus, keep_thresholds_, config);
+  if (tiles) most_workers_ = most_tile_workers(corpus.counts, keep_thresholds_, config);
   if (!config.deterministic) return;
   round_tiles_ = tiles ? round_tile_count(corpus.counts, counts, keep_thresholds_, config) : 1;
 }
