@@ -166,6 +166,26 @@ def coded_of(index: Index) -> CodedRows:
     return coded
 
 
+def two_clusters(n_queries: int, n_rows: int, dim: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
+    """Queries near one of two opposite centers, and rows so near to either."""
+    rng = np.random.default_rng(1)
+    center = rng.standard_normal(dim)
+    rows = np.where(rng.random((n_rows, 1)) < 0.5, center, -center) + spread * rng.standard_normal((n_rows, dim))
+    queries = center + spread * rng.standard_normal((n_queries, dim))
+    return queries.astype(np.float32), rows.astype(np.float32)
+
+
+def medium_topk(
+    index: Index, queries: np.ndarray, k: int, *, mask: np.ndarray | None = None, workers: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores, rows, and counts of a search by medium codes, whatever the size of the index and the instruction set."""
+    state, shape = index._rows.state, (len(queries), min(k, len(index)))
+    found, counts = (np.empty(shape, np.float32), np.empty(shape, np.int64)), np.zeros(4, dtype=np.int64)
+    given = {"norms": state.norms, "codes": coded_of(index).core, "mask": mask, "workers": workers}
+    _core.search_topk(queries, state.vectors, index.metric, *found, **given, counts=counts, medium=True)
+    return *found, counts
+
+
 def saved_without(index: Index, directory: Path, key: str, n_terms: int) -> Index:
     """The index, saved, loaded from files as they were before this one, whose groups had so many terms."""
     index.save(directory / "new")

@@ -9,7 +9,7 @@ import pytest
 
 from fastembed import Index, _core
 from reference import search as reference
-from search_cases import CODE_KINDS, METRICS, assert_same, coded_of, hard, normal, saved_without
+from search_cases import CODE_KINDS, METRICS, assert_same, coded_of, hard, normal, saved_without, two_clusters
 
 # As many rows as it takes before thresholds are trusted (4,096 a worker), twice.
 ROWS, DIM = 12_003, 72
@@ -91,16 +91,11 @@ def test_few_rows_are_left_by_upper_halves() -> None:
 
 def test_rows_that_upper_halves_cannot_tell_apart_are_met_by_codes() -> None:
     """Nearer to each other than a step of 16, where all rows would be candidates."""
-    rng = np.random.default_rng(1)
-    center = rng.standard_normal(128)
-    spread = 0.05 * rng.standard_normal((60_000, 128))
-    vectors = (np.where(rng.random((60_000, 1)) < 0.5, center, -center) + spread).astype(np.float32)
-    query = (center + 0.05 * rng.standard_normal(128)).astype(np.float32)
+    queries, vectors = two_clusters(1, 60_000, 128, spread=0.05)
     index = Index(vectors, "dot")
-    candidates = counted(index, query, 10)[1]
+    candidates = counted(index, queries[0], 10)[1]
     assert candidates < 20_000
-    wanted = reference.topk(query[None], vectors, 10, "dot")
-    assert_same(index.search(query, 10), (wanted[0][0], wanted[1][0]))
+    assert_same(index.search(queries, 10), reference.topk(queries, vectors, 10, "dot"))
 
 
 def test_short_and_narrow_vectors_have_no_upper_halves() -> None:
@@ -134,7 +129,7 @@ def test_mapped_codes_that_do_not_stay_in_memory_are_read_whole(
     index = Index(vectors, "dot")
     index.save(tmp_path / "index")
     wanted = index.search(query, 7)
-    nbytes = sum(array.nbytes for array in coded_of(index).arrays.each()[:1] + coded_of(index).arrays.each()[-2:])
+    nbytes = sum(array.nbytes for array in coded_of(index).arrays.each()[:1] + coded_of(index).arrays.each()[-3:])
     for available, row_bits in ((2 * nbytes, 4), (2 * nbytes - 2, 8)):
         monkeypatch.setattr("fastembed._index_storage.available_memory", lambda available=available: available)
         mapped = Index.load(tmp_path / "index")
@@ -151,7 +146,7 @@ def test_mapped_codes_that_do_not_stay_in_memory_are_read_whole(
 def test_files_without_upper_halves_are_read(tmp_path: Path) -> None:
     vectors, query = normal(ROWS, DIM, seed=1), normal(1, DIM, seed=2)[0]
     index = Index(vectors, "dot")
-    old = saved_without(index, tmp_path, "code_coarse", 4)
+    old = saved_without(index, tmp_path, "code_coarse", 4)  # and quarters, which are not looked for then
     assert (old.plan(10, 1).row_bits, old.plan(10, 1).residual_bits) == (8, 4)
     for one in (old, index):
         one.add(normal(100, DIM, seed=3))

@@ -13,7 +13,7 @@ import pytest
 import fastembed
 from fastembed import Index, _core
 from reference import search as reference
-from search_cases import HARD_TO_CODE, METRICS, assert_same
+from search_cases import HARD_TO_CODE, METRICS, assert_same, medium_topk
 
 CASES = int(os.environ.get("FASTEMBED_RANDOM_CASES", "6" if _core.sanitizers else "60"))
 SEED = int(os.environ.get("FASTEMBED_RANDOM_SEED", "0"))
@@ -67,6 +67,8 @@ def check(seed: int) -> None:
     scores, ids = reference.topk(queries, rows, k, metric, mask=mask)
     found = index.search(queries, k, filter=mask, workers=workers)
     assert_same(found, (scores, ids))
+    if mode == "int8" and dim > 64 and n_rows >= 8 and 2 < count <= 32:
+        assert_same(medium_topk(index, queries, k, mask=mask, workers=workers)[:2], (scores, ids))
     if mask is None and rng.random() < 0.3:
         assert_same(fastembed.topk(queries, rows, k, metric=metric, workers=workers), (scores, ids))
     threshold = float(scores[0, -1]) if ids[0, -1] >= 0 else 0.0

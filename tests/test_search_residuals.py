@@ -18,16 +18,16 @@ from search_cases import CODE_KINDS, METRICS, assert_same, coded_of, hard, norma
 
 def assert_residuals_are_near(index: Index, vectors: np.ndarray) -> None:
     """Codes and residuals together are as near to the turned rows as their errors say, and nearer than codes alone;
-    so are upper halves of codes, where they are kept."""
+    so are the upper halves and the upper six bits of codes, where they are kept."""
     coded = coded_of(index)
-    codes, groups, _, stored, coarse = coded.used()
+    codes, groups, _, stored, coarse, quarters = coded.used()
     rows, dim = coded.rows, vectors.shape[1]
     assert stored is not None and rows == len(vectors) // 8 * 8
     wide = vectors[:rows].astype(np.float64)
     if coded.metric == "cosine":
         lengths = np.linalg.norm(wide, axis=1, keepdims=True)
         wide = np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0)
-    scales, lengths, errors, residual_errors, *coarse_errors = (np.repeat(group, 8) for group in groups)
+    scales, lengths, errors, residual_errors, *partial_errors = (np.repeat(group, 8) for group in groups)
     scaled = code_reference.turned(wide - coded.mean) * scales[:, None]
     whole = codes[: rows * coded.stride].reshape(rows, -1)[:, :dim].astype(np.float64) - 128
     refined = whole + (code_reference.nibbles(stored, rows, dim) - 8) / 16
@@ -38,14 +38,17 @@ def assert_residuals_are_near(index: Index, vectors: np.ndarray) -> None:
     assert (np.linalg.norm(refined, axis=1) <= lengths + errors + residual_errors + room).all()
     typical = np.linalg.norm(whole, axis=1) > 0
     assert np.median((residual_errors / errors)[typical]) < 0.1  # a sixteenth, and the greatest of eight
-    assert (coarse is not None) == (dim > 64)
-    if coarse is None:
+    assert (coarse is not None) == (quarters is not None) == (dim > 64)
+    if coarse is None or quarters is None:
         return
-    halves = code_reference.nibbles(coarse[:-64], rows, dim)
-    np.testing.assert_array_equal(halves, (whole.astype(np.int64) + 128) // 16)
-    left = np.linalg.norm(scaled - (16 * halves - 120), axis=1)
-    assert (left <= coarse_errors[0] + room).all()
-    assert (errors <= coarse_errors[0]).all()
+    upper = code_reference.nibbles(coarse[:-64], rows, dim)
+    six = 4 * upper + code_reference.quarters(quarters, rows, dim)
+    np.testing.assert_array_equal(six, (whole.astype(np.int64) + 128) // 4)
+    np.testing.assert_array_equal(upper, six // 4)
+    for part, part_errors in zip((16 * upper - 120, 4 * six - 126), partial_errors, strict=True):
+        left = np.linalg.norm(scaled - part, axis=1)
+        assert (left <= part_errors + room).all()
+        assert (errors <= part_errors).all()
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -136,10 +139,10 @@ def test_files_without_residuals_are_read(tmp_path: Path) -> None:
 def test_residuals_of_another_size_are_refused() -> None:
     coded = coded_of(Index(normal(96, 65), accelerate="int8"))
     codes, groups, squares, *kept = coded.used()
-    assert kept[0] is not None and kept[1] is not None
-    for name, nibbles, errors in zip(("residuals", "coarse"), kept, groups[3:], strict=True):
-        for given in ((nibbles[:-1], errors), (nibbles, errors[:-1])):
+    for name, part, errors in zip(("residuals", "coarse", "quarters"), kept, groups[3:], strict=True):
+        assert part is not None
+        for given in ((part[:-1], errors), (part, errors[:-1])):
             with pytest.raises(ValueError, match=f"{name} or their errors do not have the size"):
                 _core.IndexCodes("cosine", coded.mean, codes, *groups[:3], squares, 96, "int8", **{name: given})
         with pytest.raises(TypeError):
-            _core.IndexCodes("cosine", coded.mean, codes, *groups[:3], squares, 96, "int8", **{name: (nibbles, None)})
+            _core.IndexCodes("cosine", coded.mean, codes, *groups[:3], squares, 96, "int8", **{name: (part, None)})

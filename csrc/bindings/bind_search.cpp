@@ -50,17 +50,24 @@ void same_depth(std::size_t a, std::size_t b) {
   }
 }
 
-// Residuals or coarse codes, and their errors.
-using Nibbles = std::tuple<ContiguousArray<std::uint8_t>, ContiguousArray<float>>;
+// Residuals, coarse codes or quarters, and their errors.
+using CodeParts = std::tuple<ContiguousArray<std::uint8_t>, ContiguousArray<float>>;
 
-void check_nibbles(const std::optional<Nibbles>& nibbles, const search::CodeSpace& space, std::size_t rows,
-                   std::size_t slack, const char* name) {
-  if (!nibbles) return;
-  if (space.kind() != search::CodeKind::kInt8 ||
-      view_1d(std::get<0>(*nibbles), name).size() < rows * space.nibble_stride() + slack ||
-      view_1d(std::get<1>(*nibbles), name).size() < rows / kCodeGroup) {
+void check_parts(const std::optional<CodeParts>& parts, const search::CodeSpace& space, std::size_t rows,
+                 std::size_t bytes, const char* name) {
+  if (!parts) return;
+  if (space.kind() != search::CodeKind::kInt8 || view_1d(std::get<0>(*parts), name).size() < bytes ||
+      view_1d(std::get<1>(*parts), name).size() < rows / kCodeGroup) {
     throw std::invalid_argument(std::string(name) + " or their errors do not have the size that the rows ask for");
   }
+}
+
+void check_all_parts(const search::CodeSpace& space, std::size_t rows, const std::optional<CodeParts>& residuals,
+                     const std::optional<CodeParts>& coarse, const std::optional<CodeParts>& quarters) {
+  check_parts(residuals, space, rows, rows * space.nibble_stride(), "residuals");
+  check_parts(coarse, space, rows, rows * space.nibble_stride() + kCodeSlack, "coarse");
+  check_parts(quarters, space, rows, rows * space.quarter_stride(), "quarters");
+  if (quarters && !coarse) throw std::invalid_argument("quarters need coarse, which they go with");
 }
 
 // The codes of an index, with the arrays they are in.
@@ -68,11 +75,11 @@ class IndexCodes {
  public:
   IndexCodes(std::string_view metric, const ContiguousArray<float>& mean, ContiguousArray<std::uint8_t> codes,
              ContiguousArray<float> scales, ContiguousArray<float> lengths, ContiguousArray<float> errors,
-             const OptionalNorms& squares, std::size_t rows, std::string_view kind, std::optional<Nibbles> residuals,
-             std::optional<Nibbles> coarse)
+             const OptionalNorms& squares, std::size_t rows, std::string_view kind, std::optional<CodeParts> residuals,
+             std::optional<CodeParts> coarse, std::optional<CodeParts> quarters)
       : space_(kind_of(kind), metric_of(metric), view_1d(mean, "mean").size(), mean.data()),
         held_{std::move(codes), std::move(scales),    std::move(lengths), std::move(errors),
-              squares,          std::move(residuals), std::move(coarse)} {
+              squares,          std::move(residuals), std::move(coarse),  std::move(quarters)} {
     const std::size_t groups = (rows + kCodeGroup - 1) / kCodeGroup;
     const bool is_l2 = space_.metric() == Metric::kL2;
     if (rows % kCodeGroup != 0 || space_.depth() == 0 || space_.depth() > search::kMostCodeDepth ||
@@ -82,8 +89,7 @@ class IndexCodes {
         (is_l2 && view_1d(*held_.squares, "squares").size() < rows)) {
       throw std::invalid_argument("codes, scales, lengths, errors or squares do not have the size that rows asks for");
     }
-    check_nibbles(held_.residuals, space_, rows, 0, "residuals");
-    check_nibbles(held_.coarse, space_, rows, kCodeSlack, "coarse");
+    check_all_parts(space_, rows, held_.residuals, held_.coarse, held_.quarters);
     codes_.space = &space_;
     codes_.rows = rows;
     codes_.at = {held_.codes.data(), held_.scales.data(), held_.lengths.data(), held_.errors.data(),
@@ -96,6 +102,10 @@ class IndexCodes {
       codes_.at.coarse = std::get<0>(*held_.coarse).data();
       codes_.at.coarse_errors = std::get<1>(*held_.coarse).data();
     }
+    if (held_.quarters) {
+      codes_.at.quarters = std::get<0>(*held_.quarters).data();
+      codes_.at.medium_errors = std::get<1>(*held_.quarters).data();
+    }
   }
   IndexCodes(const IndexCodes&) = delete;
   IndexCodes& operator=(const IndexCodes&) = delete;
@@ -106,7 +116,7 @@ class IndexCodes {
     ContiguousArray<std::uint8_t> codes;
     ContiguousArray<float> scales, lengths, errors;
     OptionalNorms squares;
-    std::optional<Nibbles> residuals, coarse;
+    std::optional<CodeParts> residuals, coarse, quarters;
   };
   search::CodeSpace space_;
   Held held_;
@@ -159,14 +169,18 @@ struct Arguments {
   }
 };
 
-std::tuple<std::int64_t, std::int64_t> search_topk(
-    const Rows& queries, const py::object& index, std::string_view metric, ContiguousArray<float>& scores,
-    ContiguousArray<std::int64_t>& rows, const OptionalNorms& norms, const OptionalMask& mask,
-    const OptionalOrder& order, std::optional<double> threshold, std::int64_t self_first, bool check_finite,
-    int workers, const py::object& codes, bool accelerate, std::optional<ContiguousArray<std::int64_t>> counts) {
+std::tuple<std::int64_t, std::int64_t> search_topk(const Rows& queries, const py::object& index,
+                                                   std::string_view metric, ContiguousArray<float>& scores,
+                                                   ContiguousArray<std::int64_t>& rows, const OptionalNorms& norms,
+                                                   const OptionalMask& mask, const OptionalOrder& order,
+                                                   std::optional<double> threshold, std::int64_t self_first,
+                                                   bool check_finite, int workers, const py::object& codes,
+                                                   bool accelerate, std::optional<ContiguousArray<std::int64_t>> counts,
+                                                   std::optional<bool> medium) {
   Arguments arguments(queries, index, metric, norms, mask, order, self_first, check_finite, workers, codes, accelerate);
   arguments.request.has_threshold = threshold.has_value();
   arguments.request.threshold = static_cast<float>(threshold.value_or(0.0));
+  arguments.request.medium = medium;
   const std::size_t count = arguments.request.queries.rows;
   const std::size_t k = scores.ndim() == 0 ? 0 : static_cast<std::size_t>(scores.shape(scores.ndim() - 1));
   if (count != 1 || scores.ndim() != 1 || rows.ndim() != 1 || static_cast<std::size_t>(rows.size()) != k) {
@@ -196,10 +210,11 @@ std::tuple<std::int64_t, std::int64_t> search_topk(
 py::tuple search_range(const Rows& queries, const py::object& index, std::string_view metric, double threshold,
                        const OptionalNorms& norms, const OptionalMask& mask, const OptionalOrder& order,
                        std::int64_t self_first, bool check_finite, int workers, const py::object& codes,
-                       bool accelerate) {
+                       bool accelerate, std::optional<bool> medium) {
   Arguments arguments(queries, index, metric, norms, mask, order, self_first, check_finite, workers, codes, accelerate);
   arguments.request.has_threshold = true;
   arguments.request.threshold = static_cast<float>(threshold);
+  arguments.request.medium = medium;
   search::RangeResult result;
   {
     const py::gil_scoped_release release;
@@ -298,6 +313,11 @@ int code_query_bits(std::size_t queries, std::size_t dim, std::string_view kind)
   return search::code_query_bits(cpu::kernels(), kind_of(kind), queries <= search::kSingleCodedQueries, dim);
 }
 
+// Bits of the elements of rows that these meet first.
+int code_row_bits(const IndexCodes& codes, std::size_t queries) {
+  return search::code_row_bits(cpu::kernels(), codes.codes(), queries);
+}
+
 ContiguousArray<float> sample_mean(const py::object& vectors, std::string_view metric) {
   const search::StoredRows rows = index_rows(vectors, "vectors");
   ContiguousArray<float> mean(static_cast<py::ssize_t>(rows.depth));
@@ -312,7 +332,8 @@ void code_rows(const py::object& vectors, const ContiguousArray<float>& norms, s
                const ContiguousArray<float>& mean, ContiguousArray<std::uint8_t>& codes, ContiguousArray<float>& scales,
                ContiguousArray<float>& lengths, ContiguousArray<float>& errors,
                std::optional<ContiguousArray<float>>& squares, std::size_t first, int workers, std::string_view kind,
-               std::optional<Nibbles>& residuals, std::optional<Nibbles>& coarse) {
+               std::optional<CodeParts>& residuals, std::optional<CodeParts>& coarse,
+               std::optional<CodeParts>& quarters) {
   const search::StoredRows rows = index_rows(vectors, "vectors");
   const std::size_t end = first + rows.rows;
   const search::CodeSpace space(kind_of(kind), metric_of(metric), view_1d(mean, "mean").size(), mean.data());
@@ -326,8 +347,7 @@ void code_rows(const py::object& vectors, const ContiguousArray<float>& norms, s
       (squares && writable_view_1d(*squares, "squares").size() < end)) {
     throw std::invalid_argument("codes, scales, lengths, errors or squares do not have the size that vectors ask for");
   }
-  check_nibbles(residuals, space, end, 0, "residuals");
-  check_nibbles(coarse, space, end, kCodeSlack, "coarse");
+  check_all_parts(space, end, residuals, coarse, quarters);
   search::CodesOut out{codes.mutable_data(), scales.mutable_data(), lengths.mutable_data(), errors.mutable_data(),
                        squares ? squares->mutable_data() : nullptr};
   if (residuals) {
@@ -338,6 +358,10 @@ void code_rows(const py::object& vectors, const ContiguousArray<float>& norms, s
     out.coarse = std::get<0>(*coarse).mutable_data();
     out.coarse_errors = std::get<1>(*coarse).mutable_data();
   }
+  if (quarters) {
+    out.quarters = std::get<0>(*quarters).mutable_data();
+    out.medium_errors = std::get<1>(*quarters).mutable_data();
+  }
   const float* const known = norms.data();
   const py::gil_scoped_release release;
   search::code_index(space, rows, known, out.from(first, space), std::max(workers, 1), &check_signals);
@@ -347,19 +371,21 @@ void bind_codes(py::module_& m) {
   py::class_<IndexCodes>(m, "IndexCodes")
       .def(py::init<std::string_view, const ContiguousArray<float>&, ContiguousArray<std::uint8_t>,
                     ContiguousArray<float>, ContiguousArray<float>, ContiguousArray<float>, const OptionalNorms&,
-                    std::size_t, std::string_view, std::optional<Nibbles>, std::optional<Nibbles>>(),
+                    std::size_t, std::string_view, std::optional<CodeParts>, std::optional<CodeParts>,
+                    std::optional<CodeParts>>(),
            py::arg("metric"), py::arg("mean").noconvert(), py::arg("codes").noconvert(), py::arg("scales").noconvert(),
            py::arg("lengths").noconvert(), py::arg("errors").noconvert(), py::arg("squares").noconvert(),
            py::arg("rows"), py::arg("kind") = "int8", py::arg("residuals").noconvert() = py::none(),
-           py::arg("coarse").noconvert() = py::none());
+           py::arg("coarse").noconvert() = py::none(), py::arg("quarters").noconvert() = py::none());
   m.def("code_buffer", &code_buffer, py::arg("bytes"));
   m.def("code_query_bits", &code_query_bits, py::arg("n_queries"), py::arg("dim"), py::arg("kind") = "int8");
+  m.def("code_row_bits", &code_row_bits, py::arg("codes"), py::arg("n_queries"));
   m.def("sample_mean", &sample_mean, py::arg("vectors"), py::arg("metric"));
   m.def("code_rows", &code_rows, py::arg("vectors"), py::arg("norms").noconvert(), py::arg("metric"),
         py::arg("mean").noconvert(), py::arg("codes").noconvert(), py::arg("scales").noconvert(),
         py::arg("lengths").noconvert(), py::arg("errors").noconvert(), py::arg("squares").noconvert(), py::arg("first"),
         py::arg("workers") = 1, py::arg("kind") = "int8", py::arg("residuals").noconvert() = py::none(),
-        py::arg("coarse").noconvert() = py::none());
+        py::arg("coarse").noconvert() = py::none(), py::arg("quarters").noconvert() = py::none());
 }
 
 }  // namespace
@@ -372,12 +398,12 @@ void bind_search(py::module_& m) {
         py::arg("mask").noconvert() = py::none(), py::arg("order").noconvert() = py::none(),
         py::arg("threshold") = py::none(), py::arg("self_first") = -1, py::arg("check_finite") = true,
         py::arg("workers") = 1, py::arg("codes") = py::none(), py::arg("accelerate") = true,
-        py::arg("counts").noconvert() = py::none());
+        py::arg("counts").noconvert() = py::none(), py::arg("medium") = py::none());
   m.def("search_range", &search_range, py::arg("queries").noconvert(), py::arg("index"), py::arg("metric"),
         py::arg("threshold"), py::kw_only(), py::arg("norms").noconvert() = py::none(),
         py::arg("mask").noconvert() = py::none(), py::arg("order").noconvert() = py::none(), py::arg("self_first") = -1,
         py::arg("check_finite") = true, py::arg("workers") = 1, py::arg("codes") = py::none(),
-        py::arg("accelerate") = true);
+        py::arg("accelerate") = true, py::arg("medium") = py::none());
   m.def("search_count", &search_count, py::arg("queries").noconvert(), py::arg("index"), py::arg("metric"),
         py::arg("threshold"), py::kw_only(), py::arg("norms").noconvert() = py::none(),
         py::arg("mask").noconvert() = py::none(), py::arg("order").noconvert() = py::none(), py::arg("self_first") = -1,

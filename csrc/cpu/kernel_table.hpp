@@ -102,6 +102,8 @@ struct TokenEdges {
   X(pack_code_panel, void, (const CodePanel& step))                                                                    \
   /* See CodeScan; returns the number of hits. */                                                                      \
   X(scan_codes, std::uint32_t, (const CodeScan& scan))                                                                 \
+  /* The same of medium codes; see MediumRows. */                                                                      \
+  X(scan_medium_codes, std::uint32_t, (const CodeScan& scan, const MediumRows& rows))                                  \
   /* Which row of a group is probably the best: greatest[g * width + j] is, to a relative 2^-19 of what is added, the  \
      greatest of (D[r][j] - row_terms[r] * units[j]) / scales[g] (see CodeScan) over the rows of group g, and its      \
      lowest three bits are the row's number in the group; -FLT_MAX where scales[g] is 0. Keys, slopes, weights and     \

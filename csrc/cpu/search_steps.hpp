@@ -163,9 +163,10 @@ struct CodeColumns {
 ///                of sums of squares of e, each of them off by 2^-17 at most
 ///   squares[j] = |y_j|^2, relative error below (depth + 2) * 2^-24
 /// As bfloat16, u = 2^-floor(log2 max |y|), c is u y to the nearest; lengths and errors have the same relative error,
-/// and 2^-120 a term. Unless `residuals` or `coarse` are null, for codes of a byte, row j has its residuals at
-/// residuals + j * nibble_stride(depth), the upper halves of its codes' bytes as far behind coarse, and their errors
-/// are as errors, of what c + r / kResidualSteps and what the upper halves leave of u y.
+/// and 2^-120 a term. Unless `residuals`, `coarse` or `quarters` are null, for codes of a byte, row j has its residuals
+/// at residuals + j * nibble_stride(depth), the upper halves of its codes' bytes as far behind coarse, the two bits
+/// below these at quarters + j * quarter_stride(depth), and their errors are as errors, of what c + r / kResidualSteps,
+/// what the upper halves and what the upper six bits leave of u y.
 struct CodeRows {
   const float* columns;
   std::uint8_t* codes;
@@ -177,6 +178,8 @@ struct CodeRows {
   float* residual_errors;
   std::uint8_t* coarse;
   float* coarse_errors;
+  std::uint8_t* quarters;
+  float* medium_errors;
   std::size_t code_stride;
   std::uint32_t depth;
 };
@@ -188,8 +191,14 @@ constexpr std::size_t nibble_stride(std::size_t depth) {
   return (depth + kNibbleBlock - 1) / kNibbleBlock * kNibbleBlock / 2;
 }
 
+/// Rows of 2 bits an element: elements i, i + 16, i + 32 and i + 48 of every 64 are a byte, the first in its lowest
+/// bits.
+constexpr std::size_t quarter_stride(std::size_t depth) { return nibble_stride(depth) / 2; }
+
 /// The upper half of a code's byte, n, stands for kCoarseUnit (2 n - kCoarseZero).
 constexpr int kCoarseUnit = 8, kCoarseZero = 15;
+/// Its upper six bits, n, stand for kMediumUnit (2 n - kMediumZero).
+constexpr int kMediumUnit = 2, kMediumZero = 63;
 
 /// What a code leaves over, in 4 bits: r = e in sixteenths, rounded to -8 .. 7; kept is r + 8.
 constexpr int kResidualSteps = 16, kResidualZero = 8;
@@ -277,6 +286,17 @@ struct CodeScan {
   std::uint32_t depth;
   std::uint32_t width;
 };
+
+/// Rows of medium codes for scan_medium_codes, as half bytes and quarters: rows and row_stride of CodeScan are not
+/// read, row_count is a multiple of kMediumStrip, and D[r][j] = sum of (2 n_r[i] - kMediumZero) Q_j[i]. Nothing is read
+/// behind the last row. `room`, 64-byte aligned, is memory that the kernel needs: two strips of nibble_stride * 2 bytes
+/// a row.
+struct MediumRows {
+  const std::uint8_t* coarse;
+  const std::uint8_t* quarters;
+  std::uint8_t* room;
+};
+constexpr std::size_t kMediumStrip = 16;
 
 /// Products D of one query with row_count rows, a multiple of kCodeGroup, against T of CodeScan, with the one query's
 /// terms. `products` and, unless null, row_terms can be read up to a multiple of kCodeRows.

@@ -6,6 +6,7 @@
 #include "simd/matrix_tiles_amx.hpp"
 //
 #include "kernels/amx_codes.inl.hpp"
+#include "kernels/amx_medium.inl.hpp"
 #include "kernels/amx_tile.inl.hpp"
 #include "kernels/cbow_tile.inl.hpp"
 #include "kernels/split_product.inl.hpp"
@@ -19,6 +20,7 @@ consteval KernelTable make_override() {
   table.cbow_tile = &cbow_tile<FloatProduct>;
   table.pack_code_panel = &pack_code_panel<MatrixByteProduct>;
   table.scan_codes = &scan_codes<MatrixByteProduct>;
+  table.scan_medium_codes = &scan_medium_matrix;
   table.greatest_codes = &greatest_codes<MatrixByteProduct>;
   table.prefers_split = &prefers_split<MatrixUnit>;
   table.pack_split = &pack_split;

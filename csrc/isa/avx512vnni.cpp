@@ -2,6 +2,7 @@
 #include "simd/vec_avx512.hpp"
 //
 #include "kernels/coarse_product.inl.hpp"
+#include "kernels/medium_codes.inl.hpp"
 #include "kernels/vnni_product.inl.hpp"
 
 namespace fastembed {

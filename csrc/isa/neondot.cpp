@@ -2,6 +2,7 @@
 #include "simd/vec_neon.hpp"
 //
 #include "kernels/coarse_product.inl.hpp"
+#include "kernels/medium_codes.inl.hpp"
 #include "kernels/neon_dot_product.inl.hpp"
 
 namespace fastembed {

@@ -10,6 +10,7 @@
 #include "kernels/dot.inl.hpp"
 #include "kernels/exact_score.inl.hpp"
 #include "kernels/kth_greatest.inl.hpp"
+#include "kernels/medium_codes.inl.hpp"
 #include "kernels/narrow_rows.inl.hpp"
 #include "kernels/peak.inl.hpp"
 #include "kernels/reached_rows.inl.hpp"
@@ -63,6 +64,7 @@ consteval KernelTable make_table() {
       .code_query_limit = &code_query_limit<PairProduct>,
       .pack_code_panel = &pack_code_panel<PairProduct>,
       .scan_codes = &scan_codes<PairProduct>,
+      .scan_medium_codes = &scan_medium_codes<PairProduct>,
       .greatest_codes = &greatest_codes<PairProduct>,
       .scan_code_rows = &scan_code_rows<PairProduct>,
       .pack_coarse_query = &pack_coarse_query,

@@ -76,10 +76,10 @@ template <class Lanes, class Taker>
   taker.template take<Lanes>(from + kCodeGroup * kMatrixSide, scan, terms, row + kCodeGroup, query);
 }
 
-// One step of the depth. Registers: sums in 0..3, rows in 4 and 5, queries in 6 and 7. In the first step sums begin,
-// and those of the rows before are stored, one after the other: a register that waits to be stored holds up no product
-// but its own.
-template <class Product, std::size_t kColumns, bool kIsFirst>
+// One step of the depth, of one or two tiles of rows. Registers: sums in 0..3, rows in 4 and 5, queries in 6 and 7. In
+// the first step sums begin, and those of the rows before are stored, one after the other: a register that waits to be
+// stored holds up no product but its own.
+template <class Product, std::size_t kColumns, std::size_t kTiles, bool kIsFirst>
 [[gnu::always_inline]] inline void matrix_step(const std::uint8_t* rows, std::size_t row_stride,
                                                const std::uint8_t* queries, std::size_t pitch,
                                                std::int32_t* before) noexcept {
@@ -99,12 +99,14 @@ template <class Product, std::size_t kColumns, bool kIsFirst>
     begin(Count<1>{});
     Product::template multiply_add<1, 4, 7>();
   }
-  MatrixUnit::load_bytes<5>(rows + kMatrixSide * row_stride, row_stride);
-  begin(Count<2>{});
-  Product::template multiply_add<2, 5, 6>();
-  if constexpr (kColumns > 1) {
-    begin(Count<3>{});
-    Product::template multiply_add<3, 5, 7>();
+  if constexpr (kTiles > 1) {
+    MatrixUnit::load_bytes<5>(rows + kMatrixSide * row_stride, row_stride);
+    begin(Count<2>{});
+    Product::template multiply_add<2, 5, 6>();
+    if constexpr (kColumns > 1) {
+      begin(Count<3>{});
+      Product::template multiply_add<3, 5, 7>();
+    }
   }
 }
 
@@ -119,34 +121,52 @@ template <class Product, std::size_t kColumns>
     }
   }
   if (begin == 0) {
-    matrix_step<Product, kColumns, true>(rest, kMatrixDepth, queries, pitch, before);
+    matrix_step<Product, kColumns, 2, true>(rest, kMatrixDepth, queries, pitch, before);
   } else {
-    matrix_step<Product, kColumns, false>(rest, kMatrixDepth, queries, pitch, before);
+    matrix_step<Product, kColumns, 2, false>(rest, kMatrixDepth, queries, pitch, before);
   }
 }
 
-template <std::size_t kColumns>
+template <std::size_t kColumns, std::size_t kTiles>
 inline void store_strip(std::int32_t* to) noexcept {
   MatrixUnit::store_bytes<0>(to, kMatrixDepth);
+  if constexpr (kColumns > 1) MatrixUnit::store_bytes<1>(to + kMatrixSums, kMatrixDepth);
+  if constexpr (kTiles == 1) return;
   MatrixUnit::store_bytes<2>(to + 2 * kMatrixSums, kMatrixDepth);
-  if constexpr (kColumns > 1) {
-    MatrixUnit::store_bytes<1>(to + kMatrixSums, kMatrixDepth);
-    MatrixUnit::store_bytes<3>(to + 3 * kMatrixSums, kMatrixDepth);
-  }
+  if constexpr (kColumns > 1) MatrixUnit::store_bytes<3>(to + 3 * kMatrixSums, kMatrixDepth);
 }
+
+// Strips of rows as they lie in memory; others are made meanwhile.
+class StripsInPlace {
+ public:
+  static constexpr std::size_t kTiles = 2;
+  explicit StripsInPlace(const CodeScan& scan) noexcept : rows_(scan.rows), stride_(scan.row_stride) {}
+  [[gnu::always_inline]] [[nodiscard]] const std::uint8_t* at(std::size_t row) const noexcept {
+    return rows_ + row * stride_;
+  }
+  [[gnu::always_inline]] [[nodiscard]] std::size_t stride() const noexcept { return stride_; }
+  [[gnu::always_inline]] void turn() noexcept {}
+
+ private:
+  const std::uint8_t* rows_;
+  std::size_t stride_;
+};
 
 // All whole strips against kColumns tiles of queries; the rows left over by four bytes at a time. The sums of a strip
 // are stored while the next one begins and meet their thresholds between its products: the tile unit and the vector
 // units then work at once.
-template <class Product, std::size_t kColumns, class Taker>
-inline void scan_matrix_columns(const CodeScan& given, std::size_t query, std::size_t strips, PiecePrefetch& ahead,
-                                Taker& given_taker) noexcept {
+template <class Product, std::size_t kColumns, class Strips, class Taker>
+inline void scan_matrix_columns(const CodeScan& given, std::size_t query, Strips given_strips, std::size_t count,
+                                PiecePrefetch& ahead, Taker& given_taker) noexcept {
   using Lanes = typename Product::Lanes;
   alignas(64) std::int32_t stored[4 * kMatrixSums];
   const CodeScan scan = given;  // in registers: what is stored does not change it
+  Strips strips = given_strips;
   PiecePrefetch prefetch = ahead;
   Taker taker = given_taker;
-  const std::size_t all = scan.row_count / kMatrixStrip * kMatrixStrip;
+  const std::size_t row_stride = strips.stride();
+  constexpr std::size_t kTiles = Strips::kTiles, kRows = kTiles * kMatrixSide;
+  const std::size_t all = scan.row_count / kRows * kRows;
   const std::size_t pitch = std::size_t{4} * scan.width, end = scan.depth * Product::kElementBytes;
   const std::size_t whole = Product::kReadsBehind ? end : end / kMatrixDepth * kMatrixDepth;
   using Terms = typename Taker::template Terms<Lanes>;
@@ -157,41 +177,46 @@ inline void scan_matrix_columns(const CodeScan& given, std::size_t query, std::s
     if constexpr (kColumns > 1) {
       take_tile<Lanes, Taker>(stored + kMatrixSums, scan, right_terms, row, query + kMatrixSide, taker);
     }
+    if constexpr (kTiles == 1) return;
     take_tile<Lanes, Taker>(stored + 2 * kMatrixSums, scan, terms, row + kMatrixSide, query, taker);
     if constexpr (kColumns > 1) {
       take_tile<Lanes, Taker>(stored + 3 * kMatrixSums, scan, right_terms, row + kMatrixSide, query + kMatrixSide,
                               taker);
     }
   };
-  spread_prefetch<Product>(scan, strips, prefetch);
-  for (std::size_t row = 0; row < all; row += kMatrixStrip) {
-    const std::uint8_t* const rows = scan.rows + row * scan.row_stride;
+  spread_prefetch<Product>(scan, count, prefetch);
+  const auto turn = [&]() __attribute__((always_inline)) {
+    prefetch.turn();
+    strips.turn();
+  };
+  for (std::size_t row = 0; row < all; row += kRows) {
+    const std::uint8_t* const rows = strips.at(row);
     const auto* queries = static_cast<const std::uint8_t*>(scan.panel) + 4 * query;
     std::size_t i = 0;
     if (whole != 0) {
-      prefetch.turn();
-      matrix_step<Product, kColumns, true>(rows, scan.row_stride, queries, pitch, stored);
+      turn();
+      matrix_step<Product, kColumns, kTiles, true>(rows, row_stride, queries, pitch, stored);
       i += kMatrixDepth;
     }
     if (i < whole) {
-      prefetch.turn();
-      matrix_step<Product, kColumns, false>(rows + i, scan.row_stride, queries + i / 4 * pitch, pitch, nullptr);
+      turn();
+      matrix_step<Product, kColumns, kTiles, false>(rows + i, row_stride, queries + i / 4 * pitch, pitch, nullptr);
       i += kMatrixDepth;
     }
     if (i >= whole && i < end) {
-      matrix_rest<Product, kColumns>(rows, scan.row_stride, i, end, queries + i / 4 * pitch, pitch, stored);
+      matrix_rest<Product, kColumns>(rows, row_stride, i, end, queries + i / 4 * pitch, pitch, stored);
     }
-    if (row != 0) take(row - kMatrixStrip);
+    if (row != 0) take(row - kRows);
     if (i >= whole) continue;
     for (; i < whole; i += kMatrixDepth) {
-      prefetch.turn();
-      matrix_step<Product, kColumns, false>(rows + i, scan.row_stride, queries + i / 4 * pitch, pitch, nullptr);
+      turn();
+      matrix_step<Product, kColumns, kTiles, false>(rows + i, row_stride, queries + i / 4 * pitch, pitch, nullptr);
     }
-    if (i < end) matrix_rest<Product, kColumns>(rows, scan.row_stride, i, end, queries + i / 4 * pitch, pitch, stored);
+    if (i < end) matrix_rest<Product, kColumns>(rows, row_stride, i, end, queries + i / 4 * pitch, pitch, stored);
   }
   if (all != 0) {
-    store_strip<kColumns>(stored);
-    take(all - kMatrixStrip);
+    store_strip<kColumns, kTiles>(stored);
+    take(all - kRows);
   }
   given_taker = taker;
   ahead = prefetch;
@@ -272,9 +297,9 @@ std::size_t scan_matrix_rows(const CodeScan& scan, PiecePrefetch& prefetch, Take
   const std::size_t strips = scan.row_count / kMatrixStrip + 1, bytes = scan.depth * Product::kElementBytes;
   const MatrixUnit unit;
   if (scan.width < 2 * kMatrixSide) {
-    scan_matrix_columns<Product, 1>(scan, 0, strips, prefetch, taker);
+    scan_matrix_columns<Product, 1>(scan, 0, StripsInPlace(scan), strips, prefetch, taker);
   } else if (bytes > 2 * kMatrixDepth || (!Product::kReadsBehind && bytes % kMatrixDepth != 0)) {
-    scan_matrix_columns<Product, 2>(scan, 0, strips, prefetch, taker);
+    scan_matrix_columns<Product, 2>(scan, 0, StripsInPlace(scan), strips, prefetch, taker);
   } else {
     if (bytes <= kMatrixDepth) {
       scan_matrix_short<Product, 1>(scan, prefetch, taker);

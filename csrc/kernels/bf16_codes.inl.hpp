@@ -13,7 +13,7 @@ namespace {
 // Codes of bfloat16, a power of two a group: scaled elements are in -2 .. 2, and some are at least 1.
 struct Bf16Coding {
   using Code = std::uint16_t;
-  static constexpr bool kHasNibbles = false;
+  static constexpr bool kHasParts = false;
   static float scale(float most) noexcept {
     const std::uint32_t exponent = __builtin_bit_cast(std::uint32_t, most) >> 23;
     return __builtin_bit_cast(float, (254 - exponent) << 23);

@@ -89,7 +89,7 @@ void turn_columns_f32(const CodeColumns& step) noexcept {
 // Codes of a byte.
 struct ByteCoding {
   using Code = std::uint8_t;
-  static constexpr bool kHasNibbles = true;
+  static constexpr bool kHasParts = true;
   // For the greatest |element| of a group.
   static float scale(float most) noexcept { return 127.0F / most; }
   static Vec::Reg round(Vec::Reg scaled) noexcept {
@@ -186,6 +186,7 @@ template <class Coding>
 
 // What the code of an element leaves over, in sixteenths of a step, from 0 on; adds what that leaves over to the sum.
 struct ResidualNibble {
+  static constexpr std::size_t kParts = 2;  // of a byte
   static Vec::Reg of(const float* element, Vec::Reg scale, Vec::Reg& sum) noexcept {
     constexpr auto kSteps = static_cast<float>(kResidualSteps), kZero = static_cast<float>(kResidualZero);
     const Vec::Reg scaled = Vec::mul(Vec::load(element), scale);
@@ -198,57 +199,82 @@ struct ResidualNibble {
   }
 };
 
-// The upper half of the code's byte; adds what it leaves over to the sum.
-struct CoarseNibble {
-  static Vec::Reg of(const float* element, Vec::Reg scale, Vec::Reg& sum) noexcept {
-    constexpr auto kStep = static_cast<float>(2 * kCoarseUnit), kZero = static_cast<float>(kCoarseUnit * kCoarseZero);
-    const Vec::Reg scaled = Vec::mul(Vec::load(element), scale);
-    // Of the byte: what is below its upper half becomes at most 15/32 either way, and is rounded off.
+// The upper bits of the code's byte, n, which stand for kUnit (2 n - kZero).
+template <int kUnit, int kZero>
+struct UpperBits {
+  static constexpr auto kStep = static_cast<float>(2 * kUnit);
+  static Vec::Reg of(Vec::Reg scaled) noexcept {
+    // What is below them becomes less than 1/2 either way, and is rounded off.
     const Vec::Reg centered = Vec::add(ByteCoding::round(scaled), Vec::broadcast(kCodeZero - (kStep - 1) / 2));
-    const Vec::Reg half = ByteCoding::round(Vec::mul(centered, Vec::broadcast(1 / kStep)));
-    const Vec::Reg rest = Vec::sub(scaled, Vec::fma(half, Vec::broadcast(kStep), Vec::broadcast(-kZero)));
+    return ByteCoding::round(Vec::mul(centered, Vec::broadcast(1 / kStep)));
+  }
+  // Adds what they leave over to the sum.
+  static void add_rest(Vec::Reg scaled, Vec::Reg upper, Vec::Reg& sum) noexcept {
+    const Vec::Reg center = Vec::broadcast(static_cast<float>(-kUnit * kZero));
+    const Vec::Reg rest = Vec::sub(scaled, Vec::fma(upper, Vec::broadcast(kStep), center));
     sum = Vec::fma(rest, rest, sum);
+  }
+};
+using UpperHalf = UpperBits<kCoarseUnit, kCoarseZero>;
+using UpperSix = UpperBits<kMediumUnit, kMediumZero>;
+
+struct CoarseNibble {
+  static constexpr std::size_t kParts = 2;
+  static Vec::Reg of(const float* element, Vec::Reg scale, Vec::Reg& sum) noexcept {
+    const Vec::Reg scaled = Vec::mul(Vec::load(element), scale), half = UpperHalf::of(scaled);
+    UpperHalf::add_rest(scaled, half, sum);
     return half;
   }
 };
 
-// Rows of half bytes, those of register g; what they leave over is added to the sum.
-template <class Nibble>
-[[gnu::always_inline]] inline void code_nibbles(const CodeRows& step, std::size_t g, Vec::Reg scale, std::uint8_t* out,
-                                                Vec::Reg& sum) noexcept {
-  constexpr std::size_t kHalf = kNibbleBlock / 2, kLower = kHalf / kCodeLanes;
-  static_assert(kHalf % kCodeLanes == 0);
-  const std::size_t stride = nibble_stride(step.depth);
+// The lower two of the upper six bits.
+struct MediumQuarter {
+  static constexpr std::size_t kParts = 4;
+  static Vec::Reg of(const float* element, Vec::Reg scale, Vec::Reg& sum) noexcept {
+    const Vec::Reg scaled = Vec::mul(Vec::load(element), scale), six = UpperSix::of(scaled);
+    UpperSix::add_rest(scaled, six, sum);
+    return Vec::fma(UpperHalf::of(scaled), Vec::broadcast(-4.0F), six);
+  }
+};
+
+// Rows of parts of bytes, those of register g; what they leave over is added to the sum.
+template <class Part>
+[[gnu::always_inline]] inline void code_parts(const CodeRows& step, std::size_t g, Vec::Reg scale, std::uint8_t* out,
+                                              Vec::Reg& sum) noexcept {
+  constexpr std::size_t kApart = kNibbleBlock / Part::kParts, kPieces = kApart / kCodeLanes;
+  static_assert(kApart % kCodeLanes == 0);
+  const std::size_t stride = nibble_stride(step.depth) * 2 / Part::kParts;
   const float* const columns = step.columns + g * kCodeLanes;
   for (std::size_t piece = 0; piece < stride / kCodeLanes; ++piece) {
-    const std::size_t first = piece / kLower * kNibbleBlock + piece % kLower * kCodeLanes;
-    Vec::Reg both[kCodeLanes];
+    const std::size_t first = piece / kPieces * kNibbleBlock + piece % kPieces * kCodeLanes;
+    Vec::Reg bytes[kCodeLanes];
     for (std::size_t i = 0; i < kCodeLanes; ++i) {
-      const std::size_t lower = first + i, upper = lower + kHalf;
-      both[i] = Vec::zero();
-      if (lower < step.depth) both[i] = Nibble::of(columns + lower * kCodeRows, scale, sum);
-      if (upper >= step.depth) continue;
-      const Vec::Reg high = Nibble::of(columns + upper * kCodeRows, scale, sum);
-      both[i] = Vec::fma(high, Vec::broadcast(16.0F), both[i]);
+      bytes[i] = Vec::zero();
+#pragma GCC unroll 4
+      for (std::size_t part = 0; part < Part::kParts; ++part) {
+        const std::size_t element = first + i + part * kApart;
+        if (element >= step.depth) break;
+        const auto place = static_cast<float>(1 << (8 / Part::kParts * part));
+        bytes[i] = Vec::fma(Part::of(columns + element * kCodeRows, scale, sum), Vec::broadcast(place), bytes[i]);
+      }
     }
-    Vec::transpose(both);
+    Vec::transpose(bytes);
     for (std::size_t j = 0; j < kCodeLanes; ++j) {
-      float bytes[kCodeLanes];
-      Vec::store(bytes, both[j]);
+      float row[kCodeLanes];
+      Vec::store(row, bytes[j]);
       std::uint8_t* const to = out + (g * kCodeLanes + j) * stride + piece * kCodeLanes;
-      for (std::size_t i = 0; i < kCodeLanes; ++i)
-        to[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(bytes[i]));
+      for (std::size_t i = 0; i < kCodeLanes; ++i) to[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(row[i]));
     }
   }
 }
 
-template <class Nibble>
-[[gnu::always_inline]] inline void code_all_nibbles(const CodeRows& step, const float* row_scales, std::uint8_t* out,
-                                                    float* out_errors) noexcept {
+template <class Part>
+[[gnu::always_inline]] inline void code_all_parts(const CodeRows& step, const float* row_scales, std::uint8_t* out,
+                                                  float* out_errors) noexcept {
   float errors[kCodeRows];
   for (std::size_t g = 0; g < kCodeRegs; ++g) {
     Vec::Reg sum = Vec::zero();
-    code_nibbles<Nibble>(step, g, Vec::load(row_scales + g * kCodeLanes), out, sum);
+    code_parts<Part>(step, g, Vec::load(row_scales + g * kCodeLanes), out, sum);
     Vec::store(errors + g * kCodeLanes, sum);
   }
   greatest_of_groups(errors, out_errors);
@@ -277,11 +303,10 @@ void code_rows(const CodeRows& step) noexcept {
   }
   greatest_of_groups(lengths, step.lengths);
   greatest_of_groups(errors, step.errors);
-  if constexpr (Coding::kHasNibbles) {
-    if (step.residuals != nullptr) {
-      code_all_nibbles<ResidualNibble>(step, scales, step.residuals, step.residual_errors);
-    }
-    if (step.coarse != nullptr) code_all_nibbles<CoarseNibble>(step, scales, step.coarse, step.coarse_errors);
+  if constexpr (Coding::kHasParts) {
+    if (step.residuals != nullptr) code_all_parts<ResidualNibble>(step, scales, step.residuals, step.residual_errors);
+    if (step.coarse != nullptr) code_all_parts<CoarseNibble>(step, scales, step.coarse, step.coarse_errors);
+    if (step.quarters != nullptr) code_all_parts<MediumQuarter>(step, scales, step.quarters, step.medium_errors);
   }
 }
 

@@ -304,13 +304,10 @@ template <class Product, class Kept>
   }
 }
 
-template <class Product>
-std::uint32_t scan_codes(const CodeScan& scan) noexcept {
-  if (scan.depth == 0) return 0;
-  KeptHits kept{scan.words};
-  scan_all_codes<Product>(scan, kept);
+// What was kept, to scan.hits; returns how many.
+inline std::uint32_t list_hits(const CodeScan& scan, const CodeHits* end) noexcept {
   CodeHit* hits = scan.hits;
-  for (const CodeHits* word = scan.words; word != kept.words; ++word) {
+  for (const CodeHits* word = scan.words; word != end; ++word) {
     std::uint64_t bits = word->bits;
     do {
       const auto bit = static_cast<std::uint32_t>(__builtin_ctzll(bits));
@@ -319,6 +316,14 @@ std::uint32_t scan_codes(const CodeScan& scan) noexcept {
     } while (bits != 0);
   }
   return static_cast<std::uint32_t>(hits - scan.hits);
+}
+
+template <class Product>
+std::uint32_t scan_codes(const CodeScan& scan) noexcept {
+  if (scan.depth == 0) return 0;
+  KeptHits kept{scan.words};
+  scan_all_codes<Product>(scan, kept);
+  return list_hits(scan, kept.words);
 }
 
 template <class Product>
@@ -365,16 +370,6 @@ void pack_code_panel(const CodePanel& step) noexcept {
   } else {
     Product::pack(step);
   }
-}
-
-// The kernels that a Product of codes of a byte makes for batches.
-template <class Product>
-consteval void use_for_codes(KernelTable& table) {
-  table.code_query_limit = &code_query_limit<Product>;
-  table.pack_code_panel = &pack_code_panel<Product>;
-  table.scan_codes = &scan_codes<Product>;
-  table.greatest_codes = &greatest_codes<Product>;
-  table.code_peak = &code_peak<Product>;
 }
 
 template <class Product>

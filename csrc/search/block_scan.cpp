@@ -15,6 +15,8 @@ constexpr std::size_t kLongBlockBytes = std::size_t{768} << 10;
 constexpr std::size_t kMostRows = 384, kMostLongRows = 3072;
 // Of codes on matrix tiles, which take so little time that what comes with every panel of a block tells.
 constexpr std::size_t kTileBlockBytes = std::size_t{192} << 10, kMostTileRows = 1536;
+// Of medium codes: what begins a block waits for memory.
+constexpr std::size_t kMediumBlockBytes = std::size_t{1536} << 10, kMostMediumRows = 6144;
 constexpr std::size_t kRowMultiple = 24, kCodedMultiple = 32;          // whole strips of the kernels
 constexpr float kLeastSquare = 0x1p-100F, kGreatestSquare = 0x1p116F;  // that float32 sums can be relied on for
 
@@ -56,8 +58,15 @@ BlockScan::BlockScan(const KernelTable& kernels, const Request& request, const B
   const bool on_the_way = codes_on_the_way(request) && batch.width() == kPanelQueries;
   if (request.codes != nullptr || on_the_way) coded_ = std::make_unique<CodedBlocks>(kernels, request, batch);
   const bool tiles = coded_ && !on_the_way && batch.width() > 1 && kernels.prefers_split();
-  const std::size_t block_bytes = batch.size() == 1 ? kLongBlockBytes : tiles ? kTileBlockBytes : kBlockBytes;
-  const std::size_t most_rows = batch.size() == 1 ? kMostLongRows : tiles ? kMostTileRows : kMostRows;
+  const bool is_medium = coded_ && coded_->has_medium() && request.mask == nullptr;
+  const std::size_t block_bytes = batch.size() == 1 ? kLongBlockBytes
+                                  : is_medium       ? kMediumBlockBytes
+                                  : tiles           ? kTileBlockBytes
+                                                    : kBlockBytes;
+  const std::size_t most_rows = batch.size() == 1 ? kMostLongRows
+                                : is_medium       ? kMostMediumRows
+                                : tiles           ? kMostTileRows
+                                                  : kMostRows;
   const std::size_t bytes_a_row = coded_ ? coded_->stride() : request.index.depth * sizeof(float);
   const std::size_t fitting = block_bytes / (bytes_a_row + 1);
   const std::size_t shared = request.index.rows / (static_cast<std::size_t>(request.workers) * 4) + 1;
@@ -65,6 +74,8 @@ BlockScan::BlockScan(const KernelTable& kernels, const Request& request, const B
   block_rows_ = std::clamp(std::min(fitting, shared), multiple, most_rows) / multiple * multiple;
   piece_rows_ =
       std::clamp(kBlockBytes / (request.index.depth * sizeof(float)), multiple, block_rows_) / multiple * multiple;
+  const std::size_t tile_rows = std::max(kTileBlockBytes / (bytes_a_row + 1) / multiple, std::size_t{1}) * multiple;
+  float32_rows_ = is_medium ? std::min(tile_rows, block_rows_) : block_rows_;
   from_memory_ = request.index.rows * request.index.stride > kCachedBytes;
   blocks_ = (request.index.rows + block_rows_ - 1) / block_rows_;
 }
@@ -184,11 +195,14 @@ bool BlockScan::scan_coded(const Block& block, std::size_t next, Room& room, Col
 void BlockScan::scan_panels(const Block& block, std::size_t next, Room& room, Collector& collector) {
   const std::size_t width = batch_.width(), panels = batch_.panels();
   room.hits.resize(block_rows_ * width);
-  // The next block's rows are fetched while this one is worked on, some of them with every panel.
+  // The next rows are fetched while these are worked on, some of them with every panel.
   std::size_t lines = 0;
   const char* ahead = nullptr;
-  if (next < blocks_) {
-    const std::size_t first = begin_of(next), last = std::min(request_.index.rows, first + block_rows_);
+  if (block.following != 0) {
+    ahead = reinterpret_cast<const char*>(block.rows + block.count * block.stride);
+    lines = (block.following - 1) * block.stride * sizeof(float) / 64;
+  } else if (next < blocks_) {
+    const std::size_t first = begin_of(next), last = std::min(request_.index.rows, first + float32_rows_);
     ahead = reinterpret_cast<const char*>(request_.index.address(first));
     lines = ((last - first - 1) * request_.index.stride + request_.index.row_bytes()) / 64;
   }
@@ -286,12 +300,22 @@ void BlockScan::scan_singles(const Block& block, Room& room, Collector& collecto
 }
 
 // By the index's codes, by codes made on the way, or in float32. Rows of an index with codes are finite, and those that
-// its codes say nothing of are candidates, so that it needs no look at norms.
+// its codes say nothing of are candidates, so that it needs no look at norms. Blocks that are long for the sake of
+// medium codes are met a piece at a time in float32.
 void BlockScan::scan_block(const Block& block, std::size_t next, Room& room, Collector& collector) {
   const bool has_codes = coded_ && !coded_->on_the_way();
   if (has_codes && scan_coded(block, next, room, collector)) return;
   if (block.rows == nullptr) return scan_narrow(block, next, room, collector);
-  scan_float32(block, next, room, collector);
+  for (std::size_t begin = 0; begin < block.count; begin += float32_rows_) {
+    Block piece = block;
+    piece.rows = block.rows + begin * block.stride;
+    piece.first = block.first + begin;
+    piece.count = std::min(float32_rows_, block.count - begin);
+    piece.following = std::min(float32_rows_, block.count - begin - piece.count);
+    if (block.mask != nullptr) piece.mask = block.mask + begin;
+    if (block.numbers != nullptr) piece.numbers = block.numbers + begin;
+    scan_float32(piece, next, room, collector);
+  }
 }
 
 // Single queries are bound by memory, so that rows are widened in registers; for panels it pays to do so once.

@@ -42,6 +42,7 @@ class BlockScan {
     const float* rows = nullptr;
     std::size_t stride = 0;
     std::size_t count = 0;
+    std::size_t following = 0;              // rows of the same block behind these
     std::size_t first = 0;                  // row number of rows[0]
     const std::uint8_t* mask = nullptr;     // zero where a row is not admitted, or null: all are
     const std::int64_t* numbers = nullptr;  // row numbers, or null: consecutive
@@ -73,7 +74,8 @@ class BlockScan {
   bool from_memory_ = true;
   std::unique_ptr<CodedBlocks> coded_;
   std::size_t block_rows_ = 0;
-  std::size_t piece_rows_ = 0;  // that are widened at a time
+  std::size_t float32_rows_ = 0;  // of these that are met in float32 at a time
+  std::size_t piece_rows_ = 0;    // that are widened at a time
   std::size_t blocks_ = 0;
   std::atomic<std::size_t> next_block_{0};
   std::atomic<std::int64_t> bad_row_{-1};

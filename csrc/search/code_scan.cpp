@@ -17,6 +17,9 @@ constexpr double kUnit = 0x1p-24;
 constexpr std::int32_t kSingleLimit = 32639;  // two digits: 127 * 256 + 127
 constexpr double kGreatestKey = 1e38;
 constexpr double kLeastNorm = 0x1p-40, kGreatestNorm = 0x1p40;
+// Medium codes pay where memory is the limit, and products and widening take next to no time beside it: codes that no
+// cache holds, on matrix tiles, with the panel and two strips in L1.
+constexpr std::size_t kLeastMediumBytes = std::size_t{64} << 20, kMostMediumRoom = std::size_t{40} << 10;
 constexpr double kCodingOperations = 200;  // multiply-adds that take as long as to turn and round an element
 
 // For thresholds: room for a few roundings of float32 in what is multiplied and added there.
@@ -39,6 +42,16 @@ std::int32_t code_limit(const KernelTable& kernels, bool single, std::size_t dep
 int code_query_bits(const KernelTable& kernels, CodeKind kind, bool single, std::size_t depth) noexcept {
   if (kind == CodeKind::kBf16) return single ? 32 : static_cast<int>(kernels.bf16_query_bits());
   return static_cast<int>(std::bit_width(static_cast<unsigned>(code_limit(kernels, single, depth)))) + 1;
+}
+
+int code_row_bits(const KernelTable& kernels, const Codes& codes, std::size_t queries) noexcept {
+  if (codes.space->kind() == CodeKind::kBf16) return 16;
+  if (queries <= kSingleCodedQueries) return codes.at.coarse == nullptr ? 8 : 4;
+  if (queries > kPanelQueries || codes.at.quarters == nullptr || !kernels.prefers_split()) return 8;
+  const std::size_t width = queries <= kNarrowPanelQueries ? kNarrowPanelQueries : kPanelQueries;
+  const std::size_t row_bytes = 2 * codes.space->nibble_stride();
+  const bool in_memory = codes.rows * codes.space->stride() >= kLeastMediumBytes;
+  return in_memory && (width + 2 * kMediumStrip) * row_bytes <= kMostMediumRoom ? 6 : 8;
 }
 
 QueryCodes::QueryCodes(const KernelTable& kernels, const Request& request, const CodeSpace& space,
@@ -69,7 +82,12 @@ QueryCodes::QueryCodes(const KernelTable& kernels, const Request& request, const
     nibble_blocks_ = (depth + kNibbleBlock - 1) / kNibbleBlock;
     refined_.resize(batch.size() * nibble_blocks_ * kNibbleBlock);
   }
-  if (refines() && width == 1 && request.codes->at.coarse != nullptr) {
+  if (refines()) {
+    const CodesIn& at = request.codes->at;
+    const bool takes_medium = request.medium.value_or(code_row_bits(kernels, *request.codes, batch.size()) == 6);
+    has_partial_ = width == 1 ? at.coarse != nullptr : takes_medium && at.quarters != nullptr && batch.panels() == 1;
+  }
+  if (has_partial_ && width == 1) {
     coarse_bytes_ = (depth + 128 + 63) / 64 * 64;
     coarse_ = support::AlignedBuffer<std::int8_t>::uninitialised(batch.size() * coarse_bytes_);
     coarse_corrections_.resize(batch.size());
@@ -192,7 +210,7 @@ bool QueryCodes::code(const KernelTable& kernels, std::size_t query, const float
   weights_[query] = raised(terms.weight);
   units_[query] = static_cast<float>(terms.gain);
   if (refines()) refine_query(query, column, most, square);
-  if (has_coarse()) round_coarsely(kernels, query, column, most, square);
+  if (coarse_bytes_ != 0) round_coarsely(kernels, query, column, most, square);
   return true;
 }
 
@@ -212,6 +230,17 @@ CodeThresholds QueryCodes::thresholds(std::size_t query, float key, float unit, 
   step.slope = raised(terms.coarse_slope / kCoarseUnit);
   step.weight = raised((terms.coarse_weight + 2.0 * terms.coarse_slope) / kCoarseUnit);
   return step;
+}
+
+// The query is the same one, and so is its error; otherwise as above.
+void QueryCodes::find_medium(const float* keys, const float* units, MediumTerms& to) const noexcept {
+  constexpr float kPart = 1.0F / kMediumUnit;
+  for (std::size_t j = 0; j < batch_.width(); ++j) {
+    to.keys[j] = keys[j] * kPart;
+    to.units[j] = units[j] * kPart;
+    to.slopes[j] = slopes_[j] * kPart;
+    to.weights[j] = raised((double{weights_[j]} + 2.0 * double{slopes_[j]}) / kMediumUnit);
+  }
 }
 
 void QueryCodes::find_keys(std::size_t p, float* thresholds, float* keys, float* units) const noexcept {

@@ -22,6 +22,14 @@ namespace fastembed::search {
 /// Bits of an element of such queries, for rows as codes of this kind.
 [[nodiscard]] int code_query_bits(const KernelTable& kernels, CodeKind kind, bool single, std::size_t depth) noexcept;
 
+/// Bits of an element of an index's rows that so many queries at once meet first.
+[[nodiscard]] int code_row_bits(const KernelTable& kernels, const Codes& codes, std::size_t queries) noexcept;
+
+/// What a panel that meets medium codes has in place of its keys, units, slopes and weights.
+struct MediumTerms {
+  float keys[kPanelQueries], units[kPanelQueries], slopes[kPanelQueries], weights[kPanelQueries];
+};
+
 /// A batch's queries, turned and rounded as the tier wants them, of the width of the batch's panels.
 class QueryCodes {
  public:
@@ -40,8 +48,11 @@ class QueryCodes {
   /// CodeScan::keys and units of a panel, from the thresholds of the batch, which go to `thresholds`; nothing is done
   /// where these were what they are. NaN there at first.
   void find_keys(std::size_t p, float* thresholds, float* keys, float* units) const noexcept;
-  /// Whether single queries can be met by coarse codes first; then such a query, for scan_coarse_rows.
-  [[nodiscard]] bool has_coarse() const noexcept { return coarse_bytes_ != 0; }
+  /// Whether less than whole codes can be met first: by single queries coarse codes, by one panel medium ones.
+  [[nodiscard]] bool has_partial() const noexcept { return has_partial_; }
+  /// For the panel, from its keys and units.
+  void find_medium(const float* keys, const float* units, MediumTerms& to) const noexcept;
+  /// A single query, for scan_coarse_rows.
   [[nodiscard]] const void* coarse_panel(std::size_t query) const noexcept {
     return coarse_.data() + query * coarse_bytes_;
   }
@@ -124,7 +135,8 @@ class QueryCodes {
   std::vector<float> slopes_, weights_, units_;
   std::size_t nibble_blocks_ = 0;
   std::vector<std::int16_t> refined_;  // of every query nibble_blocks_ * kNibbleBlock elements
-  std::size_t coarse_bytes_ = 0;
+  bool has_partial_ = false;
+  std::size_t coarse_bytes_ = 0;  // of a single query
   support::AlignedBuffer<std::int8_t> coarse_;
   std::vector<std::int32_t> coarse_corrections_;
   std::vector<Terms> terms_;

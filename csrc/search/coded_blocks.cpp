@@ -19,12 +19,12 @@ constexpr double kSavedReading = 0.06, kSavedBf16Reading = 0.04;
 double doubtful_cost(std::size_t depth, bool single) noexcept {
   return (single ? 80.0 : 20.0) + (single ? 0.25 : 0.1) * static_cast<double>(depth);
 }
-// What an element of half a byte saves, of a byte.
-constexpr double kSavedCoarseReading = 0.035;
-constexpr std::size_t kCoarseAfter = 4096;  // rows: before, thresholds that rise are too low
-constexpr std::size_t kCoarseTrial = 512;   // rows, to see whether they pay
-constexpr std::size_t kRareHits = 400;      // of so many products: in every third group of 8 rows by 16 queries
-constexpr std::size_t kMostWaiting = 256;   // candidates, while another panel is scanned
+// What an element of half a byte saves, of a byte; and one of three quarters, of a panel.
+constexpr double kSavedCoarseReading = 0.035, kSavedMediumReading = 0.02;
+constexpr std::size_t kPartialAfter = 4096;  // rows: before, thresholds that rise are too low
+constexpr std::size_t kPartialTrial = 512;   // rows, to see whether they pay
+constexpr std::size_t kRareHits = 400;       // of so many products: in every third group of 8 rows by 16 queries
+constexpr std::size_t kMostWaiting = 256;    // candidates, while another panel is scanned
 
 }  // namespace
 
@@ -65,6 +65,9 @@ std::unique_ptr<CodedBlocks::Room> CodedBlocks::make_room(std::size_t most_rows)
     room->code_hits = support::AlignedBuffer<CodeHit>::uninitialised(rows * batch_.width());
     room->hit_words = support::AlignedBuffer<CodeHits>::uninitialised(rows * batch_.width() / 2 + 1);
   }
+  if (!single && queries_->has_partial()) {
+    room->widened = support::AlignedBuffer<std::uint8_t>(4 * kMediumStrip * space_->nibble_stride());
+  }
   if (sampled_ != 0) room->ramp = rows;
   room->refines = queries_->refines();
   room->thresholds.assign(batch_.panels() * batch_.width(), NAN);
@@ -101,9 +104,11 @@ void CodedBlocks::scan(const Run& run, Room& room, Collector& collector) {
   }
   for (std::size_t begin = 0; begin < run.count;) {
     std::size_t count = std::min(run.count - begin, room.ramp);
+    room.refines &= collector.takes_refined();
+    const bool is_partial = reads_partial(room, collector);
+    if (is_partial && !room.partial_pays) count = std::min(count, kPartialTrial);
+    if (!is_partial && has_medium()) count = std::min(count, piece_rows());
     if (batch_.width() == 1) {
-      room.refines &= collector.takes_refined();
-      if (!room.coarse_pays && reads_coarse(room, collector)) count = std::min(count, kCoarseTrial);
       scan_singles(run, at, begin, count, room, collector);
     } else {
       scan_panels(run, at, begin, count, room, collector);
@@ -115,17 +120,31 @@ void CodedBlocks::scan(const Run& run, Room& room, Collector& collector) {
   }
 }
 
+// The next codes that will be met, behind `count` rows of `from`. Runs that are long for the sake of medium codes are
+// met a piece at a time by whole ones.
+CodedBlocks::Ahead CodedBlocks::what_follows(const Run& run, const CodesIn& from, std::size_t begin,
+                                             std::size_t count) const noexcept {
+  if (!has_medium()) return begin == 0 ? Ahead{run.ahead, run.ahead_bytes} : Ahead{};
+  const std::size_t rows = std::min(run.count - begin - count, piece_rows());
+  if (rows != 0) return {reinterpret_cast<const char*>(from.codes + count * stride()), rows * stride()};
+  return {run.ahead, std::min(run.ahead_bytes, piece_rows() * stride())};
+}
+
 // Candidates of a panel are taken when the next one has been scanned, which has fetched their rows.
 void CodedBlocks::scan_panels(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
                               Collector& collector) const {
   const CodesIn from = at.from(begin, *space_);
   const std::size_t panels = batch_.panels(), width = batch_.width();
-  const std::size_t lines = begin == 0 ? run.ahead_bytes / 64 : 0;
+  const bool is_medium = reads_partial(room, collector);
+  const Ahead ahead = is_medium ? Ahead{} : what_follows(run, from, begin, count);
+  const std::size_t lines = ahead.bytes / 64;
+  const double coded_hits = room.hits;
   for (std::size_t p = 0; p < panels; ++p) {
     float* const keys = room.keys.data() + p * width;
     float* const units = room.units.data() + p * width;
     queries_->find_keys(p, room.thresholds.data() + p * width, keys, units);
     room.refines &= collector.takes_refined();
+    if (is_medium) take_waiting(room, collector);
     list_waiting(room);
     const std::size_t line = lines * p / panels, end_line = lines * (p + 1) / panels;
     const CodeScan scan{from.codes,
@@ -142,7 +161,7 @@ void CodedBlocks::scan_panels(const Run& run, const CodesIn& at, std::size_t beg
                         units,
                         room.code_hits.data(),
                         room.hit_words.data(),
-                        lines == 0 ? nullptr : run.ahead + line * 64,
+                        lines == 0 ? nullptr : ahead.at + line * 64,
                         room.ahead.data(),
                         static_cast<std::uint32_t>(end_line - line),
                         static_cast<std::uint32_t>(room.ahead.size()),
@@ -151,16 +170,50 @@ void CodedBlocks::scan_panels(const Run& run, const CodesIn& at, std::size_t beg
                         static_cast<std::uint32_t>(count),
                         static_cast<std::uint32_t>(space_->padded()),
                         static_cast<std::uint32_t>(width)};
-    const std::uint32_t hits = is_int8() ? kernels_.scan_codes(scan) : kernels_.scan_bf16_codes(scan);
+    const std::uint32_t hits = is_medium   ? scan_medium(scan, from, room)
+                               : is_int8() ? kernels_.scan_codes(scan)
+                                           : kernels_.scan_bf16_codes(scan);
     room.hits_are_rare = hits * kRareHits < count * width;
     take_waiting(room, collector);
     for (std::uint32_t h = 0; h < hits; ++h) {
       const CodeHit& hit = room.code_hits[h];
       add_candidate(run, begin + hit.row, p * width + hit.query, room);
     }
-    // Where thresholds still rise fast, the next rows are not to wait for them; nor are many to be held.
-    if (room.ramp < run.count || room.candidates.size() > kMostWaiting) take_waiting(room, collector);
+    // Where thresholds still rise fast, the next rows are not to wait for them; nor are many to be held. Of those by
+    // medium codes nothing has been fetched.
+    room.waits = !is_medium;
+    if (is_medium || room.ramp < run.count || room.candidates.size() > kMostWaiting) take_waiting(room, collector);
+    room.waits = true;
   }
+  if (is_medium) judge_partial(coded_hits, kSavedMediumReading * static_cast<double>(count), count, room);
+}
+
+// The last rows, which make no strip, by whole codes.
+std::uint32_t CodedBlocks::scan_medium(const CodeScan& whole, const CodesIn& at, Room& room) const {
+  const std::size_t count = whole.row_count / kMediumStrip * kMediumStrip;
+  MediumTerms terms;
+  queries_->find_medium(whole.keys, whole.units, terms);
+  CodeScan scan = whole;
+  scan.errors = at.medium_errors;
+  scan.keys = terms.keys;
+  scan.units = terms.units;
+  scan.slopes = terms.slopes;
+  scan.weights = terms.weights;
+  scan.row_count = static_cast<std::uint32_t>(count);
+  const std::uint32_t hits = kernels_.scan_medium_codes(scan, {at.coarse, at.quarters, room.widened.data()});
+  if (count == whole.row_count) return hits;
+  const CodesIn from = at.from(count, *space_);
+  CodeScan rest = whole;
+  rest.rows = from.codes;
+  rest.scales = from.scales;
+  rest.lengths = from.lengths;
+  rest.errors = from.errors;
+  if (whole.row_terms != nullptr) rest.row_terms = whole.row_terms + count;
+  rest.row_count -= static_cast<std::uint32_t>(count);
+  rest.hits = whole.hits + hits;
+  const std::uint32_t more = kernels_.scan_codes(rest);
+  for (std::uint32_t h = 0; h < more; ++h) rest.hits[h].row += static_cast<std::uint32_t>(count);
+  return hits + more;
 }
 
 std::size_t CodedBlocks::piece_lines(const Room& room) const noexcept {
@@ -198,7 +251,7 @@ void CodedBlocks::refine(Room& room) const {
   const std::size_t met = candidates.size();
   room.refined.resize(std::max(room.refined.size(), met));
   const auto row_of = [&](std::size_t i) { return static_cast<std::size_t>(candidates[i].row); };
-  const bool fetched = batch_.width() != 1;
+  const bool fetched = batch_.width() != 1 && room.waits;
   for (std::size_t i = 0; i < std::min(kAhead, met) && !fetched; ++i) queries_->prefetch(at, row_of(i));
   for (std::size_t i = 0; i < met; ++i) {  // of all first: no branch waits for one
     if (!fetched && i + kAhead < met) queries_->prefetch(at, row_of(i + kAhead));
@@ -233,10 +286,10 @@ std::uint32_t CodedBlocks::find_reached(const CodesIn& at, std::size_t query, co
   return kernels_.reached_code_rows(step, room.products.data(), room.reached.data());
 }
 
-// Whether single queries are to meet half of every code next.
-bool CodedBlocks::reads_coarse(const Room& room, const Collector& collector) const {
-  const std::size_t after = collector.wanted() == 0 ? 0 : kCoarseAfter;
-  return queries_->has_coarse() && room.refines && room.met >= std::max(after, room.coarse_from);
+// Whether less than whole codes are to be met next.
+bool CodedBlocks::reads_partial(const Room& room, const Collector& collector) const {
+  const std::size_t after = collector.wanted() == 0 || sampled_ != 0 ? 0 : kPartialAfter;
+  return queries_->has_partial() && room.refines && room.met >= std::max(after, room.partial_from);
 }
 
 // A few queries, each by itself: memory is the limit, so that two digits of the query, or float32, cost nothing, and
@@ -245,7 +298,7 @@ void CodedBlocks::scan_singles(const Run& run, const CodesIn& at, std::size_t be
                                Collector& collector) const {
   const CodesIn from = at.from(begin, *space_);
   const float* const row_terms = room.row_terms.empty() ? nullptr : room.row_terms.data() + begin;
-  const bool coarse = reads_coarse(room, collector);
+  const bool coarse = reads_partial(room, collector);
   const double coded_hits = room.hits;
   for (std::size_t query = 0; query < batch_.size(); ++query) {
     queries_->find_keys(query, room.thresholds.data() + query, room.keys.data() + query, room.units.data() + query);
@@ -255,13 +308,16 @@ void CodedBlocks::scan_singles(const Run& run, const CodesIn& at, std::size_t be
     for (std::uint32_t h = 0; h < hits; ++h) add_candidate(run, begin + room.reached[h], query, room);
     take_waiting(room, collector);
   }
-  if (!coarse) return;
-  const double depth = static_cast<double>(space_->depth()), met = static_cast<double>(count * batch_.size());
+  if (coarse) judge_partial(coded_hits, kSavedCoarseReading * static_cast<double>(count * batch_.size()), count, room);
+}
+
+// Whether the candidates of `count` rows have cost no more than was saved, in nanoseconds an element of a row.
+void CodedBlocks::judge_partial(double coded_hits, double saved, std::size_t count, Room& room) const {
   const double cost = (room.hits - coded_hits) * hit_cost(space_->depth(), true);
-  room.coarse_pays = cost <= met * depth * kSavedCoarseReading;
-  if (!room.coarse_pays) room.coarse_from = (room.met + count) * 3 / 2;
+  room.partial_pays = cost <= saved * static_cast<double>(space_->depth());
+  if (!room.partial_pays) room.partial_from = (room.met + count) * 3 / 2;
   room.hits = coded_hits;  // what is reconsidered is whether codes tell rows apart
-  room.met_coarsely += count;
+  room.met_partially += count;
 }
 
 void CodedBlocks::add_candidate(const Run& run, std::size_t r, std::size_t query, Room& room) const {
@@ -295,8 +351,8 @@ double CodedBlocks::expected_hits(const Room& room, double rate, double rows) co
 void CodedBlocks::reconsider(Room& room) {
   const double queries = static_cast<double>(batch_.size()), depth = static_cast<double>(space_->depth());
   const auto met = static_cast<double>(room.met);
-  const std::size_t lately = room.met - room.marked, coded = lately - room.met_coarsely;
-  room.met_coarsely = 0;
+  const std::size_t lately = room.met - room.marked, coded = lately - room.met_partially;
+  room.met_partially = 0;
   if (2 * coded < lately) {  // few rows tell of codes
     room.hits = 0;
     room.marked = room.met;

@@ -1,6 +1,7 @@
 // The scan over codes: which searches use it, blocks of codes against a batch of queries, and when to give it up.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -58,6 +59,8 @@ class CodedBlocks {
   }
   /// The batch's queries; null where they cannot be met by codes.
   [[nodiscard]] const QueryCodes* queries() const noexcept { return queries_->usable() ? queries_.get() : nullptr; }
+  /// Whether a panel may meet medium codes, for which runs are to be long.
+  [[nodiscard]] bool has_medium() const noexcept { return batch_.width() > 1 && queries_->has_partial(); }
   /// Thresholds are those of a sample, whose rows are not to be met again; `seeds` stay where they are.
   void begin_with(const Seeds& seeds) noexcept {
     seeds_ = seeds.keys.empty() ? nullptr : &seeds;
@@ -68,17 +71,31 @@ class CodedBlocks {
   void take_waiting(Room& room, Collector& collector) const;
 
  private:
+  static constexpr std::size_t kPieceBytes = std::size_t{192} << 10;
   void list_waiting(Room& room) const;
   // Of a row, or its residuals, that is fetched ahead; it need not begin where a line does.
   [[nodiscard]] std::size_t piece_lines(const Room& room) const noexcept;
   void refine(Room& room) const;
   void scan_panels(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
                    Collector& collector) const;
+  // As scan_codes, by medium codes.
+  std::uint32_t scan_medium(const CodeScan& whole, const CodesIn& at, Room& room) const;
+  // Rows of a run that a panel meets by whole codes at a time where it may meet medium ones.
+  [[nodiscard]] std::size_t piece_rows() const noexcept {
+    return std::max<std::size_t>(kPieceBytes / stride() / kCodeRows, 1) * kCodeRows;
+  }
+  struct Ahead {
+    const char* at = nullptr;
+    std::size_t bytes = 0;
+  };
+  [[nodiscard]] Ahead what_follows(const Run& run, const CodesIn& from, std::size_t begin,
+                                   std::size_t count) const noexcept;
   void scan_singles(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
                     Collector& collector) const;
-  [[nodiscard]] bool reads_coarse(const Room& room, const Collector& collector) const;
+  [[nodiscard]] bool reads_partial(const Room& room, const Collector& collector) const;
   std::uint32_t find_reached(const CodesIn& at, std::size_t query, const CodeThresholds& step, bool coarse,
                              Room& room) const;
+  void judge_partial(double coded_hits, double saved, std::size_t count, Room& room) const;
   void add_candidate(const Run& run, std::size_t r, std::size_t query, Room& room) const;
   [[nodiscard]] double expected_hits(const Room& room, double rate, double rows) const;
   void reconsider(Room& room);
@@ -100,15 +117,17 @@ struct CodedBlocks::Room {
   std::size_t ramp = 64;  // rows of the next piece: thresholds rise fast at first, unless a sample has raised them
   std::size_t met = 0;    // rows so far, and where this was last reconsidered
   std::size_t marked = 0;
-  std::size_t met_coarsely = 0;  // since then
-  double hits = 0;               // since then, of whole codes
-  double rate = 1;               // before that, a row and query
-  bool hits_are_rare = false;    // to judge by the last panel
-  bool refines = false;          // candidates are met by their residuals first
-  bool coarse_pays = false;      // did, when a single query last met coarse codes
-  std::size_t coarse_from = 0;   // rows from which on a single query meets coarse codes
+  std::size_t met_partially = 0;  // since then
+  double hits = 0;                // since then, of whole codes
+  double rate = 1;                // before that, a row and query
+  bool hits_are_rare = false;     // to judge by the last panel
+  bool refines = false;           // candidates are met by their residuals first
+  bool waits = true;              // candidates of panels do, until what they ask for has been fetched
+  bool partial_pays = false;      // did, when less than whole codes were last met
+  std::size_t partial_from = 0;   // rows from which on they are
   support::AlignedBuffer<CodeHit> code_hits;
   support::AlignedBuffer<CodeHits> hit_words;
+  support::AlignedBuffer<std::uint8_t> widened;  // strips of medium codes
   std::vector<Candidate> candidates;
   std::vector<std::int32_t> refined;  // their products
   std::vector<const char*> ahead;

@@ -35,11 +35,12 @@ void make_void(std::size_t group, const CodesOut& out) noexcept {
   out.errors[group] = std::numeric_limits<float>::infinity();
   if (out.residuals != nullptr) out.residual_errors[group] = std::numeric_limits<float>::infinity();
   if (out.coarse != nullptr) out.coarse_errors[group] = std::numeric_limits<float>::infinity();
+  if (out.quarters != nullptr) out.medium_errors[group] = std::numeric_limits<float>::infinity();
 }
 
 // Upper bounds on lengths and errors from sums of squares in float32.
 struct SquareSums {
-  float length, error, residual_error, coarse_error;
+  float length, error, residual_error, coarse_error, medium_error;
 };
 void find_terms(const CodeSpace& space, const SquareSums& sums, std::size_t group, const CodesOut& out) noexcept {
   const auto terms = static_cast<double>(space.depth());
@@ -53,6 +54,7 @@ void find_terms(const CodeSpace& space, const SquareSums& sums, std::size_t grou
   out.errors[group] = bound(sums.error);
   if (out.residuals != nullptr) out.residual_errors[group] = bound(sums.residual_error);
   if (out.coarse != nullptr) out.coarse_errors[group] = std::max(bound(sums.coarse_error), out.errors[group]);
+  if (out.quarters != nullptr) out.medium_errors[group] = std::max(bound(sums.medium_error), out.errors[group]);
   if (out.scales[group] == 0.0F) make_void(group, out);
 }
 
@@ -81,7 +83,7 @@ void code_rows(const KernelTable& kernels, const CodeSpace& space, const Matrix&
   const bool is_cosine = space.metric() == Metric::kCosine;
   const std::size_t stride = space.stride();
   const auto coder = space.kind() == CodeKind::kInt8 ? kernels.code_rows_u8 : kernels.code_rows_bf16;
-  const std::size_t nibbles = space.nibble_stride();
+  const std::size_t nibbles = space.nibble_stride(), quarters = space.quarter_stride();
   std::vector<std::uint8_t> rest;
   for (std::size_t r = 0; r < rows.rows; r += kCodeRows) {
     const std::size_t n = std::min<std::size_t>(kCodeRows, rows.rows - r);
@@ -97,24 +99,27 @@ void code_rows(const KernelTable& kernels, const CodeSpace& space, const Matrix&
     }
     space.turn(kernels, columns, true);
     const CodesOut to = out.from(r, space);
-    float scales[2], lengths[2], errors[2], residual_errors[2] = {}, coarse_errors[2] = {}, squares[kCodeRows];
+    float scales[2], lengths[2], errors[2], squares[kCodeRows];
+    float residual_errors[2] = {}, coarse_errors[2] = {}, medium_errors[2] = {};
     CodesOut into = to;
     if (n < kCodeRows) {  // the kernel writes all
-      rest.resize(kCodeRows * (stride + 2 * nibbles));
+      rest.resize(kCodeRows * (stride + 2 * nibbles + quarters));
       into.codes = rest.data();
       if (to.residuals != nullptr) into.residuals = rest.data() + kCodeRows * stride;
       if (to.coarse != nullptr) into.coarse = rest.data() + kCodeRows * (stride + nibbles);
+      if (to.quarters != nullptr) into.quarters = rest.data() + kCodeRows * (stride + 2 * nibbles);
     }
     coder({columns, into.codes, scales, lengths, errors, squares, into.residuals, residual_errors, into.coarse,
-           coarse_errors, stride, static_cast<std::uint32_t>(rows.depth)});
+           coarse_errors, into.quarters, medium_errors, stride, static_cast<std::uint32_t>(rows.depth)});
     if (n < kCodeRows) {
       std::copy_n(into.codes, n * stride, to.codes);
       if (to.residuals != nullptr) std::copy_n(into.residuals, n * nibbles, to.residuals);
       if (to.coarse != nullptr) std::copy_n(into.coarse, n * nibbles, to.coarse);
+      if (to.quarters != nullptr) std::copy_n(into.quarters, n * quarters, to.quarters);
     }
     std::copy_n(scales, n / kCodeGroup, to.scales);
     for (std::size_t g = 0; g < n / kCodeGroup; ++g) {
-      find_terms(space, {lengths[g], errors[g], residual_errors[g], coarse_errors[g]}, g, to);
+      find_terms(space, {lengths[g], errors[g], residual_errors[g], coarse_errors[g], medium_errors[g]}, g, to);
     }
     if (to.squares != nullptr) std::copy_n(squares, n, to.squares);
     for (std::size_t j = 0; j < n; ++j) {

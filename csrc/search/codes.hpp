@@ -39,6 +39,8 @@ class CodeSpace {
   }
   /// Of residuals and of coarse codes, from row to row.
   [[nodiscard]] std::size_t nibble_stride() const noexcept { return fastembed::nibble_stride(depth_); }
+  /// Of the quarters that make medium codes of these.
+  [[nodiscard]] std::size_t quarter_stride() const noexcept { return fastembed::quarter_stride(depth_); }
   /// Elements from row to row.
   [[nodiscard]] std::size_t padded() const noexcept { return stride() / element_bytes(); }
   [[nodiscard]] const float* mean() const noexcept { return mean_.data(); }
@@ -59,7 +61,8 @@ class CodeSpace {
 };
 
 /// Where codes of consecutive rows are, in whole groups of kCodeGroup; `squares` only for l2, and with or without
-/// residuals and coarse codes, the upper halves of codes, and their errors. Not owned.
+/// residuals, coarse codes, the upper halves of codes, and quarters, the two bits below these, which make medium codes
+/// of them; and their errors. Quarters only with coarse codes. Not owned.
 template <class Byte, class Float>
 struct CodesAt {
   Byte* codes = nullptr;  // rows * stride, and kCodeSlack more
@@ -71,6 +74,8 @@ struct CodesAt {
   Float* residual_errors = nullptr;
   Byte* coarse = nullptr;          // as many, and kCodeSlack more
   Float* coarse_errors = nullptr;  // none below `errors`
+  Byte* quarters = nullptr;        // rows * quarter_stride
+  Float* medium_errors = nullptr;  // none below `errors`
 
   /// Those of rows from `row` on, a multiple of kCodeGroup.
   [[nodiscard]] CodesAt from(std::size_t row, const CodeSpace& space) const noexcept {
@@ -83,7 +88,9 @@ struct CodesAt {
             residuals == nullptr ? nullptr : residuals + row * space.nibble_stride(),
             residuals == nullptr ? nullptr : residual_errors + group,
             coarse == nullptr ? nullptr : coarse + row * space.nibble_stride(),
-            coarse == nullptr ? nullptr : coarse_errors + group};
+            coarse == nullptr ? nullptr : coarse_errors + group,
+            quarters == nullptr ? nullptr : quarters + row * space.quarter_stride(),
+            quarters == nullptr ? nullptr : medium_errors + group};
   }
 };
 using CodesOut = CodesAt<std::uint8_t, float>;

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 
 #include "cpu/kernel_table.hpp"
 
@@ -72,6 +73,7 @@ struct Request {
   bool check_finite = true;
   const Codes* codes = nullptr;    // of the index; null: it has none
   bool accelerate = true;          // codes may be made on the way
+  std::optional<bool> medium;      // for tests: whether a panel meets medium codes, where it can; else where they pay
   SearchCounts* counts = nullptr;  // null: nobody asks
   int workers = 1;
   std::function<void()> tick;  // called about every 50 ms; throws to end the search

@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::size_t kBlockRows = 256, kBlockGroups = kBlockRows / kCodeGroup;
 constexpr std::size_t kMostCells = 8192, kMostValues = std::size_t{2} << 20;
+constexpr double kPartialCandidates = 6;         // by medium codes, for one by whole ones
+constexpr std::size_t kPartialShare = 32;        // the sample that these are worth is no greater share of the rows
 constexpr std::size_t kLeastRefinedDepth = 256;  // of shorter rows the definition takes no longer
 // Cells for each of the best rows: of two of these in one cell, one is lost.
 constexpr std::size_t kLeastCells = 4, kGoodCells = 8;
@@ -94,8 +96,11 @@ bool Sample::choose() {
   for (std::size_t p = 0; p < batch_.panels(); ++p) meet_panel(request_.codes->at, p, room);
   const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - begin;
   const double row_cost = std::max(took.count() / (kBlockRows * static_cast<double>(batch_.size())), 1e-3);
-  const double wanted =
-      static_cast<double>(k_) * hit_cost(request_.index.depth, queries_.refines()) / row_cost / kBlockRows;
+  double wanted = static_cast<double>(k_) * hit_cost(request_.index.depth, queries_.refines()) / row_cost / kBlockRows;
+  if (queries_.has_partial()) {
+    const double most = static_cast<double>(request_.codes->rows / kPartialShare / kBlockRows);
+    wanted = std::max(wanted, std::min(kPartialCandidates * wanted, most));
+  }
   blocks_ = static_cast<std::size_t>(std::clamp(wanted, 1.0, static_cast<double>(most_blocks)));
   const std::size_t most_cells = std::min(kMostCells, kMostValues / all_queries());
   const std::size_t good = std::clamp(kGoodCells * tried_, std::size_t{1}, most_cells);

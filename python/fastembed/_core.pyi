@@ -172,8 +172,8 @@ def narrow_rows(
 ) -> int: ...
 def widen_rows(rows: StoredRows, workers: int = 1) -> NDArray[np.float32]: ...
 
-# Residuals or coarse codes, and their errors.
-_Nibbles: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.float32]]
+# Residuals, coarse codes or quarters, and their errors.
+_CodeParts: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
 class IndexCodes:
     def __init__(
@@ -187,12 +187,14 @@ class IndexCodes:
         squares: NDArray[np.float32] | None,
         rows: int,
         kind: str = "int8",
-        residuals: _Nibbles | None = None,
-        coarse: _Nibbles | None = None,
+        residuals: _CodeParts | None = None,
+        coarse: _CodeParts | None = None,
+        quarters: _CodeParts | None = None,
     ) -> None: ...
 
 def code_buffer(bytes: int) -> NDArray[np.uint8]: ...
 def code_query_bits(n_queries: int, dim: int, kind: str = "int8") -> int: ...
+def code_row_bits(codes: IndexCodes, n_queries: int) -> int: ...
 def sample_mean(vectors: NDArray[np.float32] | StoredRows, metric: str) -> NDArray[np.float32]: ...
 def code_rows(
     vectors: NDArray[np.float32] | StoredRows,
@@ -207,8 +209,9 @@ def code_rows(
     first: int,
     workers: int = 1,
     kind: str = "int8",
-    residuals: _Nibbles | None = None,
-    coarse: _Nibbles | None = None,
+    residuals: _CodeParts | None = None,
+    coarse: _CodeParts | None = None,
+    quarters: _CodeParts | None = None,
 ) -> None: ...
 def search_topk(
     queries: NDArray[np.float32],
@@ -226,6 +229,7 @@ def search_topk(
     codes: IndexCodes | None = None,
     accelerate: bool = True,
     counts: NDArray[np.int64] | None = None,
+    medium: bool | None = None,
 ) -> tuple[int, int]: ...
 def search_range(
     queries: NDArray[np.float32],
@@ -241,6 +245,7 @@ def search_range(
     workers: int = 1,
     codes: IndexCodes | None = None,
     accelerate: bool = True,
+    medium: bool | None = None,
 ) -> tuple[int, int, NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]: ...
 def search_count(
     queries: NDArray[np.float32],

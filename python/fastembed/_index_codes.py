@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     Float32Array = npt.NDArray[np.float32]
     Groups = tuple[Float32Array, ...]
     Bytes = npt.NDArray[np.uint8]
-    #: Residuals or coarse codes, and their errors.
-    Nibbles = tuple[Bytes, Float32Array]
+    #: Residuals, coarse codes or quarters, and their errors.
+    Parts = tuple[Bytes, Float32Array]
     #: ``read(begin, end)`` returns vectors and norms of these rows.
     Reader = Callable[[int, int], tuple[KernelRows, Float32Array]]
 
@@ -51,10 +51,9 @@ CODE_SLACK = 64  # bytes behind the last code that a search may read
 #: Bits of an element of a row, by kind of code.
 CODE_BITS = {"int8": 8, "bf16": 16}
 _PADDING = 4
-_NIBBLE_BITS, _NIBBLE_BLOCK = 4, 64  # of an element; elements
-_TERMS = 3  # of a group of codes, before those of nibbles
-_COARSE_ROWS = 4096  # that each worker of a search for the k best meets by whole codes first (kCoarseAfter)
-_COARSE_QUERIES = 2  # as many are each a scan of their own (kSingleCodedQueries)
+_NIBBLE_BITS, _QUARTER_BITS, _PART_BLOCK = 4, 2, 64  # of an element; elements
+_TERMS = 3  # of a group of codes, before those of residuals, coarse codes and quarters
+_PARTIAL_ROWS = 4096  # that each worker of a search for the k best meets by whole codes first (kPartialAfter)
 #: From here on "auto" makes codes: below, all vectors stay in the processor's caches, or are so short that float32 is
 #: as fast. (csrc/search/coded_blocks.cpp has the limits of codes made on the way, which take making each time.)
 _AUTO_ROWS, _AUTO_DIM = 4096, 32
@@ -73,8 +72,9 @@ class Plan(NamedTuple):
     row_bits, query_bits : int
         Bits of an element of a row and of a query in this scan. "int8": 8, and as many as the instruction set
         multiplies at once; for one or two queries, where memory is the limit, 4 (the upper half of each code) and 8,
-        or, of vectors of 64 elements or fewer, 8 and 16 (so are the first 4,096 rows of every worker, and stretches
-        where 4 bits leave too many candidates). "bf16": 16, and 16 where the instruction set has
+        or, of vectors of 64 elements or fewer, 8 and 16; for 3 to 32 queries 6 and 8 with AMX, where codes take 64 MiB
+        or more. (So do 8 bits of the first 4,096 rows of every worker, and of stretches where fewer leave too many
+        candidates.) "bf16": 16, and 16 where the instruction set has
         products of bfloat16, else 32 (always where memory is the limit). In float32 those that the
         rows are stored in, and 32. A search that finds codes of no use on its way (all rows nearly equal, say) goes on
         in float32.
@@ -84,7 +84,7 @@ class Plan(NamedTuple):
         Read for all rows, once for a batch of queries.
     residual_bits : int
         Bits of an element that are read next, of candidates alone: 4 that its code has left over, or, behind a scan of
-        4, these and the other half of the code; 0 where there are none: in float32, with "bf16", and where vectors are
+        4 or 6, these and the rest of the code; 0 where there are none: in float32, with "bf16", and where vectors are
         not stored in float32.
     """
 
@@ -102,11 +102,10 @@ def plan_of(state: Snapshot, mode: str, k: int, n_queries: int) -> Plan:
     coded = state.coded
     if coded is None or (mode == "auto" and not codes_pay(min(k, state.live_count), n_queries, len(state.elements))):
         return Plan("float32", 8 * state.elements.dtype.itemsize, 32, 0, element_bytes(state.elements), 0)
-    is_coarse = coded.reads_coarse and n_queries <= _COARSE_QUERIES and coded.rows > _COARSE_ROWS
-    stride = nibble_stride_of(dim) if is_coarse else coded.stride
+    row_bits = _core.code_row_bits(coded.core, n_queries) if coded.rows > _PARTIAL_ROWS else CODE_BITS[coded.kind]
+    stride = coded.stride if row_bits >= 8 else nibble_stride_of(dim) * row_bits // _NIBBLE_BITS
     scan_bytes = coded.rows * stride + element_bytes(state.elements[coded.rows :])
-    query_bits = 8 if is_coarse else _core.code_query_bits(n_queries, dim, coded.kind)
-    row_bits = _NIBBLE_BITS if is_coarse else CODE_BITS[coded.kind]
+    query_bits = 8 if row_bits == _NIBBLE_BITS else _core.code_query_bits(n_queries, dim, coded.kind)
     kept_bits = CODE_BITS[coded.kind] + (_NIBBLE_BITS if coded.refines else 0)
     return Plan(coded.kind, row_bits, query_bits, coded.rows, scan_bytes, kept_bits - row_bits)
 
@@ -119,14 +118,17 @@ class CodeArrays(NamedTuple):
     codes : ndarray of uint8, shape (capacity * stride + 64,)
         Of either kind: bfloat16 by its bytes.
     groups : tuple of ndarray of float32, shape (capacity / 8,)
-        Scale, length and error of each group; then the error that residuals leave, and that of coarse codes, where
-        there are these.
+        Scale, length and error of each group; then the error that residuals leave, that of coarse codes and that of
+        medium ones, where there are these.
     squares : ndarray of float32, shape (capacity,), or None
         For ``"l2"``.
     residuals : ndarray of uint8, shape (capacity * nibble_stride,), or None
         What codes of 8 bits leave over, in 4 bits more.
     coarse : ndarray of uint8, shape (capacity * nibble_stride + 64,), or None
         The upper halves of codes of 8 bits, for single queries, of vectors that have residuals and are not short.
+    quarters : ndarray of uint8, shape (capacity * nibble_stride / 2,), or None
+        The two bits below these, which make medium codes of them, for a few queries at once; where there are coarse
+        codes.
     """
 
     codes: Bytes
@@ -134,17 +136,19 @@ class CodeArrays(NamedTuple):
     squares: Float32Array | None
     residuals: Bytes | None = None
     coarse: Bytes | None = None
+    quarters: Bytes | None = None
 
-    def nibbles(self) -> tuple[Nibbles | None, Nibbles | None]:
-        """Residuals and coarse codes, each with their errors."""
+    def parts(self) -> tuple[Parts | None, Parts | None, Parts | None]:
+        """Residuals, coarse codes and quarters, each with their errors."""
         return (
             None if self.residuals is None else (self.residuals, self.groups[_TERMS]),
             None if self.coarse is None else (self.coarse, self.groups[_TERMS + 1]),
+            None if self.quarters is None else (self.quarters, self.groups[_TERMS + 2]),
         )
 
     def each(self) -> list[npt.NDArray[Any]]:
         """All that there are."""
-        rest = self.squares, self.residuals, self.coarse
+        rest = self.squares, self.residuals, self.coarse, self.quarters
         return [self.codes, *self.groups, *(array for array in rest if array is not None)]
 
 
@@ -162,14 +166,14 @@ class CodedRows:
         Rows that have codes.
     built : int
         Rows that there were when the mean was found.
-    reads_coarse : bool
-        Whether single queries meet coarse codes. Not where codes, residuals and these are mapped and too large to stay
-        in memory: the candidates' codes would come from the disk one by one.
+    reads_partial : bool
+        Whether single queries meet coarse codes, and a few at once medium ones. Not where codes, residuals and these
+        are mapped and too large to stay in memory: the candidates' codes would come from the disk one by one.
     core : _core.IndexCodes
         The same, for the kernels.
     """
 
-    __slots__ = ("arrays", "built", "core", "kind", "mean", "metric", "reads_coarse", "rows")
+    __slots__ = ("arrays", "built", "core", "kind", "mean", "metric", "reads_partial", "rows")
 
     def __init__(
         self,
@@ -179,16 +183,16 @@ class CodedRows:
         arrays: CodeArrays,
         rows: int,
         built: int,
-        reads_coarse: bool = True,
+        reads_partial: bool = True,
     ) -> None:
         self.kind, self.metric, self.mean, self.arrays = kind, metric, mean, arrays
         self.rows, self.built = rows, built
-        self.reads_coarse = reads_coarse and arrays.coarse is not None
+        self.reads_partial = reads_partial and arrays.coarse is not None
         scales, lengths, errors = arrays.groups[:_TERMS]
         of_groups = scales, lengths, errors, arrays.squares
-        residuals, coarse = arrays.nibbles()
-        read = coarse if self.reads_coarse else None
-        self.core = _core.IndexCodes(metric, mean, arrays.codes, *of_groups, rows, kind, residuals, read)
+        residuals, *partial = arrays.parts()
+        read = partial if self.reads_partial else (None, None)
+        self.core = _core.IndexCodes(metric, mean, arrays.codes, *of_groups, rows, kind, residuals, *read)
 
     @property
     def stride(self) -> int:
@@ -202,7 +206,7 @@ class CodedRows:
 
     def used(self) -> CodeArrays:
         """The arrays without spare capacity."""
-        codes, groups, squares, residuals, coarse = self.arrays
+        codes, groups, squares, residuals, coarse, quarters = self.arrays
         nibbles = self.rows * nibble_stride_of(len(self.mean))
         return CodeArrays(
             codes[: self.rows * self.stride + CODE_SLACK],
@@ -210,6 +214,7 @@ class CodedRows:
             None if squares is None else squares[: self.rows],
             None if residuals is None else residuals[:nibbles],
             None if coarse is None else coarse[: nibbles + CODE_SLACK],
+            None if quarters is None else quarters[: nibbles // 2],
         )
 
     @property
@@ -225,22 +230,21 @@ def stride_of(kind: str, dim: int) -> int:
 
 def nibble_stride_of(dim: int) -> int:
     """Bytes that the residuals of a row take, and its coarse codes."""
-    return -(-dim // _NIBBLE_BLOCK) * _NIBBLE_BLOCK * _NIBBLE_BITS // 8
+    return -(-dim // _PART_BLOCK) * _PART_BLOCK * _NIBBLE_BITS // 8
 
 
-def _has_coarse(refines: bool, dim: int) -> bool:
-    """Whether codes with residuals are kept by their upper halves too: those of shorter rows are read as fast whole."""
-    return refines and dim > _NIBBLE_BLOCK
+def _parts_wanted(refines: bool, dim: int) -> int:
+    """How many of residuals, coarse codes and quarters: shorter rows are read as fast by whole codes."""
+    return (3 if dim > _PART_BLOCK else 1) if refines else 0
 
 
-def _room(kind: str, metric: str, dim: int, refines: bool, is_coarse: bool, capacity: int) -> CodeArrays:
+def _room(kind: str, metric: str, dim: int, n_parts: int, capacity: int) -> CodeArrays:
     codes = _core.code_buffer(capacity * stride_of(kind, dim) + CODE_SLACK)
-    groups = tuple(np.empty(capacity // GROUP, dtype=np.float32) for _ in range(_TERMS + refines + is_coarse))
+    groups = tuple(np.empty(capacity // GROUP, dtype=np.float32) for _ in range(_TERMS + n_parts))
     squares = np.empty(capacity, dtype=np.float32) if metric == "l2" else None
     nibbles = capacity * nibble_stride_of(dim)
-    residuals = _core.code_buffer(nibbles) if refines else None
-    coarse = _core.code_buffer(nibbles + CODE_SLACK) if is_coarse else None
-    return CodeArrays(codes, groups, squares, residuals, coarse)
+    sizes = nibbles, nibbles + CODE_SLACK, nibbles // 2
+    return CodeArrays(codes, groups, squares, *(_core.code_buffer(size) for size in sizes[:n_parts]))
 
 
 def _code(coded: CodedRows, read: Reader, begin: int, end: int) -> None:
@@ -251,7 +255,7 @@ def _code(coded: CodedRows, read: Reader, begin: int, end: int) -> None:
     for first in range(begin, end, _BLOCK_ROWS):
         vectors, norms = read(first, min(first + _BLOCK_ROWS, end))
         workers = worker_count(None, 64 * vectors.size)
-        _core.code_rows(vectors, norms, coded.metric, *into, first, workers, coded.kind, *arrays.nibbles())
+        _core.code_rows(vectors, norms, coded.metric, *into, first, workers, coded.kind, *arrays.parts())
     # What is read behind the last row, and saved, is to be the same each time.
     arrays.codes[end * coded.stride :][:CODE_SLACK] = 0
     if arrays.coarse is not None:
@@ -261,7 +265,7 @@ def _code(coded: CodedRows, read: Reader, begin: int, end: int) -> None:
 def code_blocks(kind: str, metric: str, mean: Float32Array, refines: bool, read: Reader, n_rows: int) -> CodedRows:
     """Code the first of `n_rows` rows that are read in blocks, as many as make whole groups."""
     rows = n_rows // GROUP * GROUP
-    room = _room(kind, metric, len(mean), refines, _has_coarse(refines, len(mean)), rows)
+    room = _room(kind, metric, len(mean), _parts_wanted(refines, len(mean)), rows)
     coded = CodedRows(kind, metric, mean, room, rows, n_rows)
     _code(coded, read, 0, rows)
     return coded
@@ -275,8 +279,8 @@ def _extended(coded: CodedRows, vectors: KernelRows, norms: Float32Array) -> Cod
     arrays = coded.arrays
     if rows > len(arrays.groups[0]) * GROUP or not arrays.codes.flags.writeable:
         capacity = max(rows, int(coded.rows * _GROWTH) // GROUP * GROUP)
-        is_coarse = coded.arrays.coarse is not None
-        arrays = _room(coded.kind, coded.metric, len(coded.mean), coded.refines, is_coarse, capacity)
+        n_parts = sum(part is not None for part in coded.arrays.parts())
+        arrays = _room(coded.kind, coded.metric, len(coded.mean), n_parts, capacity)
         used = coded.used()
         for new, old in zip(arrays.each(), used.each(), strict=True):
             new[: len(old)] = old

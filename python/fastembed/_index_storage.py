@@ -15,15 +15,17 @@ and, if the index keeps codes (docs/exact-search.md)::
 
     codes.npy       uint8, shape (coded rows * stride + 64,); or, of bfloat16, their bits as uint16, half as many
     code_terms.npy  float32, shape (3, coded rows / 8): scale, length and error of each group of rows; then, for each of
-                    the next two that there is, the error that it leaves
+                    the next three that there is, the error that it leaves
     code_residuals.npy  uint8, shape (coded rows * stride,): what codes of 8 bits leave over, in 4 bits more
     code_coarse.npy  uint8, shape (coded rows * stride + 64,): the upper halves of codes of 8 bits
+    code_quarters.npy  uint8, shape (coded rows * stride,): the two bits below these
     code_squares.npy  float32, shape (coded rows,), for the metric "l2"
     code_mean.npy   float32, shape (dim,)
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -71,10 +73,12 @@ _KIND = Kind(
     "fastembed.Index",
     (
         *("vectors", "scales", "norms", "ids"),
-        *("codes", "code_terms", "code_residuals", "code_coarse", "code_squares", "code_mean"),
+        *("codes", "code_terms", "code_residuals", "code_coarse", "code_quarters", "code_squares", "code_mean"),
     ),
     ("n_rows", "dim", "next_id"),
 )
+#: What goes with codes of 8 bits, each only where those before it are there.
+_PARTS = ("code_residuals", "code_coarse", "code_quarters")
 #: Of the elements of codes.npy, by kind of code.
 _DTYPES = {kind: f"uint{bits}" for kind, bits in CODE_BITS.items()}
 
@@ -90,16 +94,13 @@ def _coded_files(state: Snapshot) -> dict[str, npt.NDArray[Any] | Rows | Text]:
             return state.rows_at(positions[begin:end]).rows, state.norms[positions[begin:end]]
 
         coded = code_blocks(coded.kind, coded.metric, coded.mean, coded.refines, read, len(positions))
-    codes, groups, squares, residuals, coarse = coded.used()
+    codes, groups, squares, *parts = coded.used()
     files: dict[str, npt.NDArray[Any] | Rows | Text] = {
         "codes": codes.view(_DTYPES[coded.kind]),
         "code_terms": np.stack(groups),
         "code_mean": coded.mean,
     }
-    if residuals is not None:
-        files["code_residuals"] = residuals
-    if coarse is not None:
-        files["code_coarse"] = coarse
+    files |= {key: part for key, part in zip(_PARTS, parts, strict=True) if part is not None}
     if squares is not None:
         files["code_squares"] = squares
     return files
@@ -118,17 +119,15 @@ def _load_coded(
     size = (rows * stride_of(kind, dim) + CODE_SLACK) * 8 // CODE_BITS[kind]
     codes = load("codes", _DTYPES[kind], (size,), mmap).view(np.uint8)
 
-    def load_nibbles(key: str, slack: int) -> npt.NDArray[np.uint8] | None:
-        return load(key, "uint8", (rows * nibble_stride_of(dim) + slack,), mmap) if key in files else None
-
-    residuals, coarse = load_nibbles("code_residuals", 0), load_nibbles("code_coarse", CODE_SLACK)
-    n_terms = 3 + (residuals is not None) + (coarse is not None)
-    terms = load("code_terms", "float32", (n_terms, rows // GROUP))
+    nibbles = rows * nibble_stride_of(dim)
+    sizes = dict(zip(_PARTS, (nibbles, nibbles + CODE_SLACK, nibbles // 2), strict=True))
+    parts = [load(key, "uint8", (sizes[key],), mmap) for key in itertools.takewhile(files.__contains__, _PARTS)]
+    terms = load("code_terms", "float32", (3 + len(parts), rows // GROUP))
     squares = load("code_squares", "float32", (rows,)) if metric == "l2" else None
     mean = load("code_mean", "float32", (dim,))
-    arrays = CodeArrays(codes, tuple(terms), squares, residuals, coarse)
-    mapped = sum(array.nbytes for array in (codes, residuals, coarse) if array is not None) if mmap else 0
-    return CodedRows(kind, metric, mean, arrays, rows, count, reads_coarse=mapped <= available_memory() // 2)
+    arrays = CodeArrays(codes, tuple(terms), squares, *parts)
+    mapped = sum(array.nbytes for array in (codes, *parts)) if mmap else 0
+    return CodedRows(kind, metric, mean, arrays, rows, count, reads_partial=mapped <= available_memory() // 2)
 
 
 def save_index(path: str | os.PathLike[str], state: Snapshot, next_id: int, coder: Coder) -> None:

@@ -73,6 +73,7 @@ struct MatrixUnit {
 }  // namespace
 
 #include "kernels/amx_codes.inl.hpp"
+#include "kernels/amx_medium.inl.hpp"
 #include "kernels/amx_tile.inl.hpp"
 #include "kernels/split_product.inl.hpp"
 
@@ -97,6 +98,7 @@ extern constinit const KernelTable kTable_amx_emulated = [] {
   table.code_query_limit = &code_query_limit<MatrixByteProduct>;
   table.pack_code_panel = &pack_code_panel<MatrixByteProduct>;
   table.scan_codes = &scan_codes<MatrixByteProduct>;
+  table.scan_medium_codes = &scan_medium_matrix;
   table.greatest_codes = &greatest_codes<MatrixByteProduct>;
   table.scan_code_rows = &scan_code_rows<MatrixByteProduct>;
   table.code_peak = &amx_code_peak;

@@ -156,7 +156,8 @@ void check_coding(const KernelTable& table, std::size_t depth, float size, Repor
   std::vector<std::uint16_t> codes(kCodeRows * stride + 1, kNoNumber);
   float scales[2], lengths[2], errors[2], squares[kCodeRows];
   table.code_rows_bf16({columns.data(), reinterpret_cast<std::uint8_t*>(codes.data()), scales, lengths, errors, squares,
-                        nullptr, nullptr, nullptr, nullptr, 2 * stride, static_cast<std::uint32_t>(depth)});
+                        nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, 2 * stride,
+                        static_cast<std::uint32_t>(depth)});
   const std::string where = "code_rows_bf16" + text("depth", depth);
   report.expect(codes.back() == kNoNumber, where + ": wrote behind the codes");
   report.expect(scales[1] == 1.0F && lengths[1] == 0.0F && errors[1] == 0.0F, where + ": a group of zeros");

@@ -92,6 +92,8 @@ void check_code_products(const KernelTable& table, Report& report);
 void check_residuals(const KernelTable& table, Report& report);
 /// Their upper halves, against a query.
 void check_coarse_scans(const KernelTable& table, Report& report);
+/// Their upper six bits, against panels.
+void check_medium_scans(const KernelTable& table, Report& report);
 /// Kernels over rows of bfloat16 (bf16_codes_check.cpp): all of them, or the scans of panels alone.
 void check_bf16_codes(const KernelTable& table, Report& report);
 void check_bf16_scans(const KernelTable& table, Report& report);

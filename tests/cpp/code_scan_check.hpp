@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <string>
 #include <vector>
@@ -95,11 +96,11 @@ struct ScanTerms {
   std::vector<float> scales, lengths, errors, terms, keys, slopes, weights, units;
 };
 
-using ScanKernel = std::uint32_t (*)(const CodeScan& scan) noexcept;
+using ScanKernel = std::function<std::uint32_t(const CodeScan& scan)>;
 
 /// Which rows and queries, r * width + j, were hits.
-inline std::vector<int> hits_of(ScanKernel kernel, const ScanCase& data, ScanTerms& terms, const std::string& where,
-                                Report& report) {
+inline std::vector<int> hits_of(const ScanKernel& kernel, const ScanCase& data, ScanTerms& terms,
+                                const std::string& where, Report& report) {
   std::vector<CodeHit> hits(data.rows * data.width + 1, CodeHit{77, 77});
   std::vector<CodeHits> words(data.rows * data.width / 2 + 2, CodeHits{0, 77, 77});
   const std::size_t found = kernel(terms.scan(data, hits.data(), words.data()));
@@ -116,7 +117,7 @@ inline std::vector<int> hits_of(ScanKernel kernel, const ScanCase& data, ScanTer
 
 /// Every product as the threshold of all rows: a product that is off by one is on the wrong side of some. Or those of
 /// every so many rows, where products are not exact.
-inline void check_products(ScanKernel kernel, const ScanCase& data, std::size_t every, Report& report) {
+inline void check_products(const ScanKernel& kernel, const ScanCase& data, std::size_t every, Report& report) {
   ScanTerms terms(data, false);
   terms.leave_keys();
   const std::string where = data.name + ", products", wrong = where + ": a wrong product";
@@ -135,7 +136,7 @@ inline void check_products(ScanKernel kernel, const ScanCase& data, std::size_t 
   }
 }
 
-inline void check_code_scan(ScanKernel kernel, const ScanCase& data, bool has_terms, bool rare, Report& report) {
+inline void check_code_scan(const ScanKernel& kernel, const ScanCase& data, bool has_terms, bool rare, Report& report) {
   ScanTerms terms(data, has_terms);
   terms.rare = rare;
   const std::string where = data.name + text("terms", has_terms ? 1 : 0);

@@ -170,7 +170,7 @@ void check_coding(const KernelTable& table, std::size_t depth, Report& report) {
   std::vector<std::uint8_t> codes(kCodeRows * stride + 1, 77);
   float scales[2], lengths[2], errors[2], squares[kCodeRows];
   table.code_rows_u8({columns.data(), codes.data(), scales, lengths, errors, squares, nullptr, nullptr, nullptr,
-                      nullptr, stride, static_cast<std::uint32_t>(depth)});
+                      nullptr, nullptr, nullptr, stride, static_cast<std::uint32_t>(depth)});
   report.expect(codes.back() == 77, "code_rows_u8" + where + ": wrote behind the codes");
   report.expect(scales[1] == 1.0F && lengths[1] == 0.0F, "code_rows_u8" + where + ": a group of zeros");
   double greatest[2][2] = {};

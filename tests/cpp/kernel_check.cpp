@@ -425,7 +425,7 @@ void check_that_all_are_checked(Report& report) {
       " kth_greatest_f32 estimate_rows_f32 rows_at_least_f32 widen_rows scan_narrow_rows turn_columns_f32"
       " code_rows_u8 refined_product code_query_limit pack_code_panel scan_codes greatest_codes scan_code_rows"
       " reached_code_rows reached_bf16_rows code_rows_bf16 bf16_query_bits pack_bf16_panel scan_bf16_codes "
-      "greatest_bf16_codes scan_bf16_rows pack_coarse_query scan_coarse_rows"
+      "greatest_bf16_codes scan_bf16_rows pack_coarse_query scan_coarse_rows scan_medium_codes"
       " draw_tokens draw_aliases code_peak prefers_split pack_split multiply_split ";
 #define FASTEMBED_IS_CHECKED(kernel, result, parameters) \
   report.expect(checked.find(" " #kernel " ") != std::string::npos, #kernel " has no check");
@@ -472,6 +472,7 @@ int main(int argc, char** argv) {
     if (has_own(&KernelTable::scan_codes)) check_codes(table, report);
     if (has_own(&KernelTable::refined_product)) check_residuals(table, report);
     if (has_own(&KernelTable::scan_coarse_rows)) check_coarse_scans(table, report);
+    if (has_own(&KernelTable::scan_medium_codes)) check_medium_scans(table, report);
     if (has_own(&KernelTable::scan_bf16_codes)) check_bf16_codes(table, report);
     const bool bfloat16 = name == "avx512bf16" || name == "amx";
     if (has_own(&KernelTable::sgns_tile)) check_tiles(table, report, bfloat16);
@@ -484,6 +485,7 @@ int main(int argc, char** argv) {
       check_rough_sigmoid(fastembed::kTable_amx_emulated, emulated);
       check_tiles(fastembed::kTable_amx_emulated, emulated, true);
       check_code_products(fastembed::kTable_amx_emulated, emulated);
+      check_medium_scans(fastembed::kTable_amx_emulated, emulated);
       check_split(fastembed::kTable_amx_emulated, emulated);
       check_bf16_scans(fastembed::kTable_amx_emulated, emulated);
       print(emulated);

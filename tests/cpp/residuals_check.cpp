@@ -1,5 +1,5 @@
 // Checks of rows in 4 bits: what codes of 8 bits leave over, and their upper halves. How they are rounded, and products
-// with codes and residuals together and with upper halves alone.
+// with codes and residuals together, with upper halves alone, and with these and two bits more.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "check_support.hpp"
+#include "code_scan_check.hpp"
 #include "support/aligned_buffer.hpp"
 
 namespace fastembed::check {
@@ -19,6 +20,10 @@ int nibble_of(const std::uint8_t* row, std::size_t i) {
   const int both = row[i / kNibbleBlock * half + place % half];
   return place < half ? both % 16 : both / 16;
 }
+int quarter_of(const std::uint8_t* row, std::size_t i) {
+  const std::size_t apart = kNibbleBlock / 4, place = i % kNibbleBlock;
+  return row[i / kNibbleBlock * apart + place % apart] >> (2 * (place / apart)) & 3;
+}
 int residual_of(const std::uint8_t* row, std::size_t i) { return nibble_of(row, i) - kResidualZero; }
 
 // The codes of two groups of rows, with or without residuals and upper halves.
@@ -27,14 +32,15 @@ struct Coded {
       : stride((depth + kCodePadding - 1) / kCodePadding * kCodePadding),
         codes(kCodeRows * stride),
         residuals(kCodeRows * nibble_stride(depth) + 1, kUnwritten),
-        coarse(residuals) {
+        coarse(residuals),
+        quarters(kCodeRows * quarter_stride(depth) + 1, kUnwritten) {
     table.code_rows_u8({columns, codes.data(), terms[0], terms[1], terms[2], squares,
                         refines ? residuals.data() : nullptr, terms[3], refines ? coarse.data() : nullptr, terms[4],
-                        stride, static_cast<std::uint32_t>(depth)});
+                        refines ? quarters.data() : nullptr, terms[5], stride, static_cast<std::uint32_t>(depth)});
   }
   std::size_t stride;
-  std::vector<std::uint8_t> codes, residuals, coarse;
-  float terms[5][2] = {};  // scales, lengths, errors, those of residuals and of upper halves
+  std::vector<std::uint8_t> codes, residuals, coarse, quarters;
+  float terms[6][2] = {};  // scales, lengths, errors, those of residuals, of upper halves and of the upper six bits
   float squares[kCodeRows] = {};
 };
 
@@ -58,10 +64,13 @@ void check_rounding(const KernelTable& table, std::size_t depth, Report& report)
   report.expect(plain.residuals == std::vector<std::uint8_t>(plain.residuals.size(), kUnwritten), where + ": wrote");
   report.expect(plain.coarse == plain.residuals, where + ": wrote upper halves");
   report.expect(refined.residuals.back() == kUnwritten, where + ": wrote behind the residuals");
+  report.expect(plain.quarters == std::vector<std::uint8_t>(plain.quarters.size(), kUnwritten),
+                where + ": wrote quarters");
   report.expect(refined.coarse.back() == kUnwritten, where + ": wrote behind the upper halves");
-  double greatest[2] = {}, greatest_coarse[2] = {};
+  report.expect(refined.quarters.back() == kUnwritten, where + ": wrote behind the quarters");
+  double greatest[3][2] = {};
   for (std::size_t j = 0; j < kCodeRows; ++j) {
-    double square = 0, coarse_square = 0;
+    double squares[3] = {};
     for (std::size_t i = 0; i < depth; ++i) {
       const float scaled = columns[i * kCodeRows + j] * refined.terms[0][j / kCodeGroup];
       const int code = refined.codes[j * refined.stride + i] - kCodeZero;
@@ -69,19 +78,24 @@ void check_rounding(const KernelTable& table, std::size_t depth, Report& report)
       const double error = double{scaled} - code, rest = error - residual / double{kResidualSteps};
       report.expect(std::fabs(rest) <= 1.0 / 32 || (residual == 7 && rest > 0 && error <= 0.5),
                     where + text("row", j) + text("element", i) + ": not the nearest");
-      square += rest * rest;
+      squares[0] += rest * rest;
       const int half = nibble_of(refined.coarse.data() + j * nibble_stride(depth), i);
       report.expect(half == (code + kCodeZero) / 16, where + text("row", j) + text("element", i) + ": no upper half");
-      coarse_square += std::pow(double{scaled} - kCoarseUnit * (2 * half - kCoarseZero), 2);
+      squares[1] += std::pow(double{scaled} - kCoarseUnit * (2 * half - kCoarseZero), 2);
+      const int six = 4 * half + quarter_of(refined.quarters.data() + j * quarter_stride(depth), i);
+      report.expect(six == (code + kCodeZero) / 4, where + text("row", j) + text("element", i) + ": not six bits");
+      squares[2] += std::pow(double{scaled} - kMediumUnit * (2 * six - kMediumZero), 2);
     }
-    greatest_coarse[j / kCodeGroup] = std::max(greatest_coarse[j / kCodeGroup], coarse_square);
-    greatest[j / kCodeGroup] = std::max(greatest[j / kCodeGroup], square);
+    for (const int part : {0, 1, 2}) {
+      greatest[part][j / kCodeGroup] = std::max(greatest[part][j / kCodeGroup], squares[part]);
+    }
   }
-  for (const int group : {0, 1}) {
-    report.expect_near(refined.terms[3][group], greatest[group],
-                       (static_cast<double>(depth) + 2) * kUnit * greatest[group], where + ": error");
-    report.expect_near(refined.terms[4][group], greatest_coarse[group],
-                       (static_cast<double>(depth) + 2) * kUnit * greatest_coarse[group], where + ": coarse error");
+  for (const int part : {0, 1, 2}) {
+    for (const int group : {0, 1}) {
+      const double wanted = greatest[part][group];
+      report.expect_near(refined.terms[3 + part][group], wanted, (static_cast<double>(depth) + 2) * kUnit * wanted,
+                         where + text("error", static_cast<std::size_t>(part)));
+    }
   }
 }
 
@@ -139,7 +153,74 @@ void check_coarse_scan(const KernelTable& table, std::size_t depth, std::size_t 
   report.expect(products.back() == 77, where + ": wrote behind the rows");
 }
 
+// As scan_codes, with whatever lies behind the last element, and nothing behind the last row. `is_extreme`: all
+// elements are the greatest or least.
+void check_medium_scan(const KernelTable& table, std::size_t rows, std::size_t depth, std::uint32_t width,
+                       bool is_extreme, Report& report) {
+  Random random(depth + rows + width);
+  std::vector<std::uint8_t> coarse(rows * nibble_stride(depth)), quarters(rows * quarter_stride(depth));
+  for (auto& both : coarse) both = static_cast<std::uint8_t>(is_extreme ? 0xff : random.next());
+  for (auto& four : quarters) four = static_cast<std::uint8_t>(is_extreme ? 0xff : random.next());
+  const std::size_t count = width - 3;
+  const std::int32_t most = std::min(table.code_query_limit(), static_cast<std::int32_t>(INT32_MAX / (256 * depth)));
+  std::vector<std::int16_t> queries(count * depth);
+  for (std::size_t i = 0; i < queries.size(); ++i) {
+    const auto element = static_cast<std::int32_t>(random.next() % (2 * static_cast<std::uint64_t>(most) + 1)) - most;
+    queries[i] = static_cast<std::int16_t>(is_extreme ? (i / depth % 2 == 0 ? most : -most) : element);
+  }
+  auto panel = support::AlignedBuffer<std::int16_t>::uninitialised(width * (depth + 64));
+  std::vector<std::int32_t> corrections(width);
+  table.pack_code_panel({queries.data(), panel.data(), corrections.data(), static_cast<std::uint32_t>(count),
+                         static_cast<std::uint32_t>(depth), width});
+  std::vector<double> products(rows * width);
+  for (std::size_t r = 0; r < rows; ++r) {
+    for (std::size_t j = 0; j < count; ++j) {
+      std::int64_t sum = 0;
+      for (std::size_t i = 0; i < depth; ++i) {
+        const int six = 4 * nibble_of(coarse.data() + r * nibble_stride(depth), i) +
+                        quarter_of(quarters.data() + r * quarter_stride(depth), i);
+        sum += (2 * six - kMediumZero) * queries[j * depth + i];
+      }
+      products[r * width + j] = static_cast<double>(sum);
+    }
+  }
+  const std::size_t strip = kMediumStrip * 2 * nibble_stride(depth);
+  auto room = support::AlignedBuffer<std::uint8_t>::uninitialised(2 * strip + 1);
+  room.data()[2 * strip] = kUnwritten;
+  const ScanCase scan{"scan_medium_codes" + text("rows", rows) + text("depth", depth) + text("width", width),
+                      coarse.data(),
+                      0,
+                      panel.data(),
+                      corrections.data(),
+                      rows,
+                      depth,
+                      width,
+                      products,
+                      std::vector<double>(products.size()),
+                      40.0 * std::sqrt(static_cast<double>(depth)) * table.code_query_limit(),
+                      2};
+  const auto kernel = [&](const CodeScan& step) {
+    return table.scan_medium_codes(step, {coarse.data(), quarters.data(), room.data()});
+  };
+  for (const bool has_terms : {false, true}) {
+    for (const bool rare : {false, true}) check_code_scan(kernel, scan, has_terms, rare, report);
+  }
+  check_products(kernel, scan, 1, report);
+  report.expect(room.data()[2 * strip] == kUnwritten, scan.name + ": wrote behind its room");
+}
+
 }  // namespace
+
+void check_medium_scans(const KernelTable& table, Report& report) {
+  for (const std::size_t depth : {4UL, 60UL, 64UL, 68UL, 100UL, 128UL, 300UL, 384UL, 520UL}) {
+    for (const std::size_t rows : {16UL, 32UL, 80UL}) {
+      for (const std::uint32_t width : {kNarrowPanelQueries, kPanelQueries}) {
+        check_medium_scan(table, rows, depth, width, false, report);
+        check_medium_scan(table, rows, depth, width, true, report);
+      }
+    }
+  }
+}
 
 void check_coarse_scans(const KernelTable& table, Report& report) {
   for (std::size_t depth = 1; depth <= 300; ++depth) check_coarse_scan(table, depth, 1 + depth % 3, false, report);

@@ -30,6 +30,13 @@ def turned(rows: np.ndarray) -> np.ndarray:
     return out
 
 
+def quarters(stored: np.ndarray, n_rows: int, dim: int) -> np.ndarray:
+    """The two bits, 0 .. 3, of every element: of 64, the first 16 are in the lowest bits of 16 bytes."""
+    blocks = stored.reshape(n_rows, -1, 16)
+    parts = np.stack([blocks >> shift & 3 for shift in (0, 2, 4, 6)], axis=2)
+    return parts.reshape(n_rows, -1)[:, :dim].astype(np.int64)
+
+
 def nibbles(stored: np.ndarray, n_rows: int, dim: int) -> np.ndarray:
     """The half bytes, 0 .. 15, of every element: of 64, the first 32 are in the lower halves of 32 bytes."""
     blocks = stored.reshape(n_rows, -1, 32)
