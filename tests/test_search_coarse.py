@@ -9,7 +9,7 @@ import pytest
 
 from fastembed import Index, _core
 from reference import search as reference
-from search_cases import CODE_KINDS, METRICS, assert_same, coded_of, hard, normal, saved_without, two_clusters
+from search_cases import CODE_KINDS, METRICS, assert_same, coded_of, hard, normal, saved_without, solved, two_clusters
 
 # As many rows as it takes before thresholds are trusted (4,096 a worker), twice.
 ROWS, DIM = 12_003, 72
@@ -26,11 +26,11 @@ def counted(index: Index, query: np.ndarray, k: int) -> np.ndarray:
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("kind", CODE_KINDS)
 def test_single_queries_find_what_the_definition_says(kind: str, metric: str, every_isa: str) -> None:
-    queries, vectors = hard(kind, 2, ROWS, DIM, seed=21)
+    queries, vectors, scores, rows = solved(kind, metric, (2, ROWS, DIM))
     index = Index(vectors, metric, accelerate="int8")
     assert index.plan(10, 1)[:3] == ("int8", 4, 8)
     for k in (1, 40):
-        wanted = reference.topk(queries, vectors, k, metric)
+        wanted = scores[:, :k], rows[:, :k]
         for workers in (1, 2):
             for i in range(2):
                 found = index.search(queries[i], k, workers=workers)
@@ -42,9 +42,9 @@ def test_single_queries_find_what_the_definition_says(kind: str, metric: str, ev
 @pytest.mark.parametrize("dim", [65, 100, 128, 129, 300])
 def test_sizes_off_every_block(dim: int, metric: str, every_isa: str) -> None:
     for n_rows in (8, 23, 64, 200, 3080, 9001):
-        queries, vectors = normal(2, dim, seed=n_rows), normal(n_rows, dim, seed=dim)
+        queries, vectors, *wanted_all = solved("normal", metric, (2, n_rows, dim))
         index = Index(vectors, metric, accelerate="int8")
-        scores, rows = reference.topk(queries, vectors, min(n_rows, 20), metric)
+        scores, rows = (every[:, :20] for every in wanted_all)
         for workers in (1, 2):
             assert_same(index.search(queries, 20, workers=workers), (scores, rows))
         for i, at in enumerate((len(rows[0]) - 1, 0)):  # thresholds that are known from the first row on

@@ -19,33 +19,31 @@ from search_cases import (
     medium_topk,
     normal,
     saved_without,
+    solved,
     two_clusters,
 )
 
 # Enough for a sample, off every block.
-ROWS, DIM = 3_019, 72
+ROWS, DIM = 1_339, 72
 
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("kind", CODE_KINDS)
 def test_panels_find_what_the_definition_says(kind: str, metric: str, every_isa: str) -> None:
-    queries, vectors = hard(kind, 32, ROWS, DIM, seed=31)
+    queries, vectors, scores, rows = solved(kind, metric, (32, ROWS, DIM))
     index = Index(vectors, metric, accelerate="int8")
-    scores, rows = reference.topk(queries, vectors, 40, metric)
-    for count in (3, 16, 17, 32):
-        for k in (1, 40):
-            for workers in (1, 2):
-                found = medium_topk(index, queries[:count], k, workers=workers)
-                assert_same(found[:2], (scores[:count, :k], rows[:count, :k]))
+    for count, k, workers in ((3, 40, 2), (16, 1, 1), (17, 40, 1), (32, 1, 2)):
+        found = medium_topk(index, queries[:count], k, workers=workers)
+        assert_same(found[:2], (scores[:count, :k], rows[:count, :k]))
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("dim", [65, 100, 128, 129, 300])
+@pytest.mark.parametrize("dim", [65, 128, 300])
 def test_sizes_off_every_block(dim: int, metric: str, every_isa: str) -> None:
-    for n_rows in (8, 23, 64, 200, 3080, 9001):
-        queries, vectors = normal(7, dim, seed=n_rows), normal(n_rows, dim, seed=dim)
+    for n_rows in (8, 23, 64, 200, 1560):
+        queries, vectors, scores, rows = solved("normal", metric, (7, n_rows, dim))
         index = Index(vectors, metric, accelerate="int8")
-        wanted = reference.topk(queries, vectors, min(n_rows, 20), metric)
+        wanted = scores[:, :20], rows[:, :20]
         for workers in (1, 2):
             assert_same(medium_topk(index, queries, 20, workers=workers)[:2], wanted)
 
