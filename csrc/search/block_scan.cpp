@@ -13,11 +13,10 @@ constexpr std::size_t kBlockBytes = std::size_t{96} << 10;  // stays in L2 besid
 constexpr std::size_t kCachedBytes = std::size_t{2} << 20;
 constexpr std::size_t kLongBlockBytes = std::size_t{768} << 10;
 constexpr std::size_t kMostRows = 384, kMostLongRows = 3072;
-// Of codes on matrix tiles, which take so little time that what comes with every panel of a block tells.
-constexpr std::size_t kTileBlockBytes = std::size_t{192} << 10, kMostTileRows = 1536;
+constexpr std::size_t kMostTileRows = 1536;
 // Of medium codes: what begins a block waits for memory.
 constexpr std::size_t kMediumBlockBytes = std::size_t{1536} << 10, kMostMediumRows = 6144;
-constexpr std::size_t kRowMultiple = 24, kCodedMultiple = 32;          // whole strips of the kernels
+constexpr std::size_t kRowMultiple = 24;                               // whole strips of the kernels
 constexpr float kLeastSquare = 0x1p-100F, kGreatestSquare = 0x1p116F;  // that float32 sums can be relied on for
 
 }  // namespace
@@ -74,8 +73,7 @@ BlockScan::BlockScan(const KernelTable& kernels, const Request& request, const B
   block_rows_ = std::clamp(std::min(fitting, shared), multiple, most_rows) / multiple * multiple;
   piece_rows_ =
       std::clamp(kBlockBytes / (request.index.depth * sizeof(float)), multiple, block_rows_) / multiple * multiple;
-  const std::size_t tile_rows = std::max(kTileBlockBytes / (bytes_a_row + 1) / multiple, std::size_t{1}) * multiple;
-  float32_rows_ = is_medium ? std::min(tile_rows, block_rows_) : block_rows_;
+  float32_rows_ = is_medium ? std::min(coded_->piece_rows(), block_rows_) : block_rows_;
   from_memory_ = request.index.rows * request.index.stride > kCachedBytes;
   blocks_ = (request.index.rows + block_rows_ - 1) / block_rows_;
 }

@@ -19,6 +19,12 @@
 
 namespace fastembed::search {
 
+/// Rows that are whole strips of the kernels over codes.
+constexpr std::size_t kCodedMultiple = 32;
+/// Of codes that panels meet at once on matrix tiles, which take so little time that what comes with every panel of a
+/// block tells.
+constexpr std::size_t kTileBlockBytes = std::size_t{192} << 10;
+
 /// Whether a search without an index's codes is to code rows on the way.
 [[nodiscard]] bool codes_on_the_way(const Request& request) noexcept;
 
@@ -61,6 +67,10 @@ class CodedBlocks {
   [[nodiscard]] const QueryCodes* queries() const noexcept { return queries_->usable() ? queries_.get() : nullptr; }
   /// Whether a panel may meet medium codes, for which runs are to be long.
   [[nodiscard]] bool has_medium() const noexcept { return batch_.width() > 1 && queries_->has_partial(); }
+  /// Rows of such a run that it meets at a time by whole codes, or in float32.
+  [[nodiscard]] std::size_t piece_rows() const noexcept {
+    return std::max<std::size_t>(kTileBlockBytes / stride() / kCodedMultiple, 1) * kCodedMultiple;
+  }
   /// Thresholds are those of a sample, whose rows are not to be met again; `seeds` stay where they are.
   void begin_with(const Seeds& seeds) noexcept {
     seeds_ = seeds.keys.empty() ? nullptr : &seeds;
@@ -71,7 +81,6 @@ class CodedBlocks {
   void take_waiting(Room& room, Collector& collector) const;
 
  private:
-  static constexpr std::size_t kPieceBytes = std::size_t{192} << 10;
   void list_waiting(Room& room) const;
   // Of a row, or its residuals, that is fetched ahead; it need not begin where a line does.
   [[nodiscard]] std::size_t piece_lines(const Room& room) const noexcept;
@@ -80,10 +89,6 @@ class CodedBlocks {
                    Collector& collector) const;
   // As scan_codes, by medium codes.
   std::uint32_t scan_medium(const CodeScan& whole, const CodesIn& at, Room& room) const;
-  // Rows of a run that a panel meets by whole codes at a time where it may meet medium ones.
-  [[nodiscard]] std::size_t piece_rows() const noexcept {
-    return std::max<std::size_t>(kPieceBytes / stride() / kCodeRows, 1) * kCodeRows;
-  }
   struct Ahead {
     const char* at = nullptr;
     std::size_t bytes = 0;
