@@ -159,6 +159,15 @@ def solved(kind: str, metric: str, size: tuple[int, int, int]) -> tuple[np.ndarr
     return queries, index, *reference.topk(queries, index, len(index), metric)
 
 
+@functools.cache
+def solved_in_part(
+    kind: str, metric: str, size: tuple[int, int, int], asked: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Queries, index, and scores and rows of the 10 best of the queries that are asked."""
+    queries, index = hard(kind, *size, seed=sum(size))
+    return queries, index, reference.topk(queries[list(asked)], index, 10, metric)
+
+
 def coded_of(index: Index) -> CodedRows:
     """The codes that an index keeps."""
     coded = index._rows.state.coded

@@ -205,7 +205,7 @@ def test_kill_9_at_any_moment(tmp_path: Path, every: str) -> None:
     np.savez(tmp_path / "run.npz", ids=ids, offsets=offsets)
     rng = np.random.default_rng(len(every))
     path, places, kills = tmp_path / "run", [(0, 0)], 0
-    longest = 0.01  # grows until there is progress: a machine may be slow
+    longest = 0.03  # grows until there is progress: a machine may be slow
     while True:
         command = [sys.executable, "-c", _CHILD, str(path), every]
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as child:
