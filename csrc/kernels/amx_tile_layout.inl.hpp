@@ -155,38 +155,23 @@ class LinePrefetcher {
   std::uint32_t paces_[4];
 };
 
-// Whether two neighbouring panels hold the even and the odd ones of 32 columns, and a last one by itself the even and
-// then the odd ones of 16: so they come out of the words of a row of bfloat16, and so sums go back into them.
-template <class Rows>
-constexpr bool kSplitsPairs = false;
-template <>
-constexpr bool kSplitsPairs<Bfloat16Rows> = true;
-constexpr std::uint32_t kOddHalves = 0xaaaaaaaa;  // of words
-
 // 32 values of a row as bfloat16, the second 16 zeros unless `whole`. Their order, where they are not words of the row,
 // is that which to_panels brings to panels in order, in groups of 4: 0, 4, 1, 5, 2, 6, 3, 7.
 template <class Rows>
 [[gnu::always_inline]] inline __m512i load_step(const typename Rows::Element* from, bool whole) noexcept {
-  if constexpr (kSplitsPairs<Rows>) return _mm512_maskz_loadu_epi64(whole ? 0xff : 0x0f, from);
+  if constexpr (kSplitsPairs<Rows>) return load_words(from, whole);
   const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
   const Vec::Reg low = Rows::load(from), high = whole ? Rows::load(from + kTileSide) : Vec::zero();
   return _mm512_permutexvar_epi64(order, Bf16Product::round_both(low, high));
 }
 
-// Both rows' columns, pair by pair: those of two panels, or, unless `whole`, of the first alone.
-struct PanelPair {
-  Vec::Reg first, second;
-};
+// Both rows' columns, pair by pair: those of two panels, or, unless `whole`, of the first alone. Words of a row of
+// bfloat16 become panels of even and odd columns, and so sums go back into them.
 template <class Rows>
 [[gnu::always_inline]] inline PanelPair to_panels(__m512i row0, __m512i row1, bool whole) noexcept {
-  if constexpr (!kSplitsPairs<Rows>) {
-    return {_mm512_castsi512_ps(_mm512_unpacklo_epi16(row0, row1)),
-            _mm512_castsi512_ps(_mm512_unpackhi_epi16(row0, row1))};
-  }
-  __m512i even = _mm512_mask_blend_epi16(kOddHalves, row0, _mm512_slli_epi32(row1, 16));
-  const __m512i odd = _mm512_mask_blend_epi16(kOddHalves, _mm512_srli_epi32(row0, 16), row1);
-  if (!whole) even = _mm512_inserti64x4(even, _mm512_castsi512_si256(odd), 1);
-  return {_mm512_castsi512_ps(even), _mm512_castsi512_ps(odd)};
+  if constexpr (kSplitsPairs<Rows>) return pair_words(row0, row1, whole);
+  return {_mm512_castsi512_ps(_mm512_unpacklo_epi16(row0, row1)),
+          _mm512_castsi512_ps(_mm512_unpackhi_epi16(row0, row1))};
 }
 
 // The inputs, turned into columns, and to panels.

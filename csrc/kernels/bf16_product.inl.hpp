@@ -7,6 +7,7 @@
 #include <cstddef>
 
 #include "kernels/tile_product.inl.hpp"
+#include "kernels/word_rows.inl.hpp"
 
 namespace fastembed {
 namespace {
@@ -35,6 +36,36 @@ struct Bf16Product {
       store_half(by_depth + i / 2, _mm512_castsi512_si256(both));
       store_half(by_depth + depth_pitch + i / 2, _mm512_extracti64x4_epi64(both, 1));
       _mm512_storeu_si512(by_row + i, interleave_halves(both));
+    }
+  }
+
+  template <class Rows>
+  static constexpr bool kInWords = kSplitsPairs<Rows>;
+
+  static __m512 load_inputs(const void* row, std::size_t column, std::size_t depth) noexcept {
+    const auto* const from = static_cast<const std::uint16_t*>(row) + column;
+    return _mm512_castsi512_ps(load_words(from, column + 2 * Vec::kLanes <= depth));
+  }
+  static void pack_words(const void* row0, const void* row1, std::size_t depth, float* by_row) noexcept {
+    const auto* const from0 = static_cast<const std::uint16_t*>(row0);
+    const auto* const from1 = static_cast<const std::uint16_t*>(row1);
+    const auto pack = [=](std::size_t i, bool whole) __attribute__((always_inline)) {
+      const PanelPair pair = pair_words(load_words(from0 + i, whole), load_words(from1 + i, whole), whole);
+      Vec::store(by_row + i, pair.first);
+      if (whole) Vec::store(by_row + i + Vec::kLanes, pair.second);
+    };
+    std::size_t i = 0;
+    for (; i + 2 * Vec::kLanes <= depth; i += 2 * Vec::kLanes) pack(i, true);
+    if (i < depth) pack(i, false);
+  }
+  // Adds kColumns registers of sums in the order of pack_words to a row.
+  template <class To, std::size_t kColumns>
+  [[gnu::always_inline]] static void add_in_words(typename To::Element* to, const __m512* sums,
+                                                  RoundingBits& random) noexcept {
+    for (std::size_t c = 0; c + 1 < kColumns; c += 2)
+      add_pairs(To{}, to + c * Vec::kLanes, sums[c], sums[c + 1], random);
+    if constexpr (kColumns % 2 != 0) {
+      add_last_pairs(To{}, to + (kColumns - 1) * Vec::kLanes, sums[kColumns - 1], random);
     }
   }
 

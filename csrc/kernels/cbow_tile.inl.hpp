@@ -400,7 +400,7 @@ template <class Product, class Rows>
               RowsInOrder{layout.hidden_by_row + layout.slot(b, g, 0) / kFactors * depth, depth}, at,
               kBlockCenters / kFactors);
         }
-        add_to_rows<Rows, kColumns>(targets.from(layout.negative(g, q)), at, sums, random);
+        add_to_rows<Product, Rows, false, kColumns>(targets.from(layout.negative(g, q)), at, sums, random);
       });
     }
   }

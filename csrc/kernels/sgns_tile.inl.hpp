@@ -4,14 +4,10 @@
 #pragma once
 
 #include "kernels/logistic.inl.hpp"
-#include "kernels/tile_product.inl.hpp"
+#include "kernels/sgns_tile_layout.inl.hpp"
 
 namespace fastembed {
 namespace {
-
-constexpr std::size_t kLanes = Vec::kLanes;
-constexpr std::size_t kMostColumns = Vec::kTileColumns;
-constexpr std::size_t kPositions = kTilePositions;
 
 // log(x) for x >= 1: exponent and the series of artanh, relative error below 2^-22 for x - 1 not tiny.
 [[gnu::always_inline]] inline Vec::Reg logarithm(Vec::Reg x) noexcept {
@@ -54,105 +50,15 @@ class Prefetcher {
   std::size_t quota_;
 };
 
-// The workspace, laid out for one tile. Output rows are the centers and then the negatives. What no stage writes stays
-// zero: the columns beside the inputs, the gradients outside the band, the padding of the depth.
-template <class Product>
-struct TileLayout {
-  static constexpr std::size_t kFactors = Product::kFactors;
-
-  explicit TileLayout(const SgnsTile& step) noexcept
-      : tile(step),
-        depth(tile.depth),
-        depth_pitch(kFactors == 1 ? depth : tile_round_up(depth / kFactors, 16)),
-        first_negative(tile_first_negative(tile.window)),
-        used_centers(tile_round_up(kPositions + 2 * tile.window, kBlockRows)),
-        band_rows(kBlockRows + 2 * tile.window),
-        rows(first_negative + tile_round_up(tile.negative_count, 32)),
-        halo(tile_halo(tile.window)),
-        lead(halo - tile_round_up(2 * tile.window, kBlockRows)),
-        pitch(tile_columns(tile.window)),
-        band(tile_round_up(halo - lead + kBlockRows, kLanes)) {
-    float* free = tile.workspace;
-    const auto take = [&free](std::size_t floats) {
-      float* const taken = free;
-      free += tile_round_up(floats, 16);
-      return taken;
-    };
-    input_columns = take(tile_round_up(depth_pitch, 16) * pitch);
-    input_by_depth = take(kPositions * depth_pitch);
-    input_by_row = kFactors == 1 ? input_by_depth : take(pitch / kFactors * depth) + halo / kFactors * depth;
-    output_by_depth = take(rows * depth_pitch);
-    output_by_row = kFactors == 1 ? output_by_depth : take(rows / kFactors * depth);
-    gradient_by_input = take(rows * pitch / kFactors);
-    gradient_by_row = kFactors == 1 ? gradient_by_input : take(rows / kFactors * pitch);
-    linear = take(kPositions);
-    factor = take(kPositions);
-  }
-
-  // Gradients of output row r at an input's column; r and the column are multiples of kFactors where they count steps.
-  [[nodiscard]] float* by_input(std::size_t r, std::size_t column) const noexcept {
-    return gradient_by_input + (r * pitch + column) / kFactors;
-  }
-  [[nodiscard]] float* by_row(std::size_t r, std::size_t column) const noexcept {
-    return gradient_by_row + r / kFactors * pitch + column;
-  }
-
-  const SgnsTile& tile;
-  std::size_t depth;
-  std::size_t depth_pitch;     // elements of a row packed by depth
-  std::size_t first_negative;  // output row
-  std::size_t used_centers;
-  std::size_t band_rows;  // centers that a block of inputs may have
-  std::size_t rows;
-  std::size_t halo;
-  std::size_t lead;  // the first column that a block of centers is scored against, less its row
-  std::size_t pitch;
-  std::size_t band;          // columns of inputs that a block of centers is scored against
-  float* input_columns;      // element (step of depth, halo + input)
-  float* input_by_depth;     // element (input, step of depth)
-  float* input_by_row;       // element (step of inputs, column of depth)
-  float* output_by_depth;    // element (row, step of depth)
-  float* output_by_row;      // element (step of rows, column of depth)
-  float* gradient_by_input;  // element (row, step of inputs)
-  float* gradient_by_row;    // element (step of rows, halo + input)
-  float* linear;             // loss of the negatives by input: sum of max(z, 0)
-  float* factor;             // and product of 1 + exp(-|z|)
-};
-
-// Whether output rows are read where they are, and not packed: this tile adds nothing to one before it has read all.
+// Two rows, both ways, or, where their words serve as they are, for products along the rows.
 template <class Product, class Rows>
-constexpr bool kReadsInPlace = false;
-template <>
-constexpr bool kReadsInPlace<FloatProduct, Float32Rows> = true;
-
-// Output rows, where they are or as they are packed.
-template <class Product, class Rows>
-inline auto output_rows(void* const* rows, const float* packed, std::size_t pitch) noexcept {
-  if constexpr (kReadsInPlace<Product, Rows>) {
-    return RowsAnywhere{rows};
+[[gnu::always_inline]] inline void pack_two(const TileLayout<Product>& layout, void* const* rows, float* by_depth,
+                                            float* by_row) noexcept {
+  if constexpr (kInWords<Product, Rows>) {
+    Product::pack_words(rows[0], rows[1], layout.depth, by_row);
   } else {
-    return RowsInOrder{packed, pitch};
+    Product::template pack_rows<Rows>(rows[0], rows[1], layout.depth, layout.depth_pitch, by_depth, by_row);
   }
-}
-// From the first center or the first negative on, for products along the depth.
-template <class Product, class Rows>
-inline auto centers_by_depth(const TileLayout<Product>& layout) noexcept {
-  return output_rows<Product, Rows>(layout.tile.center_rows, layout.output_by_depth, layout.depth_pitch);
-}
-template <class Product, class Rows>
-inline auto negatives_by_depth(const TileLayout<Product>& layout) noexcept {
-  const float* const packed = layout.output_by_depth + layout.first_negative * layout.depth_pitch;
-  return output_rows<Product, Rows>(layout.tile.negative_rows, packed, layout.depth_pitch);
-}
-// The same for products along the rows, of which kFactors make a step.
-template <class Product, class Rows>
-inline auto centers_by_row(const TileLayout<Product>& layout) noexcept {
-  return output_rows<Product, Rows>(layout.tile.center_rows, layout.output_by_row, layout.depth);
-}
-template <class Product, class Rows>
-inline auto negatives_by_row(const TileLayout<Product>& layout) noexcept {
-  const float* const packed = layout.output_by_row + layout.first_negative / Product::kFactors * layout.depth;
-  return output_rows<Product, Rows>(layout.tile.negative_rows, packed, layout.depth);
 }
 
 // The inputs, packed both ways, and turned into columns.
@@ -163,13 +69,19 @@ inline void pack_inputs(const TileLayout<Product>& layout) noexcept {
   const std::size_t depth = layout.depth;
   const std::size_t pitch = layout.depth_pitch;
   for (std::size_t i = 0; i < kPositions; i += 2) {
-    Product::template pack_rows<Rows>(tile.input_rows[i], tile.input_rows[i + 1], depth, pitch,
-                                      layout.input_by_depth + i * pitch, layout.input_by_row + i / kFactors * depth);
+    pack_two<Product, Rows>(layout, tile.input_rows + i, layout.input_by_depth + i * pitch,
+                            layout.input_by_row + i / kFactors * depth);
   }
   for (std::size_t step = 0; step < pitch; step += kLanes) {
     for (std::size_t i = 0; i < kPositions; i += kLanes) {
       Vec::Reg block[kLanes];
-      for (std::size_t j = 0; j < kLanes; ++j) block[j] = Vec::load(layout.input_by_depth + (i + j) * pitch + step);
+      for (std::size_t j = 0; j < kLanes; ++j) {
+        if constexpr (kInWords<Product, Rows>) {
+          block[j] = Product::load_inputs(tile.input_rows[i + j], kFactors * step, depth);
+        } else {
+          block[j] = Vec::load(layout.input_by_depth + (i + j) * pitch + step);
+        }
+      }
       Vec::transpose(block);
       for (std::size_t j = 0; j < kLanes; ++j) {
         Vec::store(layout.input_columns + (step + j) * layout.pitch + layout.halo + i, block[j]);
@@ -183,9 +95,8 @@ template <class Product, class Rows>
 inline void pack_outputs(const TileLayout<Product>& layout, void* const* rows, std::size_t count,
                          std::size_t first) noexcept {
   for (std::size_t r = 0; r < count; r += 2) {
-    Product::template pack_rows<Rows>(rows[r], rows[r + 1], layout.depth, layout.depth_pitch,
-                                      layout.output_by_depth + (first + r) * layout.depth_pitch,
-                                      layout.output_by_row + (first + r) / Product::kFactors * layout.depth);
+    pack_two<Product, Rows>(layout, rows + r, layout.output_by_depth + (first + r) * layout.depth_pitch,
+                            layout.output_by_row + (first + r) / Product::kFactors * layout.depth);
   }
 }
 
@@ -375,8 +286,9 @@ struct Targets {
   }
 };
 
-// Adds the sums of a block to rows of a matrix. A row may repeat, so it is read here and not before.
-template <class Rows, std::size_t kColumns, std::size_t kSums>
+// Adds the sums of a block to rows of a matrix; kOfWords: in the order in which the Product takes words of a row. A row
+// may repeat, so it is read here and not before.
+template <class Product, class Rows, bool kOfWords, std::size_t kColumns, std::size_t kSums>
 [[gnu::always_inline]] inline void add_to_rows(const Targets& targets, std::size_t at, Vec::Reg (&sums)[kSums],
                                                RoundingBits& random) noexcept {
   constexpr std::size_t kRows = kSums / kColumns;
@@ -387,9 +299,11 @@ template <class Rows, std::size_t kColumns, std::size_t kSums>
     }
   }
   for (std::size_t r = 0; r < kRows; ++r) {
-    for (std::size_t c = 0; c < kColumns; ++c) {
-      Rows::add(static_cast<typename Rows::Element*>(targets.rows[r]) + at + c * kLanes, sums[r * kColumns + c],
-                random);
+    auto* const row = static_cast<typename Rows::Element*>(targets.rows[r]) + at;
+    if constexpr (kOfWords) {
+      Product::template add_in_words<Rows, kColumns>(row, sums + r * kColumns, random);
+    } else {
+      for (std::size_t c = 0; c < kColumns; ++c) Rows::add(row + c * kLanes, sums[r * kColumns + c], random);
     }
   }
 }
@@ -404,41 +318,44 @@ template <class Product, class Rows, class To>
   const auto centers = centers_by_row<Product, Rows>(layout);
   for (std::size_t input = 0; input < kPositions; input += kBlockRows) {
     prefetch.advance();
-    for_runs<kMostColumns>(layout.depth / kLanes, [&](std::size_t vector, auto count) __attribute__((always_inline)) {
-      constexpr std::size_t kColumns = decltype(count)::value;
-      const std::size_t at = vector * kLanes;
-      Vec::Reg sums[kBlockRows * kColumns];
-      for (auto& sum : sums) sum = Vec::zero();
-      accumulate<Product, kBlockRows, kColumns>(sums, layout.by_row(layout.first_negative, layout.halo + input),
-                                                layout.pitch, 1, negatives, at, tile.negative_count / kFactors);
-      // Center j has contexts j - 2 * window .. j in terms of inputs.
-      accumulate<Product, kBlockRows, kColumns>(sums, layout.by_row(input, layout.halo + input), layout.pitch, 1,
-                                                centers.from(input / kFactors), at, layout.band_rows / kFactors);
-      add_to_rows<To, kColumns>(inputs.from(input), at, sums, random);
-    });
+    const std::size_t vectors = layout.depth / kLanes;
+    for_column_runs<kInWords<Product, Rows>>(
+        vectors, [&](std::size_t vector, auto count) __attribute__((always_inline)) {
+          constexpr std::size_t kColumns = decltype(count)::value;
+          const std::size_t at = vector * kLanes;
+          Vec::Reg sums[kBlockRows * kColumns];
+          for (auto& sum : sums) sum = Vec::zero();
+          accumulate<Product, kBlockRows, kColumns>(sums, layout.by_row(layout.first_negative, layout.halo + input),
+                                                    layout.pitch, 1, negatives, at, tile.negative_count / kFactors);
+          // Center j has contexts j - 2 * window .. j in terms of inputs.
+          accumulate<Product, kBlockRows, kColumns>(sums, layout.by_row(input, layout.halo + input), layout.pitch, 1,
+                                                    centers.from(input / kFactors), at, layout.band_rows / kFactors);
+          add_to_rows<Product, To, kInWords<Product, Rows>, kColumns>(inputs.from(input), at, sums, random);
+        });
   }
 }
 
 // Adds to kBlockRows output rows the inputs [begin, end) by the gradients of rows row .. row + kBlockRows - 1.
-template <class Product, class Rows>
+template <class Product, class Rows, class To>
 [[gnu::always_inline]] inline void update_output_block(const TileLayout<Product>& layout, std::size_t row,
                                                        const Targets& targets, std::size_t begin, std::size_t end,
                                                        RoundingBits& random) noexcept {
   constexpr std::size_t kFactors = Product::kFactors;
   const std::size_t depth = layout.depth;
-  for_runs<kMostColumns>(depth / kLanes, [&](std::size_t vector, auto count) __attribute__((always_inline)) {
-    constexpr std::size_t kColumns = decltype(count)::value;
-    const std::size_t at = vector * kLanes;
-    Vec::Reg sums[kBlockRows * kColumns];
-    for (auto& sum : sums) sum = Vec::zero();
-    accumulate<Product, kBlockRows, kColumns>(
-        sums, layout.by_input(row, layout.halo + begin), 1, layout.pitch / kFactors,
-        RowsInOrder{layout.input_by_row + begin / kFactors * depth, depth}, at, (end - begin) / kFactors);
-    add_to_rows<Rows, kColumns>(targets, at, sums, random);
-  });
+  for_column_runs<kInWords<Product, Rows>>(
+      depth / kLanes, [&](std::size_t vector, auto count) __attribute__((always_inline)) {
+        constexpr std::size_t kColumns = decltype(count)::value;
+        const std::size_t at = vector * kLanes;
+        Vec::Reg sums[kBlockRows * kColumns];
+        for (auto& sum : sums) sum = Vec::zero();
+        accumulate<Product, kBlockRows, kColumns>(
+            sums, layout.by_input(row, layout.halo + begin), 1, layout.pitch / kFactors,
+            RowsInOrder{layout.input_by_row + begin / kFactors * depth, depth}, at, (end - begin) / kFactors);
+        add_to_rows<Product, To, kInWords<Product, Rows>, kColumns>(targets, at, sums, random);
+      });
 }
 
-template <class Product, class Rows>
+template <class Product, class Rows, class To>
 [[gnu::noinline]] void update_outputs(const TileLayout<Product>& layout, const Targets& centers,
                                       const Targets& negatives, Prefetcher& prefetch, RoundingBits& random) noexcept {
   const SgnsTile& tile = layout.tile;
@@ -447,12 +364,12 @@ template <class Product, class Rows>
     prefetch.advance();
     const std::size_t begin = row > reach ? row - reach : 0;
     const std::size_t end = row + kBlockRows < kPositions ? row + kBlockRows : kPositions;
-    if (begin < end) update_output_block<Product, Rows>(layout, row, centers.from(row), begin, end, random);
+    if (begin < end) update_output_block<Product, Rows, To>(layout, row, centers.from(row), begin, end, random);
   }
   for (std::size_t negative = 0; negative < tile.negative_count; negative += kBlockRows) {
     prefetch.advance();
-    update_output_block<Product, Rows>(layout, layout.first_negative + negative, negatives.from(negative), 0,
-                                       kPositions, random);
+    update_output_block<Product, Rows, To>(layout, layout.first_negative + negative, negatives.from(negative), 0,
+                                           kPositions, random);
   }
 }
 
@@ -472,11 +389,11 @@ void run_tile(const SgnsTile& tile) noexcept {
     centers.rows = inputs.rows + kPositions;
     negatives.rows = centers.rows + tile_center_rows(tile.window);
     update_inputs<Product, Rows, StoredSums>(layout, inputs, prefetch, random);
-    update_outputs<Product, StoredSums>(layout, centers, negatives, prefetch, random);
+    update_outputs<Product, Rows, StoredSums>(layout, centers, negatives, prefetch, random);
     return;
   }
   update_inputs<Product, Rows, Rows>(layout, inputs, prefetch, random);
-  update_outputs<Product, Rows>(layout, centers, negatives, prefetch, random);
+  update_outputs<Product, Rows, Rows>(layout, centers, negatives, prefetch, random);
 }
 
 template <class Product>

@@ -1,6 +1,7 @@
 // The products of a tile: sums of rank-one updates held in registers, over operands packed as a Product likes them.
-// A Product names how many factors one 32-bit element holds (kFactors), multiplies, and packs. FloatProduct is here,
-// the bfloat16 one in simd/. Elements travel as float bits whatever they hold.
+// A Product names how many factors one 32-bit element holds (kFactors), multiplies, and packs, and says which rows it
+// takes as they are (kInWords). FloatProduct is here, the other in bf16_product.inl.hpp. Elements travel as float bits
+// whatever they hold.
 #pragma once
 
 #include "kernels/row_format.inl.hpp"
@@ -31,6 +32,9 @@ struct FloatProduct {
       Vec::store(by_depth + depth_pitch + i, Rows::load(from1 + i));
     }
   }
+
+  template <class Rows>
+  static constexpr bool kInWords = false;
 
   // Gradients of kBlockRows rows at kLanes inputs, for products along the inputs and along the rows.
   static void store_gradients(const Vec::Reg (&gradients)[kBlockRows], std::size_t pitch, float* by_input,
@@ -111,6 +115,22 @@ template <std::size_t kMost, class Function>
         break;
     }
     first += count;
+  }
+}
+
+// The same with Vec::kTileColumns; where columns come in pairs of registers none is torn apart: only the last register
+// may be alone.
+template <bool kInPairs, class Function>
+[[gnu::always_inline]] inline void for_column_runs(std::size_t vectors, const Function& function) noexcept {
+  if constexpr (!kInPairs) {
+    for_runs<Vec::kTileColumns>(vectors, function);
+  } else {
+    const auto by_pairs = [&](std::size_t pair, auto count) __attribute__((always_inline)) {
+      constexpr std::size_t kVectors = 2 * decltype(count)::value;
+      if (2 * pair + kVectors > vectors) return function(2 * pair, Count<kVectors - 1>{});
+      function(2 * pair, Count<kVectors>{});
+    };
+    for_runs<Vec::kTileColumns / 2>((vectors + 1) / 2, by_pairs);
   }
 }
 
