@@ -128,6 +128,31 @@ print(_core.pool_thread_count(), (together.ids == alone.ids).all())
     assert done.stdout.split() == ["0", "2", "True"], done.stdout + done.stderr
 
 
+@pytest.mark.skipif(_core.current_cpu() < 0, reason="the system does not tell which processor a thread runs on")
+def test_a_thread_leaves_the_processor_of_another() -> None:
+    before = os.sched_getaffinity(0)
+    if len(before) < 2:
+        pytest.skip("there is one processor only")
+    for _ in range(20):
+        # The kernel may move the thread again at any time, if seldom: so whoever is elsewhere stays, or has left.
+        left = _core.current_cpu()
+        _core.leave_cpu(left)
+        if _core.current_cpu() != left:
+            break
+    else:
+        pytest.fail(f"the thread stays on processor {left}")
+    assert os.sched_getaffinity(0) == before
+    with ThreadPoolExecutor(1) as pool:
+        alone = {min(before)}
+        pool.submit(os.sched_setaffinity, 0, alone).result()  # of that thread alone
+        pool.submit(_core.leave_cpu, min(before)).result()
+        assert pool.submit(os.sched_getaffinity, 0).result() == alone
+        assert pool.submit(_core.current_cpu).result() == min(before)
+    _core.leave_cpu(-1)
+    _core.leave_cpu(1 << 20)
+    assert os.sched_getaffinity(0) == before
+
+
 @pytest.mark.threads
 def test_free_threading_is_declared(run_python) -> None:
     if not sysconfig.get_config_var("Py_GIL_DISABLED"):

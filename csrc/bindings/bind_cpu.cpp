@@ -6,6 +6,7 @@
 #include "bindings/bind.hpp"
 #include "cpu/dispatch.hpp"
 #include "support/cpu_budget.hpp"
+#include "support/own_cpu.hpp"
 #include "support/thread_pool.hpp"
 
 namespace fastembed::bindings {
@@ -25,6 +26,8 @@ void bind_cpu(py::module_& m) {
   m.def("usable_cpu_count", &support::usable_cpu_count);
   m.def("default_worker_count", &support::default_worker_count);
   m.def("set_default_worker_count", &support::set_default_worker_count, py::arg("workers"));
+  m.def("current_cpu", &support::current_cpu);
+  m.def("leave_cpu", &support::leave_cpu, py::arg("cpu"));
   m.def("pool_thread_count", &support::pool_thread_count);
   m.def("retire_idle_threads", &support::retire_idle_threads, py::call_guard<py::gil_scoped_release>());
 #if defined(__clang__)

@@ -22,8 +22,8 @@ std::size_t batch_size(const Request& request, std::size_t bytes_a_query);
 /// Workers that `operations` multiply-adds are worth.
 int useful_workers(const Request& request, double operations);
 
-/// body(worker, stop) on `workers` threads; one worker with little to do, or without a tick, runs on the calling
-/// thread.
+/// body(worker, stop) on `workers` threads, or fewer: bodies take what there is to do from a common store (see
+/// support::work_together). One worker with little to do, or without a tick, runs on the calling thread.
 void run(const Request& request, int workers, double operations,
          const std::function<void(int worker, const support::StopFlag& stop)>& body);
 

@@ -348,11 +348,11 @@ Seeds BlockScan::find_seeds(std::size_t k, int workers) {
   return search::find_seeds(kernels_, request_, batch_, *coded_->queries(), k, workers);
 }
 
-void BlockScan::work(Collector& collector, const support::StopFlag& stop) {
+void BlockScan::work(int worker, Collector& collector, const support::StopFlag& stop) {
   Room room(block_rows_, request_.index.depth, batch_.width(), request_.mask != nullptr);
-  std::size_t current = next_block_.fetch_add(1, std::memory_order_relaxed);
+  std::size_t current = shares_.take(worker);
   while (current < blocks_ && !stop.load(std::memory_order_relaxed)) {
-    const std::size_t next = next_block_.fetch_add(1, std::memory_order_relaxed);
+    const std::size_t next = shares_.take(worker);
     Block block;
     if (load_block(current, room, block)) {
       scan_block(block, next, room, collector);

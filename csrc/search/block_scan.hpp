@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cpu/kernel_table.hpp"
+#include "search/block_shares.hpp"
 #include "search/coded_blocks.hpp"
 #include "search/collector.hpp"
 #include "search/panels.hpp"
@@ -24,14 +25,18 @@ class BlockScan {
   BlockScan(const KernelTable& kernels, const Request& request, const Bounds& bounds, QueryBatch& batch);
 
   [[nodiscard]] std::size_t blocks() const noexcept { return blocks_; }
+  /// Of an element of a row and a query, in multiply-adds of a panel: a single query waits for the row to come.
+  [[nodiscard]] double cost() const noexcept { return batch_.width() != 1 ? 1.0 : coded_ ? 2.0 : 4.0; }
   /// For a search of the k best, before the first worker begins.
   Seeds find_seeds(std::size_t k, int workers);
   /// Passes over the rows of a sample, which stay where they are, and expects their thresholds.
   void begin_with(const Seeds& seeds) noexcept {
     if (coded_) coded_->begin_with(seeds);
   }
+  /// Before the first of so many workers begins.
+  void share_among(int workers) { shares_.divide(blocks_, workers); }
   /// Takes blocks until there are none left.
-  void work(Collector& collector, const support::StopFlag& stop);
+  void work(int worker, Collector& collector, const support::StopFlag& stop);
   /// The first row with NaN or infinity that was met, -1 if none.
   [[nodiscard]] std::int64_t bad_row() const noexcept { return bad_row_.load(); }
 
@@ -77,7 +82,7 @@ class BlockScan {
   std::size_t float32_rows_ = 0;  // of these that are met in float32 at a time
   std::size_t piece_rows_ = 0;    // that are widened at a time
   std::size_t blocks_ = 0;
-  std::atomic<std::size_t> next_block_{0};
+  BlockShares shares_;
   std::atomic<std::int64_t> bad_row_{-1};
 };
 

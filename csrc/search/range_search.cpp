@@ -139,8 +139,8 @@ class RangeSearch {
  private:
   // What the workers found, but for what went to the pile: all, if there is one.
   std::vector<std::unique_ptr<RangeCollector>> collect(bool counts, HitPile* pile) {
-    const double operations =
-        static_cast<double>(batch_.size()) * static_cast<double>(request_.index.rows * request_.index.depth);
+    const double operations = static_cast<double>(batch_.size()) *
+                              static_cast<double>(request_.index.rows * request_.index.depth) * scan_.cost();
     const int blocks = static_cast<int>(std::clamp<std::size_t>(scan_.blocks(), 1, 4096));
     const int workers = std::min(useful_workers(request_, operations), blocks);
     const std::size_t most_found = pile != nullptr ? kMostKept : kMostFound / static_cast<std::size_t>(workers);
@@ -150,11 +150,13 @@ class RangeSearch {
       collectors.push_back(
           std::make_unique<RangeCollector>(kernels_, request_, bounds_, batch_, counts, most_found, pile));
     }
+    scan_.share_among(workers);
+    std::atomic<std::size_t> next_piece{0};
     run(request_, workers, operations * 4, [&](int worker, const support::StopFlag& stop) {
       RangeCollector& collector = *collectors[static_cast<std::size_t>(worker)];
-      scan_.work(collector, stop);
+      scan_.work(worker, collector, stop);
       meet_unscanned(collector, stop);
-      meet_all(worker, workers, collector, stop);
+      meet_all(next_piece, collector, stop);
       if (pile != nullptr) collector.flush();
     });
     return collectors;
@@ -171,16 +173,19 @@ class RangeSearch {
     }
   }
 
-  // The queries that the scan could not take, each worker its share of the rows.
-  void meet_all(int worker, int workers, RangeCollector& collector, const support::StopFlag& stop) const {
-    for (std::size_t query = 0; query < batch_.size(); ++query) {
+  // The queries that the scan could not take, a piece of the rows after the other.
+  void meet_all(std::atomic<std::size_t>& next_piece, RangeCollector& collector, const support::StopFlag& stop) const {
+    constexpr std::size_t kPiece = 256;
+    const std::size_t rows = request_.index.rows, pieces = (rows + kPiece - 1) / kPiece;
+    const auto meet = [&](std::size_t query, std::size_t row) {
+      if (stop.load(std::memory_order_relaxed)) return;
+      if (request_.mask != nullptr && request_.mask[row] == 0) return;
+      if (request_.admits(batch_.first() + query, row)) collector.meet(query, static_cast<std::int64_t>(row));
+    };
+    for (std::size_t piece = 0; (piece = next_piece.fetch_add(1)) < batch_.size() * pieces && !stop.load();) {
+      const std::size_t query = piece / pieces, begin = piece % pieces * kPiece;
       if (batch_.scale(query).scannable) continue;
-      for (auto row = static_cast<std::size_t>(worker); row < request_.index.rows;
-           row += static_cast<std::size_t>(workers)) {
-        if (stop.load(std::memory_order_relaxed)) return;
-        if (request_.mask != nullptr && request_.mask[row] == 0) continue;
-        if (request_.admits(batch_.first() + query, row)) collector.meet(query, static_cast<std::int64_t>(row));
-      }
+      for (std::size_t row = begin; row < std::min(rows, begin + kPiece); ++row) meet(query, row);
     }
   }
 

@@ -153,7 +153,7 @@ void TopSearch::finish(std::size_t query, Finishing& at, float* scores, std::int
 
 std::int64_t TopSearch::search(float* scores, std::int64_t* rows) {
   const auto queries = static_cast<double>(batch_.size());
-  const double operations = queries * static_cast<double>(request_.index.rows * request_.index.depth);
+  const double operations = queries * static_cast<double>(request_.index.rows * request_.index.depth) * scan_.cost();
   const int blocks = static_cast<int>(std::clamp<std::size_t>(scan_.blocks(), 1, 4096));
   const int workers = std::min(useful_workers(request_, operations), blocks);
   while (static_cast<int>(lists_.size()) < workers) {
@@ -168,8 +168,9 @@ std::int64_t TopSearch::search(float* scores, std::int64_t* rows) {
   for (std::size_t w = 0; w < lists_.size(); ++w) lists_[w]->begin(batch_, shared, static_cast<int>(w), seeds_);
   std::atomic<std::size_t> next_query{0};
   const auto scan_body = [&](int worker, const support::StopFlag& stop) {
-    scan_.work(*lists_[static_cast<std::size_t>(worker)], stop);
+    scan_.work(worker, *lists_[static_cast<std::size_t>(worker)], stop);
   };
+  scan_.share_among(workers);
   run(request_, workers, operations, scan_body);
   for (const auto& list : lists_) {
     if (request_.counts != nullptr) list->add_counts(*request_.counts);

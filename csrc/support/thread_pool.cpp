@@ -14,11 +14,13 @@
 #include <utility>
 #include <vector>
 
+#include "support/own_cpu.hpp"
 #include "support/spin.hpp"
 
 namespace fastembed::support {
 namespace {
 
+using Clock = std::chrono::steady_clock;
 constexpr auto kTickInterval = std::chrono::milliseconds(50);
 
 using Body = std::function<void(int worker, const StopFlag& stop)>;
@@ -30,6 +32,7 @@ struct Run {
   std::atomic<int> running = 0;
   std::atomic<bool> stop{false};
   std::exception_ptr error;
+  int caller_cpu = -1;  // where the calling thread works, if it does
 
   void fail(std::exception_ptr cause) {
     const std::lock_guard lock(mutex);
@@ -48,7 +51,10 @@ struct Job {
   int worker = 0;
   const Body* body = nullptr;  // lives until the run's last job is done
 
+  // A thread may wake on the processor of the one that has woken it, though others are idle: the kernel looks for those
+  // among processors that share a cache. It would then come back there every time, and two take turns on one.
   void call() const {
+    leave_cpu(run->caller_cpu);
     try {
       (*body)(worker, StopFlag(run->stop));
     } catch (...) {
@@ -84,6 +90,15 @@ class Pool {
     wake_.notify_all();
   }
 
+  // Takes back the jobs of a run that no thread has begun; returns how many.
+  int withdraw(const Run* run) {
+    const std::lock_guard lock(mutex_);
+    const std::size_t before = queue_.size();
+    std::erase_if(queue_, [run](const Job& job) { return job.run.get() == run; });
+    queued_.store(queue_.size(), std::memory_order_relaxed);
+    return static_cast<int>(before - queue_.size());
+  }
+
   // Ends the threads that have nothing to do and waits for their end, unless new work comes in.
   void retire_idle() {
     std::vector<std::thread> left;
@@ -103,15 +118,28 @@ class Pool {
   }
 
  private:
+  // A thread that may choose goes on as the worker that it was: its core has the rows of that one's share in its
+  // caches.
+  std::deque<Job>::iterator next_job(int worker) {
+    const auto same = std::find_if(queue_.begin(), queue_.end(), [=](const Job& job) { return job.worker == worker; });
+    return same == queue_.end() ? queue_.begin() : same;
+  }
+
   void serve() {
     Job job;
+    int worker = 0;
+    bool eager = false;
+    Clock::time_point ended = Clock::now();
     while (true) {
       {
         std::unique_lock lock(mutex_);
         wake_.wait(lock, [this] { return closing_ || retiring_ > 0 || !queue_.empty(); });
         if (queue_.empty()) return closing_ ? void() : leave();
-        job = std::move(queue_.front());
-        queue_.pop_front();
+        const auto next = next_job(worker);
+        job = std::move(*next);
+        queue_.erase(next);
+        worker = job.worker;
+        eager = Clock::now() - ended < kLongWait;
         queued_.store(queue_.size(), std::memory_order_relaxed);
         ++busy_;
       }
@@ -122,8 +150,9 @@ class Pool {
       }
       job.run->job_done();
       job = {};
-      // The next part of a search comes within microseconds.
-      spin_until([this] { return queued_.load(std::memory_order_relaxed) != 0; });
+      // The next part of a search comes within microseconds, and so does the next search if the last one did.
+      ended = Clock::now();
+      spin_until([this] { return queued_.load(std::memory_order_relaxed) != 0; }, eager ? kLongWait : kShortWait);
     }
   }
 
@@ -180,6 +209,7 @@ Pool& current_pool() {
 
 std::shared_ptr<Run> start(int first, int workers, const Body& body) {
   const auto run = std::make_shared<Run>();
+  if (first != 0) run->caller_cpu = current_cpu();
   run->running = workers - first;
   std::vector<Job> jobs;
   jobs.reserve(static_cast<std::size_t>(run->running));
@@ -198,7 +228,7 @@ void tick_for(Run& run, const std::function<void()>& tick) {
 
 // Until all jobs have ended; throws what failed.
 void finish(const std::shared_ptr<Run>& run, const std::function<void()>& tick) {
-  spin_until([&run] { return run->running.load(std::memory_order_relaxed) == 0; });
+  spin_until([&run] { return run->running.load(std::memory_order_relaxed) == 0; }, kLongWait);
   std::unique_lock lock(run->mutex);
   while (!run->ended.wait_for(lock, kTickInterval, [&run] { return run->running == 0; })) {
     if (run->stop.load() || !tick) continue;
@@ -229,9 +259,9 @@ void run_workers(int workers, const Body& body, const std::function<void()>& tic
 
 void work_together(int workers, const Body& body, const std::function<void()>& tick) {
   const auto run = start(1, workers, body);
-  auto last = std::chrono::steady_clock::now();
+  auto last = Clock::now();
   const std::function<void()> look = [&] {
-    const auto now = std::chrono::steady_clock::now();
+    const auto now = Clock::now();
     if (now - last < kTickInterval || run->stop.load()) return;
     last = now;
     tick_for(*run, tick);
@@ -240,6 +270,11 @@ void work_together(int workers, const Body& body, const std::function<void()>& t
     body(0, StopFlag(run->stop, tick ? &look : nullptr));
   } catch (...) {
     run->fail(std::current_exception());
+  }
+  if (workers > 1) {
+    const int withdrawn = current_pool().withdraw(run.get());
+    const std::lock_guard lock(run->mutex);
+    run->running -= withdrawn;
   }
   finish(run, tick);
 }

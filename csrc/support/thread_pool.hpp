@@ -35,7 +35,9 @@ void run_workers(int workers, const std::function<void(int worker, const StopFla
                  const std::function<void()>& tick);
 
 /// The same for short work, with the calling thread as worker 0: one thread less has to be woken, and none is left to
-/// wait for the processor that the calling thread has not left yet, which took milliseconds. `tick` may be empty.
+/// wait for the processor that the calling thread has not left yet, which took milliseconds. Bodies take what there is
+/// to do from a common store until it is empty: a thread that has not begun when worker 0 has ended is not waited for,
+/// and its body never called, because waking a thread may take longer than the work. `tick` may be empty.
 void work_together(int workers, const std::function<void(int worker, const StopFlag& stop)>& body,
                    const std::function<void()>& tick);
 
