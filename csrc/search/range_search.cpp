@@ -151,12 +151,16 @@ class RangeSearch {
           std::make_unique<RangeCollector>(kernels_, request_, bounds_, batch_, counts, most_found, pile));
     }
     scan_.share_among(workers);
+    std::vector<std::size_t> unscannable;
+    for (std::size_t query = 0; query < batch_.size(); ++query) {
+      if (!batch_.scale(query).scannable) unscannable.push_back(query);
+    }
     std::atomic<std::size_t> next_piece{0};
     run(request_, workers, operations * 4, [&](int worker, const support::StopFlag& stop) {
       RangeCollector& collector = *collectors[static_cast<std::size_t>(worker)];
       scan_.work(worker, collector, stop);
       meet_unscanned(collector, stop);
-      meet_all(next_piece, collector, stop);
+      meet_all(unscannable, next_piece, collector, stop);
       if (pile != nullptr) collector.flush();
     });
     return collectors;
@@ -174,18 +178,17 @@ class RangeSearch {
   }
 
   // The queries that the scan could not take, a piece of the rows after the other.
-  void meet_all(std::atomic<std::size_t>& next_piece, RangeCollector& collector, const support::StopFlag& stop) const {
+  void meet_all(const std::vector<std::size_t>& queries, std::atomic<std::size_t>& next_piece,
+                RangeCollector& collector, const support::StopFlag& stop) const {
     constexpr std::size_t kPiece = 256;
     const std::size_t rows = request_.index.rows, pieces = (rows + kPiece - 1) / kPiece;
-    const auto meet = [&](std::size_t query, std::size_t row) {
-      if (stop.load(std::memory_order_relaxed)) return;
-      if (request_.mask != nullptr && request_.mask[row] == 0) return;
-      if (request_.admits(batch_.first() + query, row)) collector.meet(query, static_cast<std::int64_t>(row));
-    };
-    for (std::size_t piece = 0; (piece = next_piece.fetch_add(1)) < batch_.size() * pieces && !stop.load();) {
-      const std::size_t query = piece / pieces, begin = piece % pieces * kPiece;
-      if (batch_.scale(query).scannable) continue;
-      for (std::size_t row = begin; row < std::min(rows, begin + kPiece); ++row) meet(query, row);
+    for (std::size_t piece = 0; (piece = next_piece.fetch_add(1)) < queries.size() * pieces;) {
+      const std::size_t query = queries[piece / pieces], begin = piece % pieces * kPiece;
+      for (std::size_t row = begin; row < std::min(rows, begin + kPiece); ++row) {
+        if (stop.load(std::memory_order_relaxed)) return;
+        if (request_.mask != nullptr && request_.mask[row] == 0) continue;
+        if (request_.admits(batch_.first() + query, row)) collector.meet(query, static_cast<std::int64_t>(row));
+      }
     }
   }
 
