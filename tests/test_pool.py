@@ -128,6 +128,19 @@ print(_core.pool_thread_count(), (together.ids == alone.ids).all())
     assert done.stdout.split() == ["0", "2", "True"], done.stdout + done.stderr
 
 
+def test_a_single_query_has_a_second_worker_from_three_megabytes_on(run_python) -> None:
+    done = run_python("""
+import numpy as np, fastembed
+from fastembed import _core
+for shape in ((2000, 128), (5000, 128), (1000, 768)):
+    rows = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    alone = fastembed.topk(rows[0], rows, 5, metric="dot", workers=1)
+    together = fastembed.topk(rows[0], rows, 5, metric="dot", workers=2)
+    print(_core.pool_thread_count(), (together.ids == alone.ids).all() and (together.scores == alone.scores).all())
+""")
+    assert done.stdout.splitlines() == ["0 True", "0 True", "1 True"], done.stdout + done.stderr
+
+
 @pytest.mark.skipif(_core.current_cpu() < 0, reason="the system does not tell which processor a thread runs on")
 def test_a_thread_leaves_the_processor_of_another() -> None:
     before = os.sched_getaffinity(0)
