@@ -9,8 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import textwrap
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -25,6 +23,7 @@ import fastembed._checkpoint as checkpoints
 import fastembed._storage as storage
 import fastembed._store as store
 from fastembed import Callback, TrainingState, WordVectors
+from interrupts import expect_an_answer
 
 EVERY_CHUNK = 1e-9  # minutes
 N_TOKENS = 70_000
@@ -270,40 +269,22 @@ def test_a_broken_save_keeps_the_old_checkpoint(
 
 
 def test_ctrl_c_writes_a_last_checkpoint_promptly(tmp_path: Path) -> None:
-    program = textwrap.dedent(f"""
-        import sys, time
-        import numpy as np, fastembed
-        class Started(fastembed.Callback):
-            def on_epoch_begin(self, state):
-                print("started", flush=True)
-        rng = np.random.default_rng(0)
-        ids, offsets = rng.integers(0, 2000, 2_000_000), np.arange(0, 2_000_001, 1000)
+    program = f"""
+        import shutil
+        shutil.rmtree({str(tmp_path / "run")!r}, ignore_errors=True)
         try:
-            fastembed.train_word2vec((ids, offsets), vector_size=50, epochs=50, callbacks=[Started()], progress=False,
-                workers=2, checkpoint={str(tmp_path / "run")!r}, checkpoint_every=1000)
+            train(2000, 2_000_000, vector_size=50, epochs=50, workers=2, checkpoint={str(tmp_path / "run")!r},
+                checkpoint_every=1000)
         except fastembed.TrainingInterrupted as interrupt:
-            print("stopped", time.time(), interrupt.checkpoint, flush=True)
-    """)
-    limit = 1.5 if fastembed.show_config()["sanitizers"] else 0.3
-    answers = []
-    for _ in range(3):  # a loaded machine may delay one answer, but not every one
-        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
-            assert child.stdout is not None
-            assert child.stdout.readline() == "started\n"
-            time.sleep(0.3)
-            sent = time.time()
-            child.send_signal(signal.SIGINT)
-            while not (line := child.stdout.readline()).startswith("stopped"):
-                assert line, "the child ended without having caught the interrupt"
-        assert line.split()[2] == str(tmp_path / "run")
+            print("stopped", time.time(), interrupt.checkpoint)
+    """
+
+    def check(told: list[str]) -> None:
+        assert told == [str(tmp_path / "run")]
         entry = training_of(tmp_path / "run")
         assert entry["epochs_done"] > 0 or entry["epoch_progress"]["token_count"] > 0
-        answers.append(float(line.split()[1]) - sent)
-        if answers[-1] < limit:
-            return
-        for file in (tmp_path / "run").iterdir():
-            file.unlink()
-    pytest.fail(f"answers took {answers} s")
+
+    expect_an_answer(program, 1.5 if fastembed.show_config()["sanitizers"] else 0.3, check)
 
 
 @contextmanager

@@ -7,12 +7,10 @@ import math
 import os
 import pydoc_data.topics
 import re
-import signal
 import subprocess
 import sys
 import textwrap
 import threading
-import time
 from functools import cache
 from typing import Any
 
@@ -21,6 +19,7 @@ import pytest
 
 import fastembed
 from fastembed import _core
+from interrupts import expect_an_answer
 
 
 @cache
@@ -266,50 +265,26 @@ def test_an_interrupt_in_a_callback_keeps_the_vectors() -> None:
 
 @pytest.mark.parametrize("options", ["workers=2", "workers=1, sg=False", "workers=2, negative_sharing='pair'"])
 def test_ctrl_c_is_answered_within_a_fifth_of_a_second(options: str) -> None:
-    program = textwrap.dedent(f"""
-        import os, threading, time
-        import numpy as np, fastembed
-        class Started(fastembed.Callback):
-            def on_epoch_begin(self, state):
-                print("started", flush=True)
+    program = f"""
+        import threading
         def system_threads():
             return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else threading.active_count()
-        rng = np.random.default_rng(0)
         before = system_threads()
-        ids = rng.integers(0, 5000, 400_000)
-        offsets = np.arange(0, 400_001, 1000)
         try:
-            fastembed.train_word2vec((ids, offsets), epochs=10_000, callbacks=[Started()], progress=False, {options})
+            train(5000, 400_000, epochs=10_000, {options})
         except fastembed.TrainingInterrupted as interrupt:
             stopped = time.time()
             while system_threads() > before and time.time() < stopped + 0.2:
                 time.sleep(0.005)  # a joined thread may be listed for another moment
-            print("stopped", stopped, len(interrupt.vectors), system_threads() - before, flush=True)
-    """)
-    limit = 1.0 if fastembed.show_config()["sanitizers"] else 0.2
-    answers = []
-    for _ in range(3):  # a loaded machine may delay one answer, but not every one
-        answers.append(interrupt_and_time(program))
-        if answers[-1] < limit:
-            return
-    pytest.fail(f"answers took {answers} s")
+            print("stopped", stopped, len(interrupt.vectors), system_threads() - before)
+    """
 
+    def check(told: list[str]) -> None:
+        word_count, threads_left = map(int, told)
+        assert word_count == 5000
+        assert threads_left <= 0
 
-def interrupt_and_time(program: str) -> float:
-    """Seconds from Ctrl-C to its handling in a child that runs `program`."""
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline().strip() == "started"
-        time.sleep(0.3)
-        sent = time.time()
-        child.send_signal(signal.SIGINT)
-        while not (line := child.stdout.readline()).startswith("stopped"):
-            assert line, "the child ended without having caught the interrupt"
-        assert child.wait(timeout=10) == 0
-    _, stopped, word_count, threads_left = line.split()
-    assert int(word_count) == 5000
-    assert int(threads_left) <= 0
-    return float(stopped) - sent
+    expect_an_answer(program, 1.0 if fastembed.show_config()["sanitizers"] else 0.2, check)
 
 
 @pytest.mark.threads
