@@ -167,10 +167,15 @@ def test_many_workers_on_few_words_do_not_diverge(words: int, sg: bool, caplog: 
     assert all(0 < epoch["loss"] < 5 for epoch in vectors.history)
 
 
-def test_divergence_is_said(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("sg", [True, False])
+@pytest.mark.parametrize("sharing", ["tile", "window", "pair"])
+def test_divergence_is_said(sharing: str, sg: bool, caplog: pytest.LogCaptureFixture) -> None:
+    ids = np.random.default_rng(0).zipf(1.3, 20_000) % 300
+    options = {"alpha": 50.0, "sample": 0.0, "negative_sharing": sharing, "sg": sg}
     with caplog.at_level(logging.WARNING, logger="fastembed"):
-        train(alpha=3.0, negative_sharing="pair", epochs=1)
-    assert any("diverged in epoch 1" in message for message in caplog.messages)
+        train(corpus=(ids, np.arange(0, 20_001, 100)), epochs=3, **options)
+    wanted = [f"training has diverged in epoch {epoch}" for epoch in (1, 2, 3)]
+    assert [message.split(":")[0] for message in caplog.messages] == wanted
 
 
 def test_text_is_trained_by_all_workers(caplog: pytest.LogCaptureFixture) -> None:

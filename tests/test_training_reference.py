@@ -46,7 +46,9 @@ def small_real_text() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return ids, offsets, np.bincount(ids).astype(np.int64)
 
 
-def train(isa: str, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, list[float]]:
+def train(
+    isa: str, options: dict[str, Any], initial: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, list[float]]:
     given = {
         "sg": True,
         "negative_sharing": "window",
@@ -65,6 +67,8 @@ def train(isa: str, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, li
     }
     ids, offsets, counts = small_real_text()
     trainer = _core.Trainer(ids=ids, offsets=offsets, counts=counts, **given)
+    if initial is not None:
+        trainer.continue_from(np.arange(len(initial), dtype=np.int32), initial)
     before = fastembed.isa.active()
     _core.select_isa(isa)
     try:
@@ -211,6 +215,18 @@ def test_a_whole_run_equals_the_reference(case: str, isa: str) -> None:
     assert largest_row_error(vectors, want.input) < tolerance(case, isa)
     assert largest_row_error(output_vectors, want.output) < tolerance(case, isa)
     np.testing.assert_allclose(losses, want.losses, rtol=tolerance(case, isa) / 10)
+
+
+@pytest.mark.parametrize("isa", TRAINING_ISAS)
+@pytest.mark.parametrize(
+    "case", ["skip-gram, window", "skip-gram, pair", "skip-gram, tile", "CBOW, mean", "CBOW, tile"]
+)
+def test_the_loss_tells_of_what_is_no_number(case: str, isa: str) -> None:
+    """A maximum of NaN and 0 may be 0, and so was the loss of vectors that had come to NaN."""
+    _, _, counts = small_real_text()
+    initial = np.full((len(counts), CASES[case]["vector_size"]), np.nan, dtype=np.float32)
+    _, _, losses = train(isa, {**CASES[case], "epochs": 1}, initial)
+    assert np.isnan(losses).all()
 
 
 def test_the_reference_has_learned_something() -> None:

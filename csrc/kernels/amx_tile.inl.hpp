@@ -198,7 +198,7 @@ constexpr float kLog2E = 1.44269504F;
     const Vec::Reg weight = Vec::load((special == nullptr ? tile.input_weights : special) + input);
     const Vec::Reg score = Vec::load(scores + r * kPositions);
     const Vec::Reg probability = rough_logistic(Vec::mul(score, Vec::broadcast(-kLog2E)));
-    linear = Vec::add(linear, Vec::max(score, Vec::zero()));
+    linear = Vec::add(linear, positive_part(score));
     factors = Vec::mul(factors, larger_part(probability));
     gradients[r] = Vec::mul(Vec::mul(minus_rate, weight), probability);
   }
@@ -213,7 +213,7 @@ constexpr float kLog2E = 1.44269504F;
     if (_mm512_cmp_ps_mask(missing, Vec::zero(), _CMP_NEQ_UQ) == 0) continue;
     const Vec::Reg score = Vec::load(scores + input);
     const Vec::Reg part = larger_part(rough_logistic(Vec::mul(score, Vec::broadcast(-kLog2E))));
-    const Vec::Reg loss = Vec::sub(Vec::max(score, Vec::zero()), logarithm(part));
+    const Vec::Reg loss = Vec::sub(positive_part(score), logarithm(part));
     layout.tile.loss->total += static_cast<double>(Vec::sum(Vec::mul(missing, loss)));
   }
 }

@@ -157,7 +157,7 @@ inline void finish_means(CbowLayout<Product>& layout, std::size_t first) noexcep
     Reg one_plus_e;
     const Reg miss = Vec::mul(Vec::broadcast(tile.learning_rate), quick_sigmoid(z, one_plus_e));
     Vec::store(gradients + j, Vec::choose(used, miss, Vec::zero()));
-    linear = Vec::add(linear, Vec::choose(used, Vec::max(z, Vec::zero()), Vec::zero()));
+    linear = Vec::add(linear, Vec::choose(used, positive_part(z), Vec::zero()));
     factors = Vec::mul(factors, Vec::choose(used, one_plus_e, one));
   }
   Vec::store(tile.loss->linear_lanes, linear);
@@ -237,7 +237,7 @@ inline std::uint32_t counted_pairs(const CbowTile& tile, std::size_t negative, s
 class NegativeLoss {
  public:
   [[gnu::always_inline]] void add(std::uint32_t bits, Vec::Reg score, Vec::Reg one_plus_e) noexcept {
-    linear_ = Vec::add(linear_, Vec::choose(bits, Vec::max(score, Vec::zero()), Vec::zero()));
+    linear_ = Vec::add(linear_, Vec::choose(bits, positive_part(score), Vec::zero()));
     factors_ = Vec::mul(factors_, Vec::choose(bits, one_plus_e, Vec::broadcast(1.0F)));
     if (++count_ == kFactorsPerFloat) fold();
   }

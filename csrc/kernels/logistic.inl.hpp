@@ -48,6 +48,9 @@ namespace {
   return Vec::quotient(Vec::select_non_negative(x, one, e), one_plus_e);
 }
 
+// What -log(sigmoid(-z)) is more than log(1 + exp(-|z|)). NaN stays, as the second operand: a loss is to tell of it.
+[[gnu::always_inline]] inline Vec::Reg positive_part(Vec::Reg z) noexcept { return Vec::max(Vec::zero(), z); }
+
 // 100 factors of at most 2 stay below the largest float, 2^128.
 constexpr std::uint32_t kFactorsPerFold = 100;
 

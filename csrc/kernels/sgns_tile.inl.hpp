@@ -155,7 +155,7 @@ template <class Product>
     Reg one_plus_e;
     const Reg miss = quick_sigmoid(z, one_plus_e);
     gradients[r] = Vec::choose(bits, Vec::mul(rate, miss), Vec::zero());
-    linear = Vec::add(linear, Vec::choose(bits, Vec::max(z, Vec::zero()), Vec::zero()));
+    linear = Vec::add(linear, Vec::choose(bits, positive_part(z), Vec::zero()));
     factors = Vec::mul(factors, Vec::choose(bits, one_plus_e, one));
   }
   Product::store_gradients(gradients, layout.pitch, layout.by_input(row, column), layout.by_row(row, column));
@@ -229,13 +229,13 @@ template <class Product>
     const Reg probability = quick_sigmoid(scores[r], one_plus_e);
     const float* const special = tile.special_weights[negative + r];
     Reg weight = shared;
-    const Reg positive_part = Vec::max(scores[r], Vec::zero());
+    const Reg linear_part = positive_part(scores[r]);
     if (special == nullptr) [[likely]] {
-      linear = Vec::add(linear, positive_part);
+      linear = Vec::add(linear, linear_part);
       factors = Vec::mul(factors, one_plus_e);
     } else {
       weight = Vec::load(special + input);
-      const Reg loss = Vec::mul(weight, Vec::add(positive_part, logarithm(one_plus_e)));
+      const Reg loss = Vec::mul(weight, Vec::add(linear_part, logarithm(one_plus_e)));
       tile.loss->total += static_cast<double>(Vec::sum(loss));
     }
     gradients[r] = Vec::mul(Vec::mul(minus_rate, weight), probability);

@@ -59,7 +59,7 @@ inline void scores_to_gradients(float* values, bool first_target_is_positive, fl
     Reg one_plus_e;
     const Reg probability = sigmoid(z, one_plus_e);
     Vec::store(values + i, Vec::mul(Vec::mul(sign, minus_rate), probability));
-    linear = Vec::add(linear, Vec::max(z, Vec::zero()));
+    linear = Vec::add(linear, positive_part(z));
     factors = Vec::mul(factors, one_plus_e);
   }
   Vec::store(loss.linear_lanes, linear);

@@ -231,7 +231,7 @@ class _Training:
             "positive_pairs": pairs,
         }
         self.history.append(record)
-        if not math.isfinite(totals["loss"]):
+        if pairs and not record["loss"] < 4 * math.log(2) * (1 + self.options.negative):  # zeros have a quarter of it
             _log.warning("training has diverged in epoch %d: a smaller alpha may help, or a smaller sample", epoch + 1)
         self.progress.totals, self.progress.seconds = None, 0.0
         _log.info(
