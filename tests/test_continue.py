@@ -95,7 +95,10 @@ def test_encoding_against_known_words(
     known: dict[str, int], corpus: list[list[str]], min_count: int, workers: int
 ) -> None:
     initial, _ = load_initial(
-        WordVectors(np.zeros((len(known), 2), np.float32), list(known), counts=list(known.values())), None, None
+        WordVectors(np.zeros((len(known), 2), np.float32), list(known), counts=list(known.values())),
+        None,
+        None,
+        "float32",
     )
     assert initial is not None
     seen = counted(corpus)
@@ -307,6 +310,11 @@ def broken(value: float, matrix: str) -> WordVectors:
         ({"init": "no/such/vectors"}, FileNotFoundError, "there are no vectors at 'no/such/vectors'"),
         ({"init": broken(np.nan, "vectors")}, ValueError, "not finite in its vectors, in the row of 'b'"),
         ({"init": broken(np.inf, "output_vectors")}, ValueError, "not finite in its output_vectors, in the row of 'b'"),
+        (
+            {"init": broken(65536.0, "vectors"), "precision": "float16"},
+            ValueError,
+            "above 65504.0, the most that float16 holds, in its vectors, in the row of 'b'",
+        ),
         ({"init": broken(0.0, "vectors"), "vector_size": True}, TypeError, "vector_size must be an int, got bool"),
         ({"init": broken(0.0, "vectors"), "corpus": [["d"]], "min_count": 2}, ValueError, "no word of the vocabulary"),
         ({"init": broken(0.0, "vectors"), "corpus": []}, ValueError, "empty"),
@@ -336,7 +344,7 @@ def test_matrices_of_init_are_read_in_place(tmp_path: Path) -> None:
     code = (
         "import resource, sys, fastembed\n"
         "from fastembed import _continue\n"
-        "init, _ = _continue.load_initial(sys.argv[1], None, None)\n"
+        "init, _ = _continue.load_initial(sys.argv[1], None, None, 'float32')\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "wv = fastembed.train_word2vec([['w1', 'w2', 'w3']] * 9, init=init._vectors, epochs=1, workers=1, "
         "progress=False)\n"

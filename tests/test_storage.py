@@ -352,6 +352,19 @@ def test_truncated_and_missing_files_are_named(tmp_path: Path, name: str, mmap: 
         WordVectors.load(path, mmap=mmap)
 
 
+@pytest.mark.parametrize("mmap", [True, False])
+@pytest.mark.parametrize("at", [0, 6, 8, 9, *range(10, 128, 3)])
+def test_damaged_headers_are_named(tmp_path: Path, at: int, mmap: bool) -> None:
+    """np.load parses headers as Python, which fails in many ways."""
+    path = tmp_path / "store"
+    make().save(path)
+    data = bytearray((path / "vectors.npy").read_bytes())
+    data[at : at + 20] = bytes(20)
+    (path / "vectors.npy").write_bytes(data)
+    with pytest.raises(ValueError, match=r"vectors\.npy: "):
+        WordVectors.load(path, mmap=mmap)
+
+
 def test_mixed_files_are_named(tmp_path: Path) -> None:
     make(20, 4).save(tmp_path / "a")
     make(40, 2).save(tmp_path / "b")
@@ -375,6 +388,7 @@ def test_mixed_files_are_named(tmp_path: Path) -> None:
     [
         (lambda text: text[:-30], "not valid JSON"),
         (lambda text: "[]", "not the metadata of a fastembed store"),
+        (lambda text: text.replace('"fastembed.WordVectors"', "[]"), "not the metadata of a fastembed store"),
         (lambda text: text.replace('"format_version": 1', '"format_version": 99'), "format version 99"),
         (lambda text: text.replace('"n_words"', '"n"'), "the entry 'n_words' is missing"),
         (lambda text: text.replace('"lines"', '"runes"'), "unknown vocabulary encoding 'runes'"),

@@ -54,7 +54,7 @@ class Initial:
         Zeros where `init` has none.
     """
 
-    def __init__(self, vectors: WordVectors) -> None:
+    def __init__(self, vectors: WordVectors, precision: str) -> None:
         self._vectors = vectors
         self.words = vectors.index_to_key
         counts = vectors.counts
@@ -62,15 +62,17 @@ class Initial:
         if len(vectors) and int(self.counts.max()) > _MAX_COUNT:
             raise ValueError(f"init has a count of {int(self.counts.max())}, at most {_MAX_COUNT} can be added to")
         for name in ("vectors", "output_vectors"):
-            self._check_finite(name)
+            self._check_range(name, precision)
 
-    def _check_finite(self, name: str) -> None:
+    def _check_range(self, name: str, precision: str) -> None:
         matrix = getattr(self._vectors, name)
+        most = np.finfo(np.float16 if precision == "float16" else np.float32).max
         for begin in range(0, 0 if matrix is None else len(matrix), _BLOCK_ROWS):
-            finite = np.isfinite(matrix[begin : begin + _BLOCK_ROWS]).all(axis=1)
-            if not finite.all():
-                word = self.words[begin + int(np.argmin(finite))]
-                raise ValueError(f"init has a number that is not finite in its {name}, in the row of {word!r}")
+            held = (np.abs(matrix[begin : begin + _BLOCK_ROWS]) <= most).all(axis=1)
+            if not held.all():
+                row = begin + int(np.argmin(held))
+                what = f"above {most}, the most that float16 holds," if np.isfinite(matrix[row]).all() else "not finite"
+                raise ValueError(f"init has a number that is {what} in its {name}, in the row of {self.words[row]!r}")
 
     @property
     def vector_size(self) -> int:
@@ -117,7 +119,9 @@ class Initial:
         )
 
 
-def load_initial(init: Any, vector_size: int | None, max_final_vocab: int | None) -> tuple[Initial | None, int]:
+def load_initial(
+    init: Any, vector_size: int | None, max_final_vocab: int | None, precision: str
+) -> tuple[Initial | None, int]:
     """Check `init` and what depends on it.
 
     Parameters
@@ -126,6 +130,7 @@ def load_initial(init: Any, vector_size: int | None, max_final_vocab: int | None
     vector_size : int or None
         As given to `train_word2vec`.
     max_final_vocab : int or None
+    precision : str
 
     Returns
     -------
@@ -138,7 +143,8 @@ def load_initial(init: Any, vector_size: int | None, max_final_vocab: int | None
     TypeError
         `init` is none of these.
     ValueError
-        `vector_size` or `max_final_vocab` disagree with `init`, or it holds numbers that are not finite.
+        `vector_size` or `max_final_vocab` disagree with `init`, or it holds numbers that are not finite, or beyond what
+        `precision` can hold.
     """
     if init is None:
         return None, _DEFAULT_VECTOR_SIZE if vector_size is None else vector_size
@@ -150,4 +156,4 @@ def load_initial(init: Any, vector_size: int | None, max_final_vocab: int | None
         raise ValueError(f"vector_size is {vector_size} but init has vectors of size {init.vector_size}")
     if max_final_vocab is not None and check_int("max_final_vocab", max_final_vocab, 1) < len(init):
         raise ValueError(f"max_final_vocab is {max_final_vocab} but init has {len(init)} words, and keeps them all")
-    return Initial(init), init.vector_size
+    return Initial(init, precision), init.vector_size

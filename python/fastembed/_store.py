@@ -197,8 +197,9 @@ def read_metadata(directory: str, kind: Kind) -> dict[str, Any]:
         raise ValueError(f"{name}: not valid JSON: {error}") from error
     found = metadata.get("format") if isinstance(metadata, dict) else None
     if found != kind.format:
-        held = f": it holds {_FORMATS[found]}, not {_FORMATS[kind.format]}" if found in _FORMATS else ""
-        raise ValueError(f"{name}: not the metadata of a fastembed store (wanted format {kind.format!r}){held}")
+        held = _FORMATS.get(found) if isinstance(found, str) else None
+        told = f": it holds {held}, not {_FORMATS[kind.format]}" if held else ""
+        raise ValueError(f"{name}: not the metadata of a fastembed store (wanted format {kind.format!r}){told}")
     version = metadata.get("format_version")
     if version != _FORMAT_VERSION:
         raise ValueError(f"{name}: format version {version!r}; this version of fastembed reads {_FORMAT_VERSION}")
@@ -381,7 +382,12 @@ def load_array(
     """Return an array of the store, checked; the checksum of a mapped one only if `verify`."""
     name = os.path.join(directory, record["name"])
     _check_size(name, record)
-    array: npt.NDArray[Any] = np.load(name, mmap_mode="r" if mmap else None, allow_pickle=False)
+    try:
+        array: npt.NDArray[Any] = np.load(name, mmap_mode="r" if mmap else None, allow_pickle=False)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # of a header that is damaged: whatever parsing it raises
+        raise ValueError(f"{name}: not an .npy file that can be read: {error}") from error
     if array.shape != shape or array.dtype != dtype:
         raise ValueError(f"{name}: {dtype} of shape {shape} was wanted, got {array.dtype} of {array.shape}")
     if verify or not mmap:

@@ -411,8 +411,9 @@ def train_word2vec(
         If an argument has the wrong type, for example a list of plain strings as the corpus.
     ValueError
         If an argument is out of range, the corpus is empty, or fewer than 2 words remain; `init` has another
-        `vector_size`; there is a checkpoint but no ``resume=True``; or the checkpoint to resume is damaged, or was made
-        from another corpus or with other options (the message names both).
+        `vector_size`, or numbers that are not finite or beyond `precision`; there is a checkpoint but no
+        ``resume=True``; or the checkpoint to resume is damaged, or was made from another corpus or with other options
+        (the message names both).
     FileExistsError
         If `checkpoint` names something else than a checkpoint.
     FileNotFoundError
@@ -448,8 +449,9 @@ def train_word2vec(
     Training with `init` is a new training with its own learning rates, from `alpha` to `min_alpha`, and its own
     history. Counts are added up (none in `init` count as 0) and order the result; negatives are drawn by them, so that
     words of `init` that are not in `corpus` change their output vectors as negatives only, and words with count 0 not
-    at all. Subsampling goes by the counts in `corpus` alone. (gensim's ``build_vocab(update=True)`` does the same, but
-    ignores rare occurrences of known words.) In a corpus ``(ids, offsets)``, id i is the word ``str(i)``, as always.
+    at all; but a 16-bit `precision` rounds the vectors of all. Subsampling goes by the counts in `corpus` alone.
+    (gensim's ``build_vocab(update=True)`` does the same, but ignores rare occurrences of known words.) In a corpus
+    ``(ids, offsets)``, id i is the word ``str(i)``, as always.
 
     References
     ----------
@@ -471,7 +473,7 @@ def train_word2vec(
     from fastembed._checkpoint import open_checkpoint
     from fastembed._corpus import encode_corpus
 
-    initial, given["vector_size"] = load_initial(init, vector_size, max_final_vocab)
+    initial, given["vector_size"] = load_initial(init, vector_size, max_final_vocab, precision)
     options = _Options.check(given)
     progress = check_bool("progress", progress)
     checked_callbacks = check_callbacks(callbacks)
