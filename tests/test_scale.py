@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -49,3 +50,20 @@ def test_training_takes_little_more_than_its_matrices(
     done = run_python(code, timeout=600)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 1.15
+
+
+def test_memory_that_is_not_there_is_told_of() -> None:
+    if fastembed.show_config()["sanitizers"]:
+        pytest.skip("a sanitizer's own memory is counted too")
+    program = """
+import resource
+import fastembed, numpy as np
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+ids = np.arange(1_000_000, dtype=np.int32)
+try:
+    fastembed.train_word2vec((ids, np.array([0, len(ids)])), vector_size=2000, min_count=1, progress=False)
+except MemoryError as error:
+    print(error)
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert told == "cannot allocate 8 GB\n"

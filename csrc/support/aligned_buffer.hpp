@@ -7,8 +7,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <new>
 #include <stdexcept>
+
+#include "support/no_memory.hpp"
 
 namespace fastembed::support {
 
@@ -57,11 +58,11 @@ class AlignedBuffer {
     return count * sizeof(T) >= 4 * kHugePage || (count != 0 && count * sizeof(T) % kHugePage == 0);
   }
   void allocate(std::size_t count) {
-    if (count > (SIZE_MAX - kHugePage) / sizeof(T)) throw std::bad_alloc();
+    if (count > (SIZE_MAX - kHugePage) / sizeof(T)) throw NoMemory(count, sizeof(T));
     const std::size_t alignment = is_huge(count) ? kHugePage : 64;
     const std::size_t bytes = (count * sizeof(T) + alignment - 1) / alignment * alignment;
     memory_.reset(static_cast<T*>(std::aligned_alloc(alignment, bytes == 0 ? alignment : bytes)));
-    if (!memory_) throw std::bad_alloc();
+    if (!memory_) throw NoMemory(count, sizeof(T));
     count_ = count;
 #if defined(MADV_HUGEPAGE)
     if (alignment == kHugePage) madvise(memory_.get(), bytes, MADV_HUGEPAGE);

@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
-#include <new>
 #include <type_traits>
 
 #include "support/aligned_buffer.hpp"
@@ -53,10 +52,10 @@ class GrowingArray {
 
  private:
   void grow(std::size_t count) {
-    if (count > SIZE_MAX / sizeof(T) / 2 - size_) throw std::bad_alloc();
+    if (count > SIZE_MAX / sizeof(T) / 2 - size_) throw NoMemory(count, sizeof(T));
     const std::size_t wanted = std::max(size_ + count, size_ + size_ / 2);
     void* const moved = std::realloc(memory_.get(), wanted * sizeof(T));
-    if (moved == nullptr) throw std::bad_alloc();
+    if (moved == nullptr) throw NoMemory(wanted, sizeof(T));
     static_cast<void>(memory_.release());
     memory_.reset(static_cast<T*>(moved));
     capacity_ = wanted;

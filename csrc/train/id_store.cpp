@@ -9,6 +9,8 @@
 #include <cstring>
 #include <system_error>
 
+#include "support/no_memory.hpp"
+
 namespace fastembed::train {
 namespace {
 
@@ -33,7 +35,7 @@ PageRange PageRange::anonymous(std::size_t bytes) {
   PageRange range;
   if (bytes == 0) return range;
   void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (data == MAP_FAILED) throw std::bad_alloc();
+  if (data == MAP_FAILED) throw support::NoMemory(bytes, 1);
 #if defined(MADV_HUGEPAGE)
   if (bytes >= 4 * kHugePage) madvise(data, bytes, MADV_HUGEPAGE);
 #endif
