@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -133,6 +134,13 @@ def test_wrong_usage_is_one_line_and_exit_2(
         ("mine/file", "", "exists and is not a directory"),
         ("mine", "--format word2vec-text", "it is a directory"),
         ("out", "--save-vocabulary no/where", "the directory .* does not exist"),
+        ("", "", "cannot write '': a path was wanted, got an empty one"),
+        ("", "--format word2vec-text", "cannot write '': a path was wanted, got an empty one"),
+        ("out", "--save-vocabulary ''", "cannot write '': a path was wanted, got an empty one"),
+        ("x" * 256, "", "File name too long"),
+        ("x" * 256, "--format word2vec-binary", "File name too long"),
+        ("pipe", "--format word2vec-text", "'pipe': it is not a regular file"),
+        ("out", "--save-vocabulary /dev/null", "'/dev/null': it is not a regular file"),
     ],
 )
 def test_output_is_checked_before_training(
@@ -147,7 +155,8 @@ def test_output_is_checked_before_training(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("mine")
-    assert cli.main(["train", "corpus.txt", "-o", output, *options.split()]) == 1
+    os.mkfifo(tmp_path / "pipe")
+    assert cli.main(["train", "corpus.txt", "-o", output, *shlex.split(options)]) == 1
     assert re.search(message, one_line(capsys.readouterr().err))
     assert training.calls == []
 
@@ -191,6 +200,25 @@ def test_interrupted_training_is_saved_beside_the_output(
     assert f"after 3 whole epochs; the vectors so far are in {output}.interrupted" in capsys.readouterr().err
     assert not output.exists()
     assert cli.load_vectors(f"{output}.interrupted").index_to_key == WORDS
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen_format"), [("out", "native"), ("out", "word2vec-text"), ("x" * 250, "native")]
+)
+def test_interrupted_training_is_saved_where_the_place_beside_the_output_is_none(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    training: FakeTraining,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    chosen_format: str,
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    os.mkfifo(tmp_path / "out.interrupted")
+    training.error = fastembed.TrainingInterrupted(make(), 3)
+    assert cli.main(["train", "corpus.txt", "-o", str(tmp_path / name), "--format", chosen_format]) == 130
+    place = capsys.readouterr().err.rpartition(" are in ")[2].strip()
+    assert Path(place).parent.parent == tmp_path and cli.load_vectors(place).index_to_key == WORDS
 
 
 # word2vec.c's flags

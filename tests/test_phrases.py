@@ -6,6 +6,7 @@ import gzip
 import itertools
 import random
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -298,6 +299,9 @@ def test_word2phrase_command_line(tmp_path: Path, topics_file: Path, capsys: pyt
         ("phrases t -o out --threshold high", 2, "argument --threshold: invalid float value"),
         ("phrases t -o no/out", 1, "the directory .* does not exist"),
         ("phrases t -o out --save-phrases no/out", 1, "the directory .* does not exist"),
+        ("phrases t -o ''", 1, "cannot write '': a path was wanted"),
+        ("phrases t -o out --save-phrases ''", 1, "cannot write '': a path was wanted"),
+        ("phrases t -o /dev/null", 1, "'/dev/null': it is not a regular file"),
         ("phrases t -o out --threshold -1", 1, "threshold must be at least 0"),
         ("phrases nowhere -o out", 1, "there is no file 'nowhere'"),
         ("phrases /dev/null -o out", 1, "'/dev/null' is not a regular file: the text is read twice"),
@@ -315,7 +319,7 @@ def test_command_errors(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t").write_text("")
     (tmp_path / "out").write_text("old")
-    assert cli.main([*arguments.split(), *(["--no-progress"] if code == 1 else [])]) == code
+    assert cli.main([*shlex.split(arguments), *(["--no-progress"] if code == 1 else [])]) == code
     assert re.search(message, capsys.readouterr().err)
     assert (tmp_path / "out").read_text() == "old"
 

@@ -242,6 +242,17 @@ def test_targets_that_cannot_be_written(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="not a regular file"):
             make().save_word2vec_format("/dev/null")
         assert not os.path.isfile("/dev/null")
+    if os.path.isdir("/dev/fd"):
+        reading, writing = os.pipe()
+        with pytest.raises(ValueError, match="not a regular file"):  # as /dev/stdout is in a pipe
+            make().save_word2vec_format(f"/dev/fd/{writing}")
+        os.close(reading)
+        os.close(writing)
+    for save in (make().save, make().save_word2vec_format):
+        with pytest.raises(ValueError, match="cannot write '': a path was wanted"):
+            save("")
+        with pytest.raises(OSError, match="File name too long"):
+            save(tmp_path / ("x" * 256))
 
 
 def test_a_symbolic_link_is_followed_and_the_mode_is_usual(tmp_path: Path) -> None:

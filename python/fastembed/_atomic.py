@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["TEMPORARY_NAME", "atomic_write", "check_parent", "compressed_suffix", "fsync_directory", "open_reader"]
+__all__ = [
+    "TEMPORARY_NAME",
+    "atomic_write",
+    "check_file_target",
+    "check_parent",
+    "compressed_suffix",
+    "fsync_directory",
+    "open_reader",
+]
 
 #: Names of the temporary siblings. A process killed while writing leaves one behind; nothing ever reads it.
 TEMPORARY_NAME = re.compile(r"\.fastembed-[0-9a-f]{16}\.tmp")
@@ -37,24 +45,53 @@ def fsync_directory(directory: str | os.PathLike[str]) -> None:
 
 
 def check_parent(path: str | os.PathLike[str]) -> None:
-    """Raise unless the directory in which `path` is to be written exists and is writable.
+    """Raise unless `path` can be a name in a directory that exists and is writable.
 
     Raises
     ------
+    ValueError
+        `path` is empty.
     FileNotFoundError
         The parent directory does not exist.
     NotADirectoryError
         The parent is a file.
     PermissionError
         The parent directory is not writable.
+    OSError
+        The file system does not take the name, which may be too long.
     """
-    parent = os.path.dirname(os.path.realpath(path))
+    if not os.fspath(path):
+        raise ValueError("cannot write '': a path was wanted, got an empty one")
+    target = os.path.realpath(path)
+    parent = os.path.dirname(target)
     if not os.path.exists(parent):
         raise FileNotFoundError(f"cannot write {os.fspath(path)!r}: the directory {parent!r} does not exist")
     if not os.path.isdir(parent):
         raise NotADirectoryError(f"cannot write {os.fspath(path)!r}: {parent!r} is not a directory")
     if not os.access(parent, os.W_OK):
         raise PermissionError(f"cannot write {os.fspath(path)!r}: the directory {parent!r} is not writable")
+    with contextlib.suppress(FileNotFoundError):
+        os.lstat(target)
+
+
+def check_file_target(path: str | os.PathLike[str]) -> None:
+    """Raise unless `path` may be written by `atomic_write`; for what is to be known before long work.
+
+    Raises
+    ------
+    IsADirectoryError
+        `path` is a directory.
+    ValueError
+        `path` is empty, or a device, pipe or socket, over which no file can be renamed.
+    OSError
+        See `check_parent`.
+    """
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"cannot write the file {os.fspath(path)!r}: it is a directory")
+    # Not its real path: that of /dev/stdout names nothing when it is a pipe.
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError(f"cannot write {os.fspath(path)!r}: it is not a regular file")
+    check_parent(path)
 
 
 def compressed_suffix(path: str | os.PathLike[str]) -> str:
@@ -122,22 +159,16 @@ def atomic_write(path: str | os.PathLike[str], *, compress: bool = False) -> Ite
 
     Raises
     ------
-    IsADirectoryError, FileNotFoundError, NotADirectoryError, PermissionError
-        The target cannot be written.
-    ValueError
-        The target exists and is a device, pipe or socket, over which no file can be renamed.
+    OSError, ValueError
+        `path` cannot be written: see `check_file_target`.
 
     Notes
     -----
     A reader, and a process killed at any moment, sees the old content whole or the new content whole. A kill may leave
     a file named ``.fastembed-<16 hex digits>.tmp`` behind.
     """
+    check_file_target(path)
     target = os.path.realpath(path)
-    check_parent(target)
-    if os.path.isdir(target):
-        raise IsADirectoryError(f"cannot write the file {os.fspath(path)!r}: it is a directory")
-    if os.path.exists(target) and not os.path.isfile(target):
-        raise ValueError(f"cannot write {os.fspath(path)!r}: it is not a regular file")
     parent = os.path.dirname(target)
     temporary = os.path.join(parent, f".fastembed-{secrets.token_hex(8)}.tmp")
     # Not tempfile.mkstemp, which makes a file that only its owner may read: the result is to have the usual mode.

@@ -82,10 +82,10 @@ def check_store_target(path: str | os.PathLike[str], *, checkpoint: bool = False
     ------
     FileExistsError
         `path` is a file, or a directory that holds something else than a store, or a store of the other kind.
-    FileNotFoundError, NotADirectoryError, PermissionError
+    OSError
         See `fastembed._atomic.check_parent`.
     ValueError
-        `path` holds an index, or a store of a format version that this version of fastembed does not know.
+        `path` is empty, or holds an index, or a store of a format version that this version of fastembed does not know.
     """
     metadata = check_target(path, _KIND)
     if metadata is None:

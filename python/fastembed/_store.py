@@ -290,10 +290,10 @@ def check_target(path: str | os.PathLike[str], kind: Kind) -> dict[str, Any] | N
     ------
     FileExistsError
         `path` is a file, or a directory that holds something else than a store.
-    FileNotFoundError, NotADirectoryError, PermissionError
+    OSError
         See `fastembed._atomic.check_parent`.
     ValueError
-        `path` holds a store of another kind, or of a format version that this version of fastembed does not know.
+        `path` is empty, or holds a store of another kind, or of a format version that this fastembed does not know.
     """
     directory = os.fspath(path)
     if not os.path.lexists(directory):

@@ -118,19 +118,24 @@ def _train_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check_file_target(path: str) -> None:
-    from fastembed._atomic import check_parent
-
-    check_parent(path)
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"cannot write the file {path!r}: it is a directory")
-
-
 def _save(vectors: WordVectors, output: str, chosen_format: str) -> None:
     if chosen_format == "native":
         vectors.save(output)
     else:
         vectors.save_word2vec_format(output, binary=chosen_format == "word2vec-binary")
+
+
+def _save_partial(vectors: WordVectors, output: str, chosen_format: str) -> str:
+    """Save beside `output`, or where that cannot be done in a new temporary directory; return the path."""
+    path = output.rstrip(os.sep) + ".interrupted"
+    try:
+        _save(vectors, path, chosen_format)
+    except (OSError, ValueError):
+        import tempfile
+
+        path = os.path.join(tempfile.mkdtemp(prefix="fastembed-"), "vectors")
+        _save(vectors, path, chosen_format)
+    return path
 
 
 def _train(arguments: list[str]) -> int:
@@ -149,14 +154,12 @@ def _train(arguments: list[str]) -> int:
         options["cbow_mean"] = bool(options["cbow_mean"])
 
     # Hours of training must not end with "no such directory".
-    if chosen_format == "native":
-        from fastembed._storage import check_store_target
+    from fastembed._atomic import check_file_target
+    from fastembed._storage import check_store_target
 
-        check_store_target(output)
-    else:
-        _check_file_target(output)
+    (check_store_target if chosen_format == "native" else check_file_target)(output)
     if vocabulary is not None:
-        _check_file_target(vocabulary)
+        check_file_target(vocabulary)
     if "checkpoint" in options and os.path.realpath(options["checkpoint"]) == os.path.realpath(output):
         raise _UsageError("fastembed train: error: --checkpoint and --output must name different places")
 
@@ -165,8 +168,7 @@ def _train(arguments: list[str]) -> int:
     try:
         vectors = fastembed.train_word2vec(corpus[0] if len(corpus) == 1 else corpus, **options)
     except fastembed.TrainingInterrupted as interrupt:
-        partial = output.rstrip(os.sep) + ".interrupted"
-        _save(interrupt.vectors, partial, chosen_format)
+        partial = _save_partial(interrupt.vectors, output, chosen_format)
         print(f"\nfastembed: {interrupt}; the vectors so far are in {partial}", file=sys.stderr)
         return _INTERRUPTED
     _save(vectors, output, chosen_format)
@@ -210,13 +212,13 @@ def _phrases(arguments: list[str]) -> int:
         raise _UsageError(f"fastembed phrases: error: {error}") from error
     options = vars(_phrases_parser().parse_intermixed_args(translated))
     names, output, saved = options.pop("corpus"), options.pop("output"), options.pop("save_phrases")
-    for target in (output, saved):
-        if target is not None:
-            _check_file_target(target)
-
     import fastembed
+    from fastembed._atomic import check_file_target
     from fastembed._corpus import paths_of
 
+    for target in (output, saved):
+        if target is not None:
+            check_file_target(target)
     corpus = names[0] if len(names) == 1 else names
     for path in paths_of(corpus) or ():
         if os.path.exists(path) and not os.path.isfile(path):
