@@ -162,6 +162,45 @@ def test_output_is_checked_before_training(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "labels"),
+    [
+        ("train t -o v --save-vocabulary t", "CORPUS and --save-vocabulary"),
+        ("train t -o ./t --format word2vec-text", "CORPUS and --output"),
+        ("train d -o v --save-vocabulary d/t", "CORPUS and --save-vocabulary"),
+        ("train d/* -o link --format word2vec-text", "CORPUS and --output"),
+        ("train v.interrupted -o v --format word2vec-text", "CORPUS and --output's .interrupted"),
+        ("train t -o v --format word2vec-text --save-vocabulary d/../v", "--output and --save-vocabulary"),
+        ("train t -o v --checkpoint v", "--checkpoint and --output"),
+        ("train t -o v --init link --save-vocabulary d/t", "--init and --save-vocabulary"),
+        ("phrases t -o p --save-phrases t", "CORPUS and --save-phrases"),
+        ("phrases t -o p --save-phrases p", "--output and --save-phrases"),
+        ("phrases t -o t --save-phrases t", "--output and --save-phrases"),
+    ],
+)
+def test_nothing_is_written_over_an_input_or_twice_to_one_place(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    training: FakeTraining,
+    capsys: pytest.CaptureFixture[str],
+    arguments: str,
+    labels: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "d").mkdir()
+    for name in ("t", "d/t", "v.interrupted"):
+        (tmp_path / name).write_text("text")
+    (tmp_path / "link").symlink_to("d/t")
+    assert cli.main(arguments.split()) == 2
+    assert f"error: {labels} must name different places, got '" in one_line(capsys.readouterr().err)
+    assert training.calls == []
+
+
+def test_vectors_may_replace_those_they_came_from(tmp_path: Path, training: FakeTraining, store: str) -> None:
+    (tmp_path / "t").write_text("text")
+    assert cli.main(["train", str(tmp_path / "t"), "--init", store, "-o", store]) == 0
+
+
+@pytest.mark.parametrize(
     ("error", "code", "message"),
     [
         (ValueError("the corpus is\nempty"), 1, "fastembed: error: the corpus is empty"),

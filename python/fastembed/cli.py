@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from fastembed.vectors import WordVectors
 
@@ -46,6 +46,34 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser(command: str, description: str, epilog: str | None = None) -> _Parser:
     return _Parser(prog=f"fastembed {command}", description=description, epilog=epilog, allow_abbrev=False)
+
+
+# Places
+
+
+def _identity(path: str) -> object:
+    """What tells one file from another whatever its name is; for what is not there yet, where it would be."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return os.path.realpath(path)
+    return status.st_dev, status.st_ino
+
+
+def _check_places(
+    command: str, inputs: Iterable[tuple[str, str]], targets: Iterable[tuple[str, str | None]], replaceable: str
+) -> None:
+    """Refuse targets at the place of an input or of each other; only ``--output`` may be at that of a `replaceable`."""
+    labels = {_identity(path): label for label, path in inputs}
+    for label, path in targets:
+        if path is None:
+            continue
+        other = labels.get(_identity(path))
+        if other is not None and not (other == replaceable and label.startswith("--output")):
+            raise _UsageError(
+                f"fastembed {command}: error: {other} and {label} must name different places, got {path!r}"
+            )
+        labels[_identity(path)] = label
 
 
 # Loading
@@ -125,9 +153,14 @@ def _save(vectors: WordVectors, output: str, chosen_format: str) -> None:
         vectors.save_word2vec_format(output, binary=chosen_format == "word2vec-binary")
 
 
+def _partial(output: str) -> str:
+    """Where an interrupted training saves its vectors."""
+    return output.rstrip(os.sep) + ".interrupted"
+
+
 def _save_partial(vectors: WordVectors, output: str, chosen_format: str) -> str:
     """Save beside `output`, or where that cannot be done in a new temporary directory; return the path."""
-    path = output.rstrip(os.sep) + ".interrupted"
+    path = _partial(output)
     try:
         _save(vectors, path, chosen_format)
     except (OSError, ValueError):
@@ -136,6 +169,37 @@ def _save_partial(vectors: WordVectors, output: str, chosen_format: str) -> str:
         path = os.path.join(tempfile.mkdtemp(prefix="fastembed-"), "vectors")
         _save(vectors, path, chosen_format)
     return path
+
+
+def _files_of(corpus: str | list[str]) -> list[str]:
+    """The files of `corpus`; none if it is wrong, of which `train_word2vec` says more."""
+    from fastembed._corpus import paths_of
+
+    try:
+        return paths_of(corpus) or []
+    except (OSError, TypeError):
+        return []
+
+
+def _check_targets(
+    corpus: str | list[str], output: str, chosen_format: str, vocabulary: str | None, options: dict[str, Any]
+) -> None:
+    """Hours of training must not end with "no such directory", nor with the corpus overwritten."""
+    from fastembed._atomic import check_file_target
+    from fastembed._storage import check_store_target
+
+    inputs = [("--init", options["init"])] if "init" in options else []
+    inputs += [("CORPUS", path) for path in _files_of(corpus)]
+    targets = [
+        ("--checkpoint", options.get("checkpoint")),
+        ("--output", output),
+        ("--output's .interrupted", _partial(output)),
+        ("--save-vocabulary", vocabulary),
+    ]
+    _check_places("train", inputs, targets, replaceable="--init")
+    (check_store_target if chosen_format == "native" else check_file_target)(output)
+    if vocabulary is not None:
+        check_file_target(vocabulary)
 
 
 def _train(arguments: list[str]) -> int:
@@ -148,25 +212,18 @@ def _train(arguments: list[str]) -> int:
     options = vars(_train_parser().parse_intermixed_args(translated))
     for note in notes:
         print(f"fastembed train: note: {note}", file=sys.stderr)
-    corpus, output = options.pop("corpus"), options.pop("output")
+    names, output = options.pop("corpus"), options.pop("output")
     chosen_format, vocabulary = options.pop("format"), options.pop("save_vocabulary")
     if "cbow_mean" in options:
         options["cbow_mean"] = bool(options["cbow_mean"])
 
-    # Hours of training must not end with "no such directory".
-    from fastembed._atomic import check_file_target
-    from fastembed._storage import check_store_target
-
-    (check_store_target if chosen_format == "native" else check_file_target)(output)
-    if vocabulary is not None:
-        check_file_target(vocabulary)
-    if "checkpoint" in options and os.path.realpath(options["checkpoint"]) == os.path.realpath(output):
-        raise _UsageError("fastembed train: error: --checkpoint and --output must name different places")
+    corpus = names[0] if len(names) == 1 else names
+    _check_targets(corpus, output, chosen_format, vocabulary, options)
 
     import fastembed
 
     try:
-        vectors = fastembed.train_word2vec(corpus[0] if len(corpus) == 1 else corpus, **options)
+        vectors = fastembed.train_word2vec(corpus, **options)
     except fastembed.TrainingInterrupted as interrupt:
         partial = _save_partial(interrupt.vectors, output, chosen_format)
         print(f"\nfastembed: {interrupt}; the vectors so far are in {partial}", file=sys.stderr)
@@ -216,11 +273,14 @@ def _phrases(arguments: list[str]) -> int:
     from fastembed._atomic import check_file_target
     from fastembed._corpus import paths_of
 
+    corpus = names[0] if len(names) == 1 else names
+    files = paths_of(corpus) or []
+    targets = [("--output", output), ("--save-phrases", saved)]
+    _check_places("phrases", [("CORPUS", path) for path in files], targets, replaceable="CORPUS")
     for target in (output, saved):
         if target is not None:
             check_file_target(target)
-    corpus = names[0] if len(names) == 1 else names
-    for path in paths_of(corpus) or ():
+    for path in files:
         if os.path.exists(path) and not os.path.isfile(path):
             raise ValueError(
                 f"{path!r} is not a regular file: the text is read twice, to find phrases and to join them"
