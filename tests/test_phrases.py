@@ -8,6 +8,7 @@ import random
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -174,6 +175,52 @@ def test_integers_are_decimal_words() -> None:
     assert list(found.transform((ids, offsets)))[:2] == [["7_300", "1"]] * 2
     with pytest.raises(TypeError, match="offsets must be"):
         list(found.transform((ids, [0, 3])))
+
+
+@pytest.mark.parametrize(
+    ("ids", "offsets", "message"),
+    [
+        ([1, -2, 3], np.array([0, 3]), "ids must not be negative, got -2 at index 1"),
+        ([1, 2], np.array([], int), "offsets must have at least 1 element, got none"),
+        ([1, 2], np.array([1, 2]), "offsets must start at 0, got 1"),
+        ([1, 2], np.array([0, 2, 1, 2]), "offsets must not descend: offsets[2] is 1 after 2"),
+        ([1, 2], np.array([0, 2, 1, 2], np.uint64), "offsets must not descend: offsets[2] is 1 after 2"),
+        ([1, 2], np.array([0, 1]), "offsets must end at the number of ids, 2, got 1"),
+        (
+            [1, 2],
+            np.array([0, 2**64 - 1], np.uint64),
+            "offsets must end at the number of ids, 2, got 18446744073709551615",
+        ),
+    ],
+)
+def test_wrong_integers_are_refused_as_by_training(ids: list[int], offsets: np.ndarray, message: str) -> None:
+    for call in (learn, learn(PLAIN).transform):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            call((np.array(ids), offsets))
+
+
+@pytest.mark.parametrize(
+    ("corpus", "message"),
+    [
+        ([["1"], ["1", 2]], "token 1 of sentence 1 is a int; tokens must be str"),
+        ([["1", None]], "token 1 of sentence 0 is a NoneType; tokens must be str"),
+        ([[["a"]]], "token 0 of sentence 0 is a list; tokens must be str"),
+        ([None], "sentence 0 is a NoneType; a sentence must be a list of str tokens"),
+        ([["a"], {"b": 1}], "sentence 1 is a dict; a sentence must be a list of str tokens"),
+        ([["a"], b"b c"], "sentence 1 is a bytes; a sentence must be a list of str tokens"),
+        ([["a"], "b c"], "sentence 1 is a str; a sentence must be a list of str tokens: split it first, for example"),
+    ],
+)
+def test_wrong_sentences_are_refused_as_by_training(corpus: Any, message: str) -> None:
+    for call in (learn, lambda corpus: list(learn(PLAIN).transform(corpus))):
+        with pytest.raises(TypeError, match=re.escape(message)):
+            call(corpus)
+
+
+def test_sentences_may_be_any_iterables_of_words() -> None:
+    phrases = learn(PLAIN, threshold=1.5)
+    sentences = [("new", "york"), iter(["new", "york"]), np.array(["new", "york"]), []]
+    assert list(phrases.transform(sentences)) == [["new_york"]] * 3 + [[]]
 
 
 def test_columns() -> None:

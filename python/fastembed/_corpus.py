@@ -166,7 +166,8 @@ def _add_sentences(encoder: _core.CorpusEncoder, sentences: Iterable[Any], progr
         progress.to(encoder.sentences_given)
 
 
-def _add_integers(encoder: _core.CorpusEncoder, ids: Any, offsets: Any) -> None:
+def check_integers(ids: Any, offsets: Any) -> None:
+    """Raise unless these are arrays of integers and `offsets` cut `ids` into sentences; the ids are not looked at."""
     for name, array in (("ids", ids), ("offsets", offsets)):
         if not isinstance(array, np.ndarray):
             raise TypeError(f"{name} must be a NumPy array of integers, got {type(array).__name__}")
@@ -174,8 +175,20 @@ def _add_integers(encoder: _core.CorpusEncoder, ids: Any, offsets: Any) -> None:
             raise TypeError(f"{name} must be an array of integers, got dtype {array.dtype}")
         if array.ndim != 1:
             raise ValueError(f"{name} must have 1 dimension, got {array.ndim}")
-    if offsets.dtype.kind == "u" and offsets.dtype.itemsize == 8 and offsets.size and offsets.max() > ids.size:
-        raise ValueError(f"offsets must end at the number of ids, {ids.size}, got {offsets.max()}")
+    if not offsets.size:
+        raise ValueError("offsets must have at least 1 element, got none")
+    if offsets[0] != 0:
+        raise ValueError(f"offsets must start at 0, got {offsets[0]}")
+    descents = np.flatnonzero(offsets[1:] < offsets[:-1])
+    if descents.size:
+        after, before = offsets[descents[0] + 1], offsets[descents[0]]
+        raise ValueError(f"offsets must not descend: offsets[{descents[0] + 1}] is {after} after {before}")
+    if offsets[-1] != ids.size:
+        raise ValueError(f"offsets must end at the number of ids, {ids.size}, got {offsets[-1]}")
+
+
+def _add_integers(encoder: _core.CorpusEncoder, ids: Any, offsets: Any) -> None:
+    check_integers(ids, offsets)
     kind = ids.dtype.kind + str(max(4, ids.dtype.itemsize))
     encoder.add_integers(np.ascontiguousarray(ids, kind), np.ascontiguousarray(offsets, np.int64))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastembed._corpus import check_corpus_type, paths_of
+from fastembed._corpus import check_corpus_type, check_integers, paths_of
 from fastembed._corpus_sources import Source, column_batches, describe_source, is_column, open_blocks
 
 if TYPE_CHECKING:
@@ -97,9 +97,6 @@ def joined_lines(
 
 
 def _integer_sentences(ids: Any, offsets: Any) -> Iterator[list[str]]:
-    for name, array in (("ids", ids), ("offsets", offsets)):
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu" or array.ndim != 1:
-            raise TypeError(f"{name} must be a 1-dimensional NumPy array of integers, got {type(array).__name__}")
     for first in range(0, len(offsets) - 1, _SENTENCES_AT_ONCE):
         borders = offsets[first : first + _SENTENCES_AT_ONCE + 1].tolist()
         for begin, end in itertools.pairwise(borders):
@@ -118,12 +115,41 @@ def _column_sentences(column: Any) -> Iterator[Any]:
                 ]
 
 
-def sentences_of(corpus: Any) -> Iterable[Any]:
-    """The token lists of a corpus that is not files."""
+def _token_lists(sentences: Iterable[Any]) -> Iterator[list[str]]:
+    """`sentences` as lists; what is none is refused in the words of training's reader."""
+    for number, sentence in enumerate(sentences):
+        if isinstance(sentence, (str, bytes, bytearray, dict)) or not isinstance(sentence, Iterable):
+            hint = ": split it first, for example with str.split()" if isinstance(sentence, str) else ""
+            kind = type(sentence).__name__
+            raise TypeError(f"sentence {number} is a {kind}; a sentence must be a list of str tokens{hint}")
+        tokens = list(sentence)
+        try:
+            "".join(tokens)  # looks at all of them in a fifth of a loop's time
+        except TypeError:
+            position = next(index for index, token in enumerate(tokens) if not isinstance(token, str))
+            kind = type(tokens[position]).__name__
+            raise TypeError(f"token {position} of sentence {number} is a {kind}; tokens must be str") from None
+        yield tokens
+
+
+def sentences_of(corpus: Any) -> Iterator[list[str]]:
+    """The token lists of a corpus that is not files.
+
+    Raises
+    ------
+    TypeError
+        `corpus` is no corpus; a sentence or a token is of another type: when the iterator comes there.
+    ValueError
+        `corpus` is ``(ids, offsets)`` but not as `fastembed.train_word2vec` takes them.
+    """
     if isinstance(corpus, tuple) and len(corpus) == 2 and any(isinstance(part, np.ndarray) for part in corpus):
-        return _integer_sentences(*corpus)
+        ids, offsets = corpus
+        check_integers(ids, offsets)
+        if ids.size and ids.min() < 0:
+            index = int(np.argmax(ids < 0))
+            raise ValueError(f"ids must not be negative, got {ids[index]} at index {index}")
+        return _integer_sentences(ids, offsets)
     if is_column(corpus):
-        return _column_sentences(corpus)
+        return _token_lists(_column_sentences(corpus))
     check_corpus_type(corpus)
-    sentences: Iterable[Any] = corpus
-    return sentences
+    return _token_lists(corpus)

@@ -182,7 +182,9 @@ class Phrases:
         Raises
         ------
         TypeError
-            If `corpus` or a sentence is none of the above.
+            If `corpus`, a sentence or a token is none of the above.
+        ValueError
+            If ``(ids, offsets)`` are not as `train_word2vec` takes them.
         FileNotFoundError
             If a path does not exist.
         UnicodeDecodeError
