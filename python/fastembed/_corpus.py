@@ -15,6 +15,7 @@ import numpy.typing as npt
 from . import _core
 from ._corpus_sources import Source, column_batches, describe_source, exists, expand_path, is_column, open_blocks
 from ._memory import memory_limit
+from ._progress import progress_bar
 from ._validate import check_int
 
 if TYPE_CHECKING:
@@ -100,11 +101,7 @@ class Progress:
     """A tqdm bar of bytes or sentences, or nothing."""
 
     def __init__(self, enabled: bool, unit: str, total: int | None, label: str = "corpus") -> None:
-        self._bar: Any = None
-        if enabled:
-            from tqdm.auto import tqdm
-
-            self._bar = tqdm(desc=label, total=total, unit=unit, unit_scale=True)
+        self._bar = progress_bar(enabled, desc=label, total=total, unit=unit, unit_scale=True)
 
     def to(self, done: int) -> None:
         if self._bar is not None:

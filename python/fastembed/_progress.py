@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass
 from types import TracebackType
@@ -9,6 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastembed._core import EpochProgress
+
+
+def progress_bar(enabled: bool, **options: Any) -> Any:
+    """A tqdm bar with these `options`; None if it is not `enabled`, or stderr is closed."""
+    if not enabled or getattr(sys.stderr, "closed", sys.stderr is None):
+        return None
+    from tqdm.auto import tqdm
+
+    return tqdm(**options)
 
 
 @dataclass
@@ -41,13 +51,15 @@ class TrainingProgress:
     def __init__(self, *, enabled: bool, label: str, epochs: int, words_per_epoch: int, done: int = 0) -> None:
         self._words_per_epoch = words_per_epoch
         self._started = time.perf_counter()
-        self._bar: Any = None
-        if enabled:
-            from tqdm.auto import tqdm
-
-            self._bar = tqdm(
-                total=epochs * words_per_epoch, initial=done, unit="word", unit_scale=True, desc=label, smoothing=0.1
-            )
+        self._bar = progress_bar(
+            enabled,
+            total=epochs * words_per_epoch,
+            initial=done,
+            unit="word",
+            unit_scale=True,
+            desc=label,
+            smoothing=0.1,
+        )
 
     def __enter__(self) -> TrainingProgress:
         return self

@@ -434,6 +434,14 @@ def _dispatch(arguments: list[str]) -> int:
     return command(arguments[1:])
 
 
+def _open_closed_streams() -> None:
+    """Where a stream was closed by whoever started us there is nowhere to print, which is no error."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            setattr(sys, name, os.fdopen(nowhere, "w", errors="replace", closefd=False))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -448,6 +456,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()

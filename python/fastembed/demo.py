@@ -172,7 +172,8 @@ def run_demo(
         sentences, vector_size=100, epochs=epochs, min_count=_MIN_COUNT, workers=workers, progress=progress
     )
     vectors.save(output)
-    sys.stderr.flush()  # the progress bar's last line comes before the neighbours
+    if sys.stderr is not None:
+        sys.stderr.flush()  # the progress bar's last line comes before the neighbours
     print("Nearest words by cosine:")
     _print_neighbours(vectors, DEMO_WORDS)
     saved = Path(output).resolve()
