@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fastembed
-from fastembed import demo
+from fastembed import cli, demo
 from fastembed.vectors import WordVectors
 
 
@@ -77,11 +78,26 @@ def test_run_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
         demo, "demo_sentences", lambda: iter([["list", "file", "time"], ["thread", "month", "string"]] * 9)
     )
     demo.run_demo(tmp_path / "out", epochs=3, workers=2, progress=False)
-    assert calls == [dict(vector_size=100, epochs=3, min_count=12, workers=2, progress=False)]
+    expected = dict(vector_size=100, epochs=3, min_count=12, workers=2, memory_budget=None, progress=False)
+    assert calls == [expected]
     output = capsys.readouterr().out
     assert "Training on 54 words in 18 sentences, 3 epochs." in output
     assert "\n        list: " in output and str(tmp_path / "out") in output and "server" not in output
     assert len(WordVectors.load(tmp_path / "out")) == 6
+
+
+def test_every_option_of_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[dict[str, object]] = []
+    monkeypatch.setattr(fastembed, "train_word2vec", fake_training(calls), raising=False)
+    monkeypatch.setattr(demo, "demo_sentences", lambda: iter([["list", "file", "time"]]))
+    given = f"demo --output {tmp_path}/out --epochs 3 --workers 1 --memory-budget 100000000 --no-progress".split()
+    assert cli.main(["demo", "--help"]) == 0
+    assert set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"} == {*given[1::2][:4], "--no-progress"}
+    assert cli.main(given) == 0
+    expected = dict(vector_size=100, epochs=3, min_count=12, workers=1, memory_budget=100000000, progress=False)
+    assert calls == [expected] and (tmp_path / "out").exists()
 
 
 def test_output_is_checked_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

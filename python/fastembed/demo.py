@@ -132,6 +132,7 @@ def run_demo(
     *,
     epochs: int = 20,
     workers: int | None = None,
+    memory_budget: int | None = None,
     progress: bool = True,
 ) -> WordVectors:
     """Train on the demo's corpus, print neighbours of a handful of words, save the vectors.
@@ -143,6 +144,8 @@ def run_demo(
     epochs : int, default 20
     workers : int, optional
         Threads; None takes all there are.
+    memory_budget : int, optional
+        Bytes of the encoded corpus held in memory; see `fastembed.train_word2vec`.
     progress : bool, default True
 
     Returns
@@ -169,7 +172,13 @@ def run_demo(
     n_words = sum(map(len, sentences))
     print(f"Training on {n_words:,} words in {len(sentences):,} sentences, {epochs} epochs.", flush=True)
     vectors: WordVectors = fastembed.train_word2vec(
-        sentences, vector_size=100, epochs=epochs, min_count=_MIN_COUNT, workers=workers, progress=progress
+        sentences,
+        vector_size=100,
+        epochs=epochs,
+        min_count=_MIN_COUNT,
+        workers=workers,
+        memory_budget=memory_budget,
+        progress=progress,
     )
     vectors.save(output)
     if sys.stderr is not None:
