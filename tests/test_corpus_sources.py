@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from fastembed._corpus import EncodedCorpus, encode_corpus
+from fastembed._corpus_sources import expand_path
 
 TEXT = b"the cat sat\non the mat\n"
 WANTED = (["the", "cat", "mat", "on", "sat"], [2, 1, 1, 1, 1], [0, 1, 4, 3, 0, 2], [0, 3, 6])
@@ -69,6 +70,38 @@ def test_a_pattern(tmp_path: Path) -> None:
     assert encode(tmp_path / "[1].txt").words == ["1", "one"]
     with pytest.raises(FileNotFoundError, match="matches no file"):
         encode(str(tmp_path / "*.gz"))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "wanted"),
+    [
+        ("*", ["a.txt", "pipe-not.txt", "same.txt"]),
+        ("*/*.txt", ["d/1.txt", "d/2.txt", "loop/a.txt", "loop/pipe-not.txt", "loop/same.txt"]),
+        ("**", ["a.txt", "d/1.txt", "d/2.txt", "d/e/3.txt", "pipe-not.txt", "same.txt"]),
+        ("**/*.txt", ["a.txt", "d/1.txt", "d/2.txt", "d/e/3.txt", "pipe-not.txt", "same.txt"]),
+        ("**/e/**/[1-3].txt", ["d/e/3.txt"]),
+        ("**/**/d/**/[1-3]*", ["d/1.txt", "d/2.txt", "d/e/3.txt"]),
+        ("to*/**/[1a]*", ["to-d/1.txt", "to-d/loop/a.txt"]),
+        (".hidden/**", [".hidden/4.txt"]),
+    ],
+)
+def test_patterns_name_regular_files_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, wanted: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.txt", "d/1.txt", "d/2.txt", "d/e/3.txt", ".hidden/4.txt", "pipe-not.txt"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text("text")
+    os.mkfifo("pipe.txt")
+    for link, target in (("loop", "."), ("d/loop", ".."), ("to-d", "d"), ("same.txt", "a.txt"), ("gone.txt", "gone")):
+        Path(link).symlink_to(target)
+    for start in ("", f"{tmp_path}/"):
+        assert [os.path.normpath(path) for path in expand_path(start + pattern)] == [
+            os.path.normpath(start + name) for name in wanted
+        ]
+    os.mkfifo("d/e/pipe")
+    with pytest.raises(FileNotFoundError, match="matches no file"):
+        expand_path("**/pi*e")
 
 
 def zstd_compress(data: bytes) -> bytes:

@@ -335,8 +335,11 @@ def encode_corpus(
         - A path (str or os.PathLike) to a text file: one sentence a line. Suffixes .gz, .bz2, .xz, .lzma and .zst are
           decompressed on the way (.zst needs the zstandard package, ``pip install 'fastembed-native[io]'``, or Python
           3.14). Pipes and devices are read in blocks.
-        - A directory: all regular files in it and below, in sorted order, without hidden ones.
-        - A glob pattern with ``*``, ``?``, ``[...]`` or ``**``, in sorted order.
+        - A directory: all regular files in it and below, in sorted order, without hidden ones. Links to directories are
+          not followed.
+        - A glob pattern with ``*``, ``?``, ``[...]`` or ``**``: all regular files, in sorted order. Links to
+          directories are followed, but a file that several of them lead to counts once; two names in one directory
+          that link to one file count twice.
         - A list of paths: pathlib.Path objects, or str that all name existing files.
         - Any iterable of token lists; a generator is iterated exactly once. Tokens are taken as they are, white space
           in them included.

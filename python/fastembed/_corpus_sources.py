@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import functools
 import glob
 import gzip
 import importlib
@@ -10,6 +11,7 @@ import io
 import lzma
 import os
 import queue
+import re
 import stat
 import sys
 import threading
@@ -27,6 +29,8 @@ _OPENERS: dict[str, Callable[[str], Any]] = {
     ".lzma": lzma.open,
 }
 _COMPRESSED_INPUT_BYTES = 64 << 10
+_SEPARATOR = f"[{re.escape(os.sep + (os.altsep or ''))}]"
+_ANY_FOLDERS = re.compile(rf"(?:^|(?<={_SEPARATOR}))(?:\*\*(?:{_SEPARATOR}+|$))+")
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,46 @@ def _files_under(directory: str) -> list[str]:
     return sorted(files)
 
 
+def _folders(root: str) -> Iterator[str]:
+    """`root` and what is below it without hidden folders; links are followed, but to each folder once."""
+    seen: set[str] = set()
+    for folder, subfolders, _ in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        yield folder
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """As glob.iglob, which would go around loops of links at ``**`` as often as the system lets it."""
+    head, *tail = _ANY_FOLDERS.split(pattern, maxsplit=1)
+    if not tail:
+        yield from glob.iglob(pattern)
+        return
+    for root in glob.iglob(head) if head else [os.curdir]:
+        for folder in _folders(root):
+            yield from _matches(glob.escape(os.path.join(folder, "")) + (tail[0] or "*"))
+
+
+def _matching_files(pattern: str) -> list[str]:
+    real = functools.cache(os.path.realpath)
+    files: dict[tuple[str, str], str] = {}
+    for match in sorted(set(_matches(pattern))):
+        if os.path.isfile(match):
+            folder, name = os.path.split(match)
+            files.setdefault((real(folder), name), match)
+    return list(files.values())
+
+
 def expand_path(path: str | os.PathLike[str]) -> list[str]:
     """Files that a path, directory or glob pattern names, in sorted order.
+
+    Of a directory and a pattern these are regular files, and links to such. A pattern follows links to directories; a
+    file that it reaches through several of them counts once, two names in one directory that link to one file count
+    twice. A directory's own files are found without following links to directories.
 
     Raises
     ------
@@ -100,9 +142,9 @@ def expand_path(path: str | os.PathLike[str]) -> list[str]:
     if exists(name):
         return _files_under(name) if os.path.isdir(name) else [name]
     if _looks_like_pattern(name) and "\n" not in name and len(name) < 4096:
-        matches = sorted(match for match in glob.glob(name, recursive=True) if not os.path.isdir(match))
-        if matches:
-            return matches
+        files = _matching_files(name)
+        if files:
+            return files
         raise FileNotFoundError(f"the pattern {_shortened(name)} matches no file")
     raise FileNotFoundError(
         f"there is no file {_shortened(name)}; a str names a file, a directory or a glob pattern. To train on text in "
