@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from fastembed import TrainingInterrupted
 from fastembed.vectors import WordVectors
 from reference.evaluation import cosine
 
@@ -307,6 +308,17 @@ def test_pickle_and_copy() -> None:
         assert twin.index_to_key == wv.index_to_key and np.array_equal(twin.counts, wv.counts)
         assert twin.output_vectors is None and twin.history == wv.history and twin.config == wv.config
         assert twin.most_similar("w1") == wv.most_similar("w1")
+
+
+@pytest.mark.parametrize("checkpoint", [None, "run"])
+def test_an_interrupt_is_pickled_and_copied_with_its_vectors(checkpoint: str | None) -> None:
+    interrupt = TrainingInterrupted(make(), 3, checkpoint)
+    interrupt.note = "mine"
+    for twin in (pickle.loads(pickle.dumps(interrupt)), copy.copy(interrupt), copy.deepcopy(interrupt)):
+        assert type(twin) is TrainingInterrupted and str(twin) == str(interrupt)
+        assert (twin.epochs_done, twin.checkpoint) == (3, checkpoint)
+        assert np.array_equal(twin.vectors.vectors, interrupt.vectors.vectors)
+        assert twin.note == "mine"
 
 
 def test_readers_in_many_threads() -> None:

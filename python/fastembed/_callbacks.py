@@ -31,6 +31,10 @@ class TrainingInterrupted(KeyboardInterrupt):
         self.epochs_done = epochs_done
         self.checkpoint = checkpoint
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception's own would call __init__ with the message.
+        return type(self), (self.vectors, self.epochs_done, self.checkpoint), vars(self)
+
 
 @dataclass
 class TrainingState:
