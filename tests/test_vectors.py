@@ -80,6 +80,13 @@ def test_other_floats_and_layouts_are_converted(dtype: object) -> None:
         (dict(counts=[1]), ValueError, r"counts must have shape \(2,\).*\(1,\)"),
         (dict(counts=[1.5, 2.0]), TypeError, "counts must hold integers, got dtype float64"),
         (dict(counts=[1, -2]), ValueError, "got -2 at index 1"),
+        (
+            dict(counts=np.array([1, 2**63 + 5], np.uint64)),
+            ValueError,
+            "counts must .*, got 9223372036854775813 at index 1",
+        ),
+        (dict(vectors=[[0.0, 1.0], [np.inf, -1e300]]), ValueError, r"vectors holds -1e\+300 in row 1, .* float32"),
+        (dict(output_vectors=np.full((2, 3), 1e39)), ValueError, r"output_vectors holds 1e\+39 in row 0, .* float32"),
         (dict(output_vectors=np.ones((2, 4), np.float32)), ValueError, r"output_vectors has shape \(2, 4\)"),
     ],
 )
@@ -87,6 +94,13 @@ def test_constructor_refuses(arguments: dict[str, object], error: type[Exception
     valid: dict[str, object] = dict(vectors=np.ones((2, 3), np.float32), index_to_key=["a", "b"])
     with pytest.raises(error, match=message):
         WordVectors(**(valid | arguments))
+
+
+def test_infinity_and_the_greatest_count_are_taken() -> None:
+    table = np.array([[np.inf, -np.inf], [np.nan, 3.4028235e38]])
+    wv = WordVectors(table, ["a", "b"], counts=np.array([2**63 - 1, 0], np.uint64))
+    assert np.array_equal(wv.vectors, table.astype(np.float32), equal_nan=True)
+    assert wv.counts is not None and wv.counts.tolist() == [2**63 - 1, 0]
 
 
 def test_numpy_strings_become_str() -> None:

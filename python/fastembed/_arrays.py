@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Float32Array = npt.NDArray[np.float32]
 
-__all__ = ["LOGGED_COPY_BYTES", "as_matrix", "as_output", "as_rows", "check_same_dim", "row_blocks"]
+__all__ = ["LOGGED_COPY_BYTES", "as_matrix", "as_output", "as_rows", "check_same_dim", "row_blocks", "to_float32"]
 
 _log = logging.getLogger("fastembed")
 _FLOAT32 = np.dtype(np.float32)
@@ -172,7 +172,7 @@ def _as_float32(name: str, value: Any) -> Float32Array:
     if array.dtype == _FLOAT32:
         return array
     _log_copy(name, array, f"its dtype is {array.dtype}")
-    return _convert(name, array)
+    return to_float32(name, array)
 
 
 def _real_array(name: str, value: Any) -> npt.NDArray[Any]:
@@ -218,8 +218,14 @@ def _torch_on_cpu(name: str, tensor: Any) -> Any:
     return tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor
 
 
-def _convert(name: str, array: npt.NDArray[Any]) -> Float32Array:
-    """`array` of one or two dimensions as C-contiguous float32, in blocks of rows."""
+def to_float32(name: str, array: npt.NDArray[Any]) -> Float32Array:
+    """`array` of one or two dimensions as new C-contiguous float32, in blocks of rows.
+
+    Raises
+    ------
+    ValueError
+        It holds a finite number beyond the range of float32, or a whole number that float32 cannot hold.
+    """
     rows = array if array.ndim == 2 else array.reshape(1, -1)
     out = np.empty(rows.shape, dtype=np.float32)
     step = _block_rows(rows.shape[1])

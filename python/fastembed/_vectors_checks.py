@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_counts", "check_matrix", "check_words"]
 
+_MAX_COUNT = 2**63 - 1
+
 
 def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     view: npt.NDArray[Any] = array.view()
@@ -33,7 +35,11 @@ def check_matrix(matrix: npt.ArrayLike, argument: str) -> npt.NDArray[np.float32
         raise ValueError(f"{argument} must have shape (n_words, vector_size), got {array.ndim}-D shape {array.shape}")
     if array.shape[1] == 0:
         raise ValueError(f"{argument} must have at least one column, got shape {array.shape}")
-    if array.dtype != np.float32 or not array.flags.c_contiguous or not array.flags.aligned:
+    if array.dtype != np.float32:
+        from fastembed._arrays import to_float32  # which knows WordVectors
+
+        array = to_float32(argument, array)
+    elif not array.flags.c_contiguous or not array.flags.aligned:
         array = np.require(array, dtype=np.float32, requirements=["C", "A"])
     return _read_only(array)
 
@@ -50,6 +56,9 @@ def check_counts(counts: npt.ArrayLike | None, n_words: int) -> npt.NDArray[np.i
     if array.size and int(array.min()) < 0:
         position = int(np.argmax(array < 0))
         raise ValueError(f"counts must not be negative, got {int(array[position])} at index {position}")
+    if array.size and int(array.max()) > _MAX_COUNT:
+        position = int(np.argmax(array))
+        raise ValueError(f"counts must be less than 2**63, got {int(array[position])} at index {position}")
     if array.dtype != np.int64 or not array.flags.c_contiguous:
         array = np.ascontiguousarray(array, dtype=np.int64)
     return _read_only(array)

@@ -108,7 +108,8 @@ class WordVectors:
     TypeError
         `vectors` is not floating point, `counts` not integer, or a word not a str.
     ValueError
-        The shapes disagree, or a word occurs twice.
+        The shapes disagree, a word occurs twice, a count is negative or not below 2**63, or a finite number is beyond
+        the range of float32. (Infinity and NaN are taken.)
 
     Notes
     -----
