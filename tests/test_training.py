@@ -139,6 +139,8 @@ def test_related_words_come_together() -> None:
         ({"workers": 0}, ValueError, "workers must be between 1"),
         ({"max_sentence_length": 1}, ValueError, "max_sentence_length must be between 2"),
         ({"callbacks": [print]}, TypeError, "callbacks must be fastembed.Callback objects"),
+        ({"callbacks": None}, TypeError, "callbacks must be an iterable of fastembed.Callback objects, got NoneType"),
+        ({"callbacks": fastembed.Callback()}, TypeError, "fastembed.Callback objects, got Callback"),
         ({"min_count": 10**6}, ValueError, "min_count"),
         ({"corpus": []}, ValueError, "empty"),
         ({"corpus": ["plain", "strings"]}, TypeError, "token lists"),

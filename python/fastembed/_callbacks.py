@@ -77,6 +77,9 @@ class Callback:
 
 def check_callbacks(callbacks: Iterable[Callback]) -> list[Callback]:
     """Return them as a list, each of which is a `Callback`."""
+    if not isinstance(callbacks, Iterable):
+        given = type(callbacks).__name__
+        raise TypeError(f"callbacks must be an iterable of fastembed.Callback objects, got {given}")
     checked = list(callbacks)
     for callback in checked:
         if not isinstance(callback, Callback):
