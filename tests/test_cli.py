@@ -140,6 +140,7 @@ def test_wrong_usage_is_one_line_and_exit_2(
         ("x" * 256, "", "File name too long"),
         ("x" * 256, "--format word2vec-binary", "File name too long"),
         ("pipe", "--format word2vec-text", "'pipe': it is not a regular file"),
+        ("v.zst", "--format word2vec-text", "'v.zst': this compression is not written"),
         ("out", "--save-vocabulary /dev/null", "'/dev/null': it is not a regular file"),
     ],
 )

@@ -253,6 +253,9 @@ def test_targets_that_cannot_be_written(tmp_path: Path) -> None:
             save("")
         with pytest.raises(OSError, match="File name too long"):
             save(tmp_path / ("x" * 256))
+    for suffix in (".zst", ".LZMA"):
+        with pytest.raises(ValueError, match=f"v{suffix}': this compression is not written; use .gz, .bz2 or .xz"):
+            make().save_word2vec_format(tmp_path / f"v{suffix}")
 
 
 def test_a_symbolic_link_is_followed_and_the_mode_is_usual(tmp_path: Path) -> None:

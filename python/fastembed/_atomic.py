@@ -29,6 +29,8 @@ __all__ = [
 TEMPORARY_NAME = re.compile(r"\.fastembed-[0-9a-f]{16}\.tmp")
 
 _COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz")
+#: What a corpus may be compressed by but nothing is written with.
+_UNWRITTEN_SUFFIXES = (".zst", ".lzma")
 
 
 def fsync_directory(directory: str | os.PathLike[str]) -> None:
@@ -74,15 +76,16 @@ def check_parent(path: str | os.PathLike[str]) -> None:
         os.lstat(target)
 
 
-def check_file_target(path: str | os.PathLike[str]) -> None:
-    """Raise unless `path` may be written by `atomic_write`; for what is to be known before long work.
+def check_file_target(path: str | os.PathLike[str], *, compress: bool = False) -> None:
+    """Raise unless `atomic_write` may write `path` with this `compress`; for what is to be known before long work.
 
     Raises
     ------
     IsADirectoryError
         `path` is a directory.
     ValueError
-        `path` is empty, or a device, pipe or socket, over which no file can be renamed.
+        `path` is empty, or a device, pipe or socket, over which no file can be renamed; or its name asks for a
+        compression that is not written.
     OSError
         See `check_parent`.
     """
@@ -91,6 +94,8 @@ def check_file_target(path: str | os.PathLike[str]) -> None:
     # Not its real path: that of /dev/stdout names nothing when it is a pipe.
     if os.path.exists(path) and not os.path.isfile(path):
         raise ValueError(f"cannot write {os.fspath(path)!r}: it is not a regular file")
+    if compress and os.path.splitext(os.fspath(path))[1].lower() in _UNWRITTEN_SUFFIXES:
+        raise ValueError(f"cannot write {os.fspath(path)!r}: this compression is not written; use .gz, .bz2 or .xz")
     check_parent(path)
 
 
@@ -167,7 +172,7 @@ def atomic_write(path: str | os.PathLike[str], *, compress: bool = False) -> Ite
     A reader, and a process killed at any moment, sees the old content whole or the new content whole. A kill may leave
     a file named ``.fastembed-<16 hex digits>.tmp`` behind.
     """
-    check_file_target(path)
+    check_file_target(path, compress=compress)
     target = os.path.realpath(path)
     parent = os.path.dirname(target)
     temporary = os.path.join(parent, f".fastembed-{secrets.token_hex(8)}.tmp")

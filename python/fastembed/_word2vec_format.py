@@ -64,8 +64,11 @@ def save_word2vec_format(path: str | os.PathLike[str], vectors: WordVectors, bin
 
     Raises
     ------
+    OSError
+        `path` cannot be written.
     ValueError
-        A word is empty or holds a space or a line feed; the message names it, and nothing has been written.
+        A word is empty or holds a space or a line feed; the message names it, and nothing has been written. Or `path`
+        ends in .zst or .lzma, which are not written, or is no regular file.
     """
     words = _encoded_words(vectors.index_to_key)
     rows = np.asarray(vectors.vectors)

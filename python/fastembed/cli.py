@@ -197,9 +197,12 @@ def _check_targets(
         ("--save-vocabulary", vocabulary),
     ]
     _check_places("train", inputs, targets, replaceable="--init")
-    (check_store_target if chosen_format == "native" else check_file_target)(output)
+    if chosen_format == "native":
+        check_store_target(output)
+    else:
+        check_file_target(output, compress=True)
     if vocabulary is not None:
-        check_file_target(vocabulary)
+        check_file_target(vocabulary, compress=True)
 
 
 def _train(arguments: list[str]) -> int:
@@ -277,9 +280,9 @@ def _phrases(arguments: list[str]) -> int:
     files = paths_of(corpus) or []
     targets = [("--output", output), ("--save-phrases", saved)]
     _check_places("phrases", [("CORPUS", path) for path in files], targets, replaceable="CORPUS")
-    for target in (output, saved):
-        if target is not None:
-            check_file_target(target)
+    check_file_target(output, compress=True)
+    if saved is not None:
+        check_file_target(saved)
     for path in files:
         if os.path.exists(path) and not os.path.isfile(path):
             raise ValueError(

@@ -22,7 +22,6 @@ _log = logging.getLogger("fastembed")
 
 _FORMAT = "fastembed phrases"
 _VERSION = 1
-_UNWRITABLE_SUFFIXES = (".zst", ".lzma")
 
 
 def _check_delimiter(delimiter: object) -> str:
@@ -235,7 +234,7 @@ class Phrases:
         TypeError
             If `source` is not a path or a list of paths.
         ValueError
-            If the name of `target` ends in .zst or .lzma, which are read but not written.
+            If the name of `target` ends in .zst or .lzma, which are read but not written, or it is no regular file.
         OSError
             If a file cannot be read or written.
 
@@ -259,10 +258,6 @@ class Phrases:
         sources = sources_of(source)
         if sources is None:
             raise TypeError(f"source must be a path or a list of paths, got {type(source).__name__}")
-        if os.path.splitext(os.fspath(target))[1].lower() in _UNWRITABLE_SUFFIXES:
-            raise ValueError(
-                f"target is {os.fspath(target)!r}: this compression is read but not written; use .gz or .xz"
-            )
         with atomic_write(target, compress=True) as file:
             known = all(one.mappable for one in sources)
             bar = Progress(progress, "B", sum(one.size for one in sources) if known else None, "phrases")
