@@ -345,6 +345,10 @@ def test_a_vocabulary_of_one_word() -> None:
         ({"errors": "surrogateescape"}, ValueError, "'strict', 'replace' or 'ignore', got 'surrogateescape'"),
         ({"errors": None}, TypeError, "errors must be a str"),
         ({"memory_budget": -1}, ValueError, "memory_budget must be at least 0"),
+        *(
+            ({name: 10**30}, ValueError, f"{name} must be within int64, got {10**30}")
+            for name in ("min_count", "max_final_vocab", "max_vocab_size", "memory_budget")
+        ),
     ],
 )
 def test_wrong_options(options: dict[str, Any], error: type[Exception], message: str) -> None:

@@ -73,6 +73,13 @@ def test_contains() -> None:
     assert "n1" in make("str") and "n0" not in make("str") and 1 not in make("str")
 
 
+def test_plans_that_are_refused() -> None:
+    index = Index(normal(64, 32), accelerate="int8")
+    assert index.plan(10**30, 2**63 - 1).scan == "int8"
+    with pytest.raises(ValueError, match=f"n_queries must be within int64, got {2**64}"):
+        index.plan(3, 2**64)
+
+
 def test_repr() -> None:
     assert repr(make(metric="l2")) == "<Index: 30 vectors x 8 float32, metric 'l2'>"
     assert repr(make("str")) == "<Index: 30 vectors x 8 float32, metric 'cosine', str ids>"

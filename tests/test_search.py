@@ -173,7 +173,13 @@ def test_threshold_is_what_numpy_compares(metric: str) -> None:
 
 
 def test_thresholds_that_are_none() -> None:
-    for threshold, error in ((np.nan, ValueError), ("0.5", TypeError), (True, TypeError)):
+    for threshold, error in (
+        (np.nan, ValueError),
+        (10**400, ValueError),
+        ("0.5", TypeError),
+        (True, TypeError),
+        (np.True_, TypeError),
+    ):
         with pytest.raises(error, match="threshold must be"):
             fastembed.topk(QUERIES, INDEX, threshold=threshold)
     with pytest.raises(TypeError, match="threshold must be"):

@@ -6,10 +6,16 @@ import math
 import operator
 from collections.abc import Sequence
 
+_INT64_MAX = (1 << 63) - 1
+
+
+def _is_bool(value: object) -> bool:
+    return type(value).__name__ in ("bool", "bool_")  # NumPy's too, without importing it
+
 
 def check_int(name: str, value: object, low: int, high: int | None = None) -> int:
-    """Return `value` as an int within [low, high]; bools and floats are a TypeError."""
-    if type(value).__name__ in ("bool", "bool_"):  # NumPy's has an __index__ too
+    """Return `value` as an int within [low, high], or from `low` up to int64; bools and floats are a TypeError."""
+    if _is_bool(value):  # NumPy's has an __index__ too
         raise TypeError(f"{name} must be an int, got bool")
     try:
         number = operator.index(value)  # type: ignore[arg-type]
@@ -17,6 +23,8 @@ def check_int(name: str, value: object, low: int, high: int | None = None) -> in
         raise TypeError(f"{name} must be an int, got {type(value).__name__}") from None
     if high is None and number < low:
         raise ValueError(f"{name} must be at least {low}, got {number}")
+    if high is None and number > _INT64_MAX:
+        raise ValueError(f"{name} must be within int64, got {number}")
     if high is not None and not low <= number <= high:
         raise ValueError(f"{name} must be between {low} and {high}, got {number}")
     return number
@@ -24,12 +32,14 @@ def check_int(name: str, value: object, low: int, high: int | None = None) -> in
 
 def check_float(name: str, value: object, low: float = -math.inf, *, above: float | None = None) -> float:
     """Return `value` as a finite float that is at least `low` and greater than `above`."""
-    if isinstance(value, (bool, str, bytes)):
+    if _is_bool(value) or isinstance(value, (str, bytes)):
         raise TypeError(f"{name} must be a real number, got {type(value).__name__}")
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a real number, got {type(value).__name__}") from None
+    except OverflowError:
+        raise ValueError(f"{name} must be within float64, got an int beyond it") from None
     if not math.isfinite(number):
         raise ValueError(f"{name} must be finite, got {number}")
     if above is not None and number <= above:
@@ -41,9 +51,13 @@ def check_float(name: str, value: object, low: float = -math.inf, *, above: floa
 
 def check_bool(name: str, value: object) -> bool:
     """Return `value` as a bool; 0 and 1 are accepted, as gensim's switches are ints."""
-    if value in (0, 1) and not isinstance(value, float):
-        return bool(value)
-    raise TypeError(f"{name} must be True or False, got {value!r}")
+    try:
+        number = bool(value) if _is_bool(value) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = -1
+    if number not in (0, 1):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(number)
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
