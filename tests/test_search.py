@@ -223,6 +223,38 @@ def test_bad_rows_are_named(bad: float, workers: int) -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("layout", ["C", "F"])
+def test_bad_rows_that_no_query_may_find_are_not_looked_at(metric: str, layout: Any) -> None:
+    index = INDEX.copy()
+    index[[3, 17, 30], 5] = np.nan, np.inf, np.nan
+    each = np.asarray(np.random.default_rng(4).random((5, 40)) < 0.6, order=layout)
+    for search in (fastembed.topk, lambda *args, **o: fastembed.range_search(*args, 0.5, **o)):
+        each[:, [3, 17, 30]] = False
+        finite = np.where(np.isfinite(index), index, 0)
+        wanted = search(QUERIES, finite, filter=each, metric=metric)
+        for found, expected in zip(search(QUERIES, index, filter=each, metric=metric), wanted, strict=True):
+            np.testing.assert_array_equal(found, expected)
+        each[4, [17, 30]] = True
+        with pytest.raises(ValueError, match="index holds NaN or infinity in row 17"):
+            search(QUERIES, index, filter=each, metric=metric)
+        with pytest.raises(ValueError, match="index holds NaN or infinity in row 17"):
+            search(QUERIES[4], index, filter=each[4], metric=metric)
+
+
+def test_bad_queries_are_refused_where_nothing_can_be_found() -> None:
+    bad = QUERIES.copy()
+    bad[3, 0] = np.inf
+    empty = np.empty((0, 12), dtype=np.float32)
+    for index in (empty, fastembed.Index(empty)):
+        fastembed.topk(bad, index, check_finite=False)
+        for call in (fastembed.topk, lambda *args: fastembed.range_search(*args, 0.5)):
+            with pytest.raises(ValueError, match="queries holds NaN or infinity in row 3"):
+                call(bad, index)
+    with pytest.raises(ValueError, match="queries holds NaN or infinity in row 3"):
+        fastembed.topk(bad, INDEX, 0)
+
+
+@pytest.mark.parametrize("metric", METRICS)
 def test_unchecked_numbers_rank_last(metric: str) -> None:
     queries, index = QUERIES.copy(), INDEX.copy()
     index[3, 2], index[9, 4], queries[4, 0] = np.nan, np.nan, np.nan
@@ -264,6 +296,11 @@ def test_other_arguments() -> None:
         fastembed.topk(QUERIES, INDEX, workers=0)
     with pytest.raises(TypeError, match="positional arguments"):
         fastembed.topk(QUERIES, INDEX, 3, "dot")  # type: ignore[misc]
+    for check_finite in ("no", None, 2, np.ones(2, dtype=bool)):
+        for call in (fastembed.topk, lambda *args, **o: fastembed.range_search(*args, 0.5, **o)):
+            for index in (INDEX, fastembed.Index(INDEX)):
+                with pytest.raises(TypeError, match="check_finite must be True or False, got"):
+                    call(QUERIES, index, check_finite=check_finite)
 
 
 # A set in itself

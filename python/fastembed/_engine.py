@@ -7,13 +7,13 @@ rows only: what a row is called (its id) is the business of the callers, search.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastembed import _core
 from fastembed._config import default_workers
-from fastembed._validate import check_choice, check_float, check_int
+from fastembed._validate import check_bool, check_choice, check_float, check_int
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,8 +136,24 @@ def worker_count(workers: int | None, multiply_adds: int) -> int:
     return 1 if workers is None and multiply_adds < _SMALL_WORK else default_workers(workers)
 
 
-def _refuse(bad: tuple[int, int], first_query: int, query_name: str) -> NoReturn:
+def _first_bad(rows: KernelRows, masks: BoolArray | None = None) -> int:
+    """The first of these rows with NaN or infinity, among those that one of `masks` admits; -1 if there is none."""
+    bad = np.isnan(_core.row_norms(rows, worker_count(None, rows.size)))
+    if masks is not None:
+        bad &= masks.any(axis=0)
+    return int(np.argmax(bad)) if bad.any() else -1
+
+
+def _refuse(bad: tuple[int, int], index: KernelRows, mask: BoolArray | None, first_query: int, query_name: str) -> None:
+    """Raise for the bad row that a search met, unless it is of the index and no query may find any such row.
+
+    Of a mask for all queries the kernels look at what it admits, of a mask for each query at all rows.
+    """
     name, row = (query_name, bad[0] + first_query) if bad[0] >= 0 else ("index", bad[1])
+    if bad[0] < 0 and mask is not None and mask.ndim == 2:
+        row = _first_bad(index, mask)
+        if row < 0:
+            return
     raise ValueError(f"{name} holds NaN or infinity in row {row}; check_finite=False ranks such rows last")
 
 
@@ -169,30 +185,36 @@ def run_topk(
     single: bool = False,
 ) -> tuple[Float32Array, Int64Array]:
     """Return scores and rows as `_core.search_topk` finds them: (n_queries, k), or (k,) for a `single` query."""
+    if check_finite is not True:
+        check_finite = check_bool("check_finite", check_finite)
     n_queries = len(queries)
     scores = _empty(k if single else (n_queries, k), _FLOAT32)
     rows = _empty(k if single else (n_queries, k), _INT64)
     if not isinstance(mask, PerQueryMask):
         may_code = codes is not None or n_queries >= _LEAST_QUERIES_ON_THE_WAY
         pays = accelerate != "auto" or (may_code and codes_pay(k, n_queries, len(index)))
-        bad = _core.search_topk(
-            queries,
-            index,
-            metric,
-            scores,
-            rows,
-            norms,
-            mask,
-            order,
-            threshold,
-            self_first,
-            check_finite,
-            worker_count(workers, n_queries * index.size),
-            codes,
-            accelerate != "none" and pays,
-        )
-        if bad != _NO_BAD_ROW:
-            _refuse(bad, first_query, query_name)
+        if k == 0 and check_finite and (bad_query := _first_bad(queries)) >= 0:  # the kernel would not look at them
+            _refuse((bad_query, -1), index, mask, first_query, query_name)
+        while (
+            bad := _core.search_topk(
+                queries,
+                index,
+                metric,
+                scores,
+                rows,
+                norms,
+                mask,
+                order,
+                threshold,
+                self_first,
+                check_finite,
+                worker_count(workers, n_queries * index.size),
+                codes,
+                accelerate != "none" and pays,
+            )
+        ) != _NO_BAD_ROW:
+            _refuse(bad, index, mask, first_query, query_name)
+            check_finite = False  # no bad row can be found
         return scores, rows
     search = partial(run_topk, norms=norms, order=order, threshold=threshold, codes=codes, accelerate=accelerate)
     search = partial(search, check_finite=check_finite, workers=workers, query_name=query_name, single=single)
@@ -222,26 +244,32 @@ def run_range(
     query_name: str = "queries",
 ) -> tuple[Int64Array, Float32Array, Int64Array]:
     """Return offsets, scores and rows as `_core.search_range` finds them."""
+    if check_finite is not True:
+        check_finite = check_bool("check_finite", check_finite)
     threads = worker_count(workers, queries.shape[0] * index.size)
     blocks = _blocks(queries, mask, len(index)) if isinstance(mask, PerQueryMask) else [(0, queries, mask)]
     parts = []
     for begin, part, part_mask in blocks:
-        bad_query, bad_row, offsets, scores, rows = _core.search_range(
-            part,
-            index,
-            metric,
-            threshold,
-            norms=norms,
-            mask=part_mask,
-            order=order,
-            self_first=self_first if self_first < 0 else self_first + begin,
-            check_finite=check_finite,
-            workers=threads,
-            codes=codes,
-            accelerate=accelerate,
-        )
-        if (bad_query, bad_row) != _NO_BAD_ROW:
-            _refuse((bad_query, bad_row), begin, query_name)
+        look = check_finite
+        while True:
+            bad_query, bad_row, offsets, scores, rows = _core.search_range(
+                part,
+                index,
+                metric,
+                threshold,
+                norms=norms,
+                mask=part_mask,
+                order=order,
+                self_first=self_first if self_first < 0 else self_first + begin,
+                check_finite=look,
+                workers=threads,
+                codes=codes,
+                accelerate=accelerate,
+            )
+            if (bad_query, bad_row) == _NO_BAD_ROW:
+                break
+            _refuse((bad_query, bad_row), index, part_mask, begin, query_name)
+            look = False  # no bad row can be found
         parts.append((offsets, scores, rows))
     if len(parts) == 1:
         return parts[0]

@@ -83,7 +83,8 @@ def topk(
     workers : int, optional
         Threads; None as in `fastembed.set_num_threads`. The result does not depend on it.
     check_finite : bool, default True
-        Look for NaN and infinity. If False, rows that score NaN rank last.
+        Look for NaN and infinity in all queries, and in the rows that the filter admits for any of them. If False, rows
+        that score NaN rank last.
 
     Returns
     -------
@@ -99,8 +100,8 @@ def topk(
     TypeError
         The elements of an argument are no real numbers.
     ValueError
-        The dimensions differ; `queries` or `index` holds NaN, infinity, or a number beyond float32; `filter` does not
-        fit or names a row that is not there.
+        The dimensions differ; `queries` or an admitted row of `index` holds NaN or infinity, or any row a number beyond
+        float32; `filter` does not fit or names a row that is not there.
 
     Notes
     -----
