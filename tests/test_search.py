@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,21 @@ def test_filters_that_do_not_fit() -> None:
         fastembed.topk(QUERIES, INDEX, filter=np.ones(40))
     with pytest.raises(ValueError, match="a filter of ids must have one dimension, got 2-D"):
         fastembed.topk(QUERIES, INDEX, filter=[[1, 2]])
+    for index in (INDEX, fastembed.Index(INDEX)):
+        with pytest.raises(ValueError, match=r"filter cannot be read as an array: .* inhomogeneous shape"):
+            fastembed.topk(QUERIES, index, filter=[[True], [True, False]])
+        for mixed in ([True, 0], [0, np.True_], {3, False}, ("a", True)):
+            with pytest.raises(TypeError, match=r"filter must hold bools alone or none, got bool_? and (int|str)"):
+                fastembed.topk(QUERIES, index, filter=mixed)
+    with pytest.raises(TypeError, match="filter must be a bool mask or an array of row numbers, got dtype object"):
+        fastembed.topk(QUERIES, INDEX, filter=["a"])
+
+
+@pytest.mark.parametrize("given", [np.ma.array([1, 2, 3], mask=[0, 1, 1]), np.ma.array(np.ones(40, dtype=bool))])
+@pytest.mark.parametrize("make", [lambda x: x, fastembed.Index])
+def test_masked_arrays_are_no_filters(given: Any, make: Any) -> None:
+    with pytest.raises(TypeError, match="filter is a masked array, which has no values where it is masked"):
+        fastembed.topk(QUERIES, make(INDEX), filter=given)
 
 
 # Thresholds
@@ -375,9 +391,29 @@ def test_a_set_of_rows_or_ids_is_a_filter() -> None:
     wanted = fastembed.topk(queries, vectors, 3, filter=[3, 5, 30])
     assert_same(fastembed.topk(queries, vectors, 3, filter={30, 3, 5}), wanted)
     assert_same(fastembed.Index(vectors).search(queries, 3, filter=frozenset([30, 3, 5])), wanted)
+    for view in ({30: 0, 3: 1, 5: 2}.keys(), {"a": 30, "b": 3, "c": 5}.values()):
+        assert_same(fastembed.topk(queries, vectors, 3, filter=view), wanted)
+        assert_same(fastembed.Index(vectors).search(queries, 3, filter=view), wanted)
     names = [f"row {row}" for row in range(40)]
-    named = fastembed.Index(vectors, ids=names).search(queries, 3, filter={"row 3", "row 5", "row 30"})
-    assert named.ids.tolist() == [[names[row] for row in rows] for rows in wanted.ids.tolist()]
+    index = fastembed.Index(vectors, ids=names)
+    for given in ({"row 3", "row 5", "row 30"}, dict.fromkeys(["row 3", "row 5", "row 30"]).keys()):
+        named = index.search(queries, 3, filter=given)
+        assert named.ids.tolist() == [[names[row] for row in rows] for rows in wanted.ids.tolist()]
+
+
+@pytest.mark.parametrize("kind", [list, set, tuple, dict.fromkeys])
+def test_a_long_id_in_a_filter_makes_the_others_no_longer(kind: Any) -> None:
+    names = [*map(str, range(39)), "x" * 100_000]  # 16 MB as an array of str
+    index = fastembed.Index(INDEX, ids=names)
+    given = kind(names[1:])
+    given = given.keys() if isinstance(given, dict) else given
+    tracemalloc.start()
+    try:
+        found = index.search(QUERIES, 40, filter=given)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    assert set(found.ids[0]) == {*names[1:], None}
 
 
 def test_one_vector_with_a_mask_of_its_own_gives_one_row() -> None:

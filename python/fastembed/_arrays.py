@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastembed._validate import check_unmasked
 from fastembed.vectors import WordVectors
 
 if TYPE_CHECKING:
@@ -194,8 +195,7 @@ def _as_array(name: str, value: Any) -> npt.NDArray[Any]:
     if isinstance(value, WordVectors):
         return np.asarray(value.vectors)
     if isinstance(value, np.ndarray):
-        if hasattr(value, "mask"):  # naming numpy.ma would import it
-            raise TypeError(f"{name} is a masked array, which has no numbers where it is masked: fill it first")
+        check_unmasked(name, value)
         return np.asarray(value)
     if isinstance(value, (str, bytes)):
         raise TypeError(f"{name} must hold real numbers, got {type(value).__name__}")

@@ -5,11 +5,13 @@ Holds the conversion of masks and of row numbers to what the kernels take. How i
 
 from __future__ import annotations
 
+from collections.abc import MappingView, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastembed._engine import PerQueryMask
+from fastembed._validate import check_unmasked
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -22,13 +24,30 @@ __all__ = ["as_bool_mask", "as_filter", "rows_mask", "rows_or_mask"]
 
 def as_filter(given: Any) -> npt.NDArray[Any]:
     """Return `given` as an array: of bool if it is a mask, else of ids in one dimension."""
-    array = np.asarray(list(given) if isinstance(given, (set, frozenset)) else given)
+    if isinstance(given, np.ndarray):
+        check_unmasked("filter", given)
+    listed = isinstance(given, (list, tuple, Set, MappingView))
+    array = _listed_array(list(given)) if listed else np.asarray(given)
     if array.dtype != np.bool_:
         if array.ndim != 1:
             raise ValueError(f"a filter of ids must have one dimension, got {array.ndim}-D shape {array.shape}")
         if array.size == 0:
             return array.astype(np.int64)
     return array
+
+
+def _listed_array(listed: list[Any]) -> npt.NDArray[Any]:
+    kinds = set(map(type, listed))
+    bools = kinds & {bool, np.bool_}
+    if bools and bools != kinds:  # NumPy would take True for a 1
+        named = " and ".join(sorted(kind.__name__ for kind in kinds))
+        raise TypeError(f"filter must hold bools alone or none, got {named}")
+    # In an array of str each takes the room of the longest.
+    has_str = any(issubclass(kind, str) for kind in kinds)
+    try:
+        return np.asarray(listed, dtype=np.object_ if has_str else None)
+    except ValueError as error:
+        raise ValueError(f"filter cannot be read as an array: {error}") from error
 
 
 def rows_mask(rows: Int64Array, n_rows: int) -> BoolArray:

@@ -67,3 +67,9 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
     wanted = ", ".join(repr(choice) for choice in choices[:-1]) + f" or {choices[-1]!r}"
     error = ValueError if isinstance(value, str) else TypeError
     raise error(f"{name} must be {wanted}, got {value!r}")
+
+
+def check_unmasked(name: str, array: object) -> None:
+    """Raise TypeError if `array`, an ndarray, is a masked one: what is computed from it would not know of the mask."""
+    if hasattr(array, "mask"):  # naming numpy.ma would import it
+        raise TypeError(f"{name} is a masked array, which has no values where it is masked: fill it first")

@@ -76,8 +76,8 @@ def topk(
     metric : {"cosine", "dot", "l2"}, optional
         **Cosine is the default**: rows need not be normalised. ``"dot"`` is the inner product, ``"l2"`` the *squared*
         Euclidean distance, for which smaller is better. An `Index` has its own metric, and naming another is an error.
-    filter : ndarray of bool, shape (n_rows,) or (n_queries, n_rows), or array of row numbers, optional
-        The rows that may be found. For an `Index` the array holds ids.
+    filter : ndarray of bool, shape (n_rows,) or (n_queries, n_rows), or array or set of row numbers, optional
+        The rows that may be found. For an `Index` what holds row numbers holds ids. Lists and views of dicts will do.
     threshold : float, optional
         Only rows of at least this score (``"l2"``: at most) are found. Rounded to float32 first.
     workers : int, optional
@@ -98,7 +98,7 @@ def topk(
     KeyError
         `filter` names an id that the `Index` does not hold.
     TypeError
-        The elements of an argument are no real numbers.
+        The elements of an argument are no real numbers; `filter` holds bools beside others, or is a masked array.
     ValueError
         The dimensions differ; `queries` or an admitted row of `index` holds NaN or infinity, or any row a number beyond
         float32; `filter` does not fit or names a row that is not there.
