@@ -208,6 +208,9 @@ def test_ids_that_are_wrong() -> None:
         ("abc", TypeError, "ids must be a sequence of ids, got one str"),
         (5, TypeError, "ids must be a sequence of ids, got one int"),
         (np.zeros((3, 1), dtype=int), ValueError, "ids must have one dimension, got 2-D"),
+        (np.ma.array([1, 2, 3], mask=[0, 1, 0]), TypeError, "ids is a masked array, which has no values where"),
+        ({"a", "b", "c"}, TypeError, "ids must be in the order of the rows, got a set, which has none"),
+        (frozenset([1, 2, 3]), TypeError, "ids must be in the order of the rows, got a frozenset, which has none"),
     ]:
         with pytest.raises(error, match=message):
             Index(X[:3], ids=ids)
@@ -239,6 +242,15 @@ def test_ids_are_the_index_s_own() -> None:
     assert index.ids.tolist() == [10, 11, 12] and 12 in index
 
 
+def test_sets_of_ids_are_removed() -> None:
+    index = make("str")
+    index.remove({"n1", "n2"})
+    index.remove(frozenset(["n3"]))
+    assert len(index) == 27 and "n3" not in index
+    with pytest.raises(TypeError, match="ids is a masked array"):
+        make().remove(np.ma.array([1, 2], mask=[0, 1]))
+
+
 def test_ids_of_many_kinds() -> None:
     for ids in (range(3), np.arange(3, dtype=np.uint8), [np.int32(0), 1, 2], iter([0, 1, 2]), {0: 1, 1: 1, 2: 1}):
         assert Index(X[:3], ids=ids).ids.tolist() == [0, 1, 2]
@@ -260,6 +272,7 @@ def test_changes_that_are_refused_change_nothing(kind: str) -> None:
         (lambda: index.update([known, new], X[:2]), KeyError, f"ids holds {new!r}, which the index does not"),
         (lambda: index.update([known, known], X[:2]), ValueError, "twice"),
         (lambda: index.update([known], X[:2]), ValueError, "vectors has 2 rows but ids has 1"),
+        (lambda: index.update({known}, X[:1]), TypeError, "ids must be in the order of the rows, got a set"),
         (lambda: index.update([known], [[np.inf] * 8]), ValueError, "vectors holds NaN or infinity in row 0"),
         (lambda: index.search(QUERIES, filter=[known, new]), KeyError, f"filter holds {new!r}"),
     ]:

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastembed._validate import check_unmasked
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Int64Array = npt.NDArray[np.int64]
     IdArray = npt.NDArray[Any]
 
-__all__ = ["MAX_ID", "as_ids", "check_distinct", "id_ranks", "is_ascending", "is_str_ids", "no_ids"]
+__all__ = ["MAX_ID", "as_ids", "check_distinct", "id_ranks", "is_ascending", "is_str_ids", "no_ids", "row_ids"]
 
 MAX_ID = (1 << 63) - 1
 
@@ -38,7 +40,7 @@ def as_ids(name: str, given: Any) -> IdArray:
     Raises
     ------
     TypeError
-        It holds something else than ints or str, or both.
+        It holds something else than ints or str, or both, or is a masked array.
     ValueError
         An id is negative or beyond int64, or the array has not one dimension.
     """
@@ -47,6 +49,7 @@ def as_ids(name: str, given: Any) -> IdArray:
     if not isinstance(given, np.ndarray) and hasattr(given, "__array__"):
         given = np.asarray(given)
     if isinstance(given, np.ndarray):
+        check_unmasked(name, given)
         if given.ndim != 1:
             raise ValueError(f"{name} must have one dimension, got {given.ndim}-D shape {given.shape}")
         if given.dtype.kind in "iu" or given.size == 0:
@@ -101,6 +104,25 @@ def check_distinct(name: str, ids: IdArray) -> None:
         if key in seen:
             raise ValueError(f"{name} holds {key!r} twice, again at position {position}")
         seen.add(key)
+
+
+def row_ids(given: Any, count: int) -> IdArray:
+    """Return `given` as the distinct ids of `count` rows, in their order.
+
+    Raises
+    ------
+    TypeError
+        As for `as_ids`; or it is a set.
+    ValueError
+        As for `as_ids`; or there are not `count` ids, or an id occurs twice.
+    """
+    if isinstance(given, (set, frozenset)):
+        raise TypeError(f"ids must be in the order of the rows, got a {type(given).__name__}, which has none")
+    ids = as_ids("ids", given)
+    if len(ids) != count:
+        raise ValueError(f"vectors has {count} rows but ids has {len(ids)}")
+    check_distinct("ids", ids)
+    return ids
 
 
 def id_ranks(ids: IdArray) -> Int64Array:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastembed._index_ids import MAX_ID, as_ids, check_distinct, is_str_ids, no_ids
+from fastembed._index_ids import MAX_ID, is_str_ids, no_ids, row_ids
 from fastembed._index_state import compact, needs_compaction, without_rows
 
 if TYPE_CHECKING:
@@ -140,12 +140,9 @@ class IndexRows:
             if self.next_id + count > MAX_ID + 1:
                 raise ValueError(f"ids must be given, as fewer than {count} ints within int64 follow the greatest id")
             return np.arange(self.next_id, self.next_id + count, dtype=np.int64)
-        keys = as_ids("ids", ids)
-        if len(keys) != count:
-            raise ValueError(f"vectors has {count} rows but ids has {len(keys)}")
+        keys = row_ids(ids, count)
         if not count:
             return no_ids(self.state.ids)
-        check_distinct("ids", keys)
         if not (len(self.state.ids) or self.next_id):  # the first ids say which kind they are
             self.extend(without_rows(self.state, keys[:0]))
         elif is_str_ids(keys) != has_str:

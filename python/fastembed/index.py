@@ -24,7 +24,7 @@ from fastembed._engine import (
 from fastembed._filters import as_bool_mask, as_filter, rows_mask
 from fastembed._index_codes import Coder, Plan, plan_of
 from fastembed._index_elements import STORAGES, Stored, as_stored, finite_norms, storage_of, widened
-from fastembed._index_ids import as_ids, check_distinct, is_str_ids
+from fastembed._index_ids import as_ids, is_str_ids, row_ids
 from fastembed._index_rows import IndexRows
 from fastembed._index_state import append, compact, make, without
 from fastembed._validate import check_choice, check_int
@@ -66,7 +66,7 @@ class Index:
         **Cosine is the default**: rows need not be normalised. ``"dot"`` is the inner product, ``"l2"`` the *squared*
         Euclidean distance, for which smaller is nearer.
     ids : array_like of int or sequence of str, length n, optional
-        Distinct, ints not negative. By default 0, 1, 2 and so on.
+        Distinct, ints not negative; a set has no order and is refused. By default 0, 1, 2 and so on.
     accelerate : {"auto", "none", "int8", "bf16"}, default "auto"
         Whether to keep codes of the vectors, which most of a search then reads in place of the vectors: the results are
         the same to the last bit, sooner. ``"int8"`` keeps codes of 8 bits, ``"bf16"`` of 16 (bfloat16), which take
@@ -82,7 +82,7 @@ class Index:
     Raises
     ------
     TypeError
-        The elements of `vectors` are no real numbers, or an id is neither int nor str.
+        The elements of `vectors` are no real numbers, `ids` is a set, or an id is neither int nor str.
     ValueError
         `vectors` holds NaN or infinity, or a number that the storage rounds to infinity (beyond 65,519 in float16);
         `ids` has another length, or an id occurs twice.
@@ -126,10 +126,7 @@ class Index:
         if ids is None and isinstance(vectors, WordVectors):
             ids = vectors.index_to_key
         # A copy, where an array was given: who owns that may change it.
-        keys = np.arange(count, dtype=np.int64) if ids is None else as_ids("ids", ids).copy()
-        if len(keys) != count:
-            raise ValueError(f"vectors has {count} rows but ids has {len(keys)}")
-        check_distinct("ids", keys)
+        keys = np.arange(count, dtype=np.int64) if ids is None else row_ids(ids, count).copy()
         next_id = 0 if is_str_ids(keys) or not len(keys) else int(keys.max()) + 1
         self._metric = metric
         self._rows = IndexRows(make(stored, finite_norms("vectors", stored.rows), keys), next_id, coder)
@@ -220,7 +217,7 @@ class Index:
         queries : array_like of float32, shape (n_queries, dim) or (dim,)
         k : int, default 10
             More than ``len(index)`` is cut down to it.
-        filter : ndarray of bool, shape (len(index),) or (n_queries, len(index)), or array of ids, optional
+        filter : ndarray of bool, shape (len(index),) or (n_queries, len(index)), or array or set of ids, optional
             What may be found. Columns of a mask are in the order of `ids`.
         threshold : float, optional
             Only scores of at least this (``"l2"``: at most) are found.
@@ -340,7 +337,7 @@ class Index:
         Raises
         ------
         TypeError
-            `ids` are of another kind than those of the index, or left out though those are str.
+            `ids` are a set, of another kind than those of the index, or left out though those are str.
         ValueError
             The dimensions differ, a number is not finite or beyond the storage, or an id is there already or given
             twice.
@@ -356,6 +353,10 @@ class Index:
 
     def remove(self, ids: Ids) -> None:
         """Remove these rows. The others keep their ids.
+
+        Parameters
+        ----------
+        ids : array_like of int, or sequence or set of str or int
 
         Raises
         ------
@@ -380,14 +381,13 @@ class Index:
         ------
         KeyError
             The index does not hold one of `ids`; nothing is replaced then.
+        TypeError
+            `ids` are a set.
         ValueError
             The dimensions differ, a number is not finite or beyond the storage, or an id is given twice.
         """
         stored, norms = self._new_rows(vectors)
-        keys = as_ids("ids", ids)
-        if len(keys) != len(norms):
-            raise ValueError(f"vectors has {len(norms)} rows but ids has {len(keys)}")
-        check_distinct("ids", keys)
+        keys = row_ids(ids, len(norms))
         with self._rows.writing:
             state, rows = self._rows.known("ids", keys)
             if len(rows):
