@@ -179,6 +179,25 @@ def test_an_empty_index_takes_any_ids() -> None:
     assert Index(nothing, ids=[]).add(X[:1], ids=[7]).tolist() == [7]
 
 
+@pytest.mark.parametrize("kind", ["int", "str"])
+@pytest.mark.parametrize("way", ["as it is", "compacted", "pickled", "saved"])
+def test_an_emptied_index_keeps_the_kind_of_its_ids(kind: str, way: str, tmp_path: Path) -> None:
+    index = make(kind)
+    index.remove(index.ids)
+    if way == "compacted":
+        assert index.vectors.shape == (0, 8)
+    elif way == "pickled":
+        index = pickle.loads(pickle.dumps(index))
+    elif way == "saved":
+        index.save(tmp_path / "index")
+        index = Index.load(tmp_path / "index")
+    own, other, got = (["a"], [3], "int") if kind == "str" else ([3], ["a"], "str")
+    assert index.add(X[:0], ids=[]).tolist() == []
+    with pytest.raises(TypeError, match=f"ids must be {kind}, as those of the index are, got {got}"):
+        index.add(X[:1], ids=other)
+    assert index.add(X[:1], ids=own).tolist() == own
+
+
 def test_dead_rows_are_dropped_in_time() -> None:
     index = Index(normal(2000, 4))
     for first in range(0, 1900, 100):

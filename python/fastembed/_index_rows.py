@@ -143,7 +143,7 @@ class IndexRows:
         keys = row_ids(ids, count)
         if not count:
             return no_ids(self.state.ids)
-        if not (len(self.state.ids) or self.next_id):  # the first ids say which kind they are
+        if not (len(self.state.ids) or self.next_id or has_str):  # the first ids say which kind they are
             self.extend(without_rows(self.state, keys[:0]))
         elif is_str_ids(keys) != has_str:
             wanted, got = ("str", "int") if has_str else ("int", "str")
