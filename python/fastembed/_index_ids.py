@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     Int64Array = npt.NDArray[np.int64]
     IdArray = npt.NDArray[Any]
 
-__all__ = ["MAX_ID", "as_ids", "check_distinct", "id_ranks", "is_ascending", "is_str_ids", "no_ids", "row_ids"]
+__all__ = [
+    "MAX_ID",
+    "as_ids",
+    "check_distinct",
+    "id_ranks",
+    "is_ascending",
+    "is_str_ids",
+    "no_ids",
+    "ranks_of",
+    "row_ids",
+]
 
 MAX_ID = (1 << 63) - 1
 
@@ -125,12 +135,40 @@ def row_ids(given: Any, count: int) -> IdArray:
     return ids
 
 
-def id_ranks(ids: IdArray) -> Int64Array:
-    """Keys that order rows as their ids do; equal ids (of rows that are gone) by row."""
+def id_ranks(ids: IdArray, known: Int64Array | None = None) -> Int64Array:
+    """Keys that order rows as their ids do; equal ids (of rows that are gone) by row.
+
+    Parameters
+    ----------
+    ids : ndarray of int64 or object, shape (n_rows,)
+    known : ndarray of int64, shape (n_known,), optional
+        What this function returned for the first rows, at most all. Only the ids of the others are sorted then.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_rows,)
+        Int ids themselves; for str ids the numbers from 0 on.
+    """
     if not is_str_ids(ids):
         return ids
-    listed = ids.tolist()
-    rows = np.asarray(sorted(range(len(listed)), key=listed.__getitem__), dtype=np.int64)  # by code point
-    ranks = np.empty(len(rows), dtype=np.int64)
+    begin = 0 if known is None else len(known)
+    listed = ids[begin:].tolist()
+    rows = begin + np.asarray(sorted(range(len(listed)), key=listed.__getitem__), dtype=np.int64)  # by code point
+    ranks = np.empty(len(ids), dtype=np.int64)
     ranks[rows] = np.arange(len(rows))
+    if known is not None:
+        by_rank = np.empty(begin, dtype=np.int64)
+        by_rank[known] = np.arange(begin)
+        places = np.searchsorted(ids[:begin], ids[rows], side="right", sorter=by_rank)
+        ranks[rows] += places
+        before = np.cumsum(np.bincount(places, minlength=begin + 1))
+        ranks[:begin] = known + before[known]
     return ranks
+
+
+def ranks_of(ranks: Int64Array, rows: Int64Array) -> Int64Array:
+    """The ranks of these rows among themselves, all `ranks` being the numbers from 0 on."""
+    chosen = np.zeros(len(ranks), dtype=np.bool_)
+    chosen[ranks[rows]] = True
+    among: Int64Array = np.cumsum(chosen)[ranks[rows]] - 1
+    return among

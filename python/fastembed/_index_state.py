@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastembed._index_elements import Stored
-from fastembed._index_ids import id_ranks, is_ascending, is_str_ids
+from fastembed._index_ids import id_ranks, is_ascending, is_str_ids, ranks_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -56,13 +56,14 @@ class Snapshot:
         Whether the ids ascend with the rows, dead ones included.
     store : tuple of ndarray
         What `elements`, `norms`, `ids` and, if there are any, `scales` are the beginnings of.
+    ranked : ndarray of int64, or None
+        What is known of `order`: that of the first rows. Where it is not all, the rest is found when asked for.
     coded : CodedRows or None
         Codes of the first rows; set once, before the snapshot is shown to anyone (_index_rows.py).
     """
 
     __slots__ = (
         "_identity",
-        "_order",
         "_positions",
         "alive",
         "ascending",
@@ -71,6 +72,7 @@ class Snapshot:
         "ids",
         "live_count",
         "norms",
+        "ranked",
         "scales",
         "sequence",
         "store",
@@ -84,6 +86,7 @@ class Snapshot:
         ascending: bool,
         alive: BoolArray | None = None,
         sequence: Int64Array | None = None,
+        ranked: Int64Array | None = None,
     ) -> None:
         self.store = store
         self.elements, self.norms, self.ids, *scales = (array[:n_rows] for array in store)
@@ -94,7 +97,7 @@ class Snapshot:
         self.sequence = sequence
         self.live_count = n_rows if alive is None else int(np.count_nonzero(alive))
         self.coded: CodedRows | None = None
-        self._order: Int64Array | None = None
+        self.ranked = ranked
         self._positions: Int64Array | None = None
         self._identity: bool | None = None
 
@@ -105,9 +108,9 @@ class Snapshot:
         """Keys that break ties between equal scores; None for the row numbers."""
         if self.ascending:
             return None
-        if self._order is None:
-            self._order = id_ranks(self.ids)
-        return self._order
+        if self.ranked is None or len(self.ranked) < len(self.ids):
+            self.ranked = id_ranks(self.ids, self.ranked)
+        return self.ranked
 
     @property
     def positions(self) -> Int64Array | None:
@@ -174,20 +177,25 @@ def append(
         alive[replaced] = False
         sequence = np.arange(begin, dtype=np.int64) if sequence is None else sequence
         sequence = np.concatenate([sequence, sequence[replaced]])
-        return Snapshot(store, end, False, alive, sequence)
+        return Snapshot(store, end, False, alive, sequence, _ranked(state))
     if alive is not None:
         alive = np.concatenate([alive, np.ones(len(ids), dtype=np.bool_)])
     if sequence is not None:  # rows behind the last insertion: no place is greater than the number of rows
         sequence = np.concatenate([sequence, np.arange(begin, end, dtype=np.int64)])
     ascending = ascending and is_ascending(ids) and (begin == 0 or bool(state.ids[-1] < ids[0]))
-    return Snapshot(store, end, ascending, alive, sequence)
+    return Snapshot(store, end, ascending, alive, sequence, None if ascending else _ranked(state))
+
+
+def _ranked(state: Snapshot) -> Int64Array | None:
+    """What is known of the order of these rows, for states in which they are the first."""
+    return np.arange(len(state.ids), dtype=np.int64) if state.ascending else state.ranked
 
 
 def without(state: Snapshot, rows: Int64Array) -> Snapshot:
     """The snapshot without these rows, which stay where they are, dead."""
     alive = np.ones(len(state.ids), dtype=np.bool_) if state.alive is None else state.alive.copy()
     alive[rows] = False
-    return Snapshot(state.store, len(state.ids), state.ascending, alive, state.sequence)
+    return Snapshot(state.store, len(state.ids), state.ascending, alive, state.sequence, state.ranked)
 
 
 def without_rows(state: Snapshot, ids: IdArray) -> Snapshot:
@@ -210,4 +218,8 @@ def compact(state: Snapshot) -> Snapshot:
         return state
     if not len(positions):
         return without_rows(state, state.ids[:0])
-    return make(state.rows_at(positions), state.norms[positions], state.ids[positions])
+    compacted = make(state.rows_at(positions), state.norms[positions], state.ids[positions])
+    order = state.order if state.ranked is not None and is_str_ids(state.ids) else None
+    if order is not None:
+        compacted.ranked = ranks_of(order, positions)
+    return compacted
