@@ -371,6 +371,48 @@ def test_merging_what_is_missing_or_nan() -> None:
     assert fastembed.merge_topk([names, other], 3).ids.tolist() == ["a", "b", None]
 
 
+@pytest.mark.parametrize("queries", [QUERIES, QUERIES[0]])
+def test_an_empty_shard_says_nothing_of_ids(queries: np.ndarray) -> None:
+    empty = np.empty((0, 12), dtype=np.float32)
+    nothing = fastembed.Index(empty, ids=[]).search(queries, 3)
+    for ids in ([f"{row:02d}" for row in range(40)], range(40)):
+        found = fastembed.Index(INDEX, ids=ids).search(queries, 3)
+        for parts in ([nothing, found], [found, nothing]):
+            assert_same(fastembed.merge_topk(parts), found)
+    assert fastembed.merge_topk([nothing, nothing]).ids.shape == nothing.ids.shape
+
+
+def test_merging_lists_and_arrays_of_other_dtypes() -> None:
+    merged = fastembed.merge_topk([([0.5, 0.25], [1, -1]), fastembed.TopK(np.array([0.75], "f4"), np.array([2], "u8"))])
+    assert_same(merged, (np.array([0.75, 0.5], "f4"), np.array([2, 1])))
+    assert merged.ids.dtype == np.int64
+    names = ([0.5], ["b"]), (np.array([0.5], "f4"), np.array(["a"])), ([0.5, 0.5], ["c", None])
+    merged = fastembed.merge_topk(names, 4)
+    assert merged.ids.tolist() == ["a", "b", "c", None] and set(map(type, merged.ids[:3])) == {str}
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "message"),
+    [
+        (fastembed.range_search(QUERIES, INDEX, 0.5), TypeError, " must be a TopK, or scores and ids, got RangeHits"),
+        ("ab", TypeError, " must be a TopK, or scores and ids, got str"),
+        (np.zeros((2, 3), "f4"), TypeError, " must be a TopK, or scores and ids, got ndarray"),
+        ((np.float32(1), 3), ValueError, r" must have scores and ids of one shape, .* got \(\) and \(\)"),
+        (([0.5, 0.25], [1]), ValueError, r" must have scores and ids of one shape, .* got \(2,\) and \(1,\)"),
+        ((["x"], [1]), ValueError, r"\.scores cannot be read as an array: could not convert"),
+        (([[0.5], [0.5, 0.25]], [1, 2]), ValueError, r"\.scores cannot be read as an array: .*inhomogeneous"),
+        (([0.5], np.array([1.5])), TypeError, r"\.ids must be all int or all str, got float"),
+        (([0.5], [True]), TypeError, r"\.ids must be all int or all str, got bool"),
+        (([0.5, 0.25], ["a", 1]), TypeError, r"\.ids must be all int or all str, got int and str"),
+        (([0.5], np.array([1 << 63], "u8")), ValueError, r"\.ids must be within int64, got 9223372036854775808"),
+        (([0.5], [1 << 70]), ValueError, r"\.ids must be within int64, got 1180591620717411303424"),
+    ],
+)
+def test_results_that_are_none(result: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=rf"results\[1\]{message}"):
+        fastembed.merge_topk([([0.5], [3]), result])
+
+
 def test_results_that_cannot_be_merged() -> None:
     found = fastembed.topk(QUERIES, INDEX, 3)
     with pytest.raises(TypeError, match="results must be an iterable of TopK, got one TopK"):

@@ -26,6 +26,7 @@ __all__ = [
     "id_ranks",
     "is_ascending",
     "is_str_ids",
+    "kind_of_ids",
     "no_ids",
     "ranks_of",
     "row_ids",
@@ -42,6 +43,17 @@ def no_ids(like: IdArray) -> IdArray:
 def is_str_ids(ids: IdArray) -> bool:
     """Whether these ids are str."""
     return ids.dtype == np.object_
+
+
+def kind_of_ids(name: str, listed: list[Any]) -> type:
+    """`str` or `int`, which these ids are (`int` if there are none); a TypeError if they are neither, or both."""
+    kinds = {str if issubclass(kind, str) else kind for kind in set(map(type, listed))}
+    if kinds == {str}:
+        return str
+    if all(issubclass(kind, (int, np.integer)) and kind is not bool for kind in kinds):
+        return int
+    named = " and ".join(sorted(kind.__name__ for kind in kinds))
+    raise TypeError(f"{name} must be all int or all str, got {named}")
 
 
 def as_ids(name: str, given: Any) -> IdArray:
@@ -70,18 +82,14 @@ def as_ids(name: str, given: Any) -> IdArray:
             listed = list(given)
         except TypeError:
             raise TypeError(f"{name} must be a sequence of ids, got one {type(given).__name__}") from None
-    kinds = {str if issubclass(kind, str) else kind for kind in set(map(type, listed))}
-    if kinds == {str}:
+    if kind_of_ids(name, listed) is str:
         ids = np.empty(len(listed), dtype=np.object_)
         ids[:] = [str(key) for key in listed] if set(map(type, listed)) != {str} else listed
         return ids
-    if all(issubclass(kind, (int, np.integer)) and kind is not bool for kind in kinds):
-        try:
-            return _as_int_ids(name, np.asarray(listed, dtype=np.int64))
-        except OverflowError:
-            raise ValueError(f"{name} must be within int64, got {max(listed, key=abs)}") from None
-    named = " and ".join(sorted(kind.__name__ for kind in kinds))
-    raise TypeError(f"{name} must be all int or all str, got {named}")
+    try:
+        return _as_int_ids(name, np.asarray(listed, dtype=np.int64))
+    except OverflowError:
+        raise ValueError(f"{name} must be within int64, got {max(listed, key=abs)}") from None
 
 
 def _as_int_ids(name: str, given: npt.NDArray[Any]) -> Int64Array:

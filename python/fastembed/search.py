@@ -23,6 +23,7 @@ from fastembed._engine import (
 )
 from fastembed._filters import rows_or_mask
 from fastembed._index_elements import widened
+from fastembed._index_ids import MAX_ID, kind_of_ids
 from fastembed._validate import check_int
 from fastembed.index import Index
 
@@ -286,14 +287,42 @@ def self_topk(
     return TopK(scores, rows if state is None else state.ids_of(rows))
 
 
+def _found_ids(name: str, given: Any) -> npt.NDArray[Any]:
+    """Ids that a search found, -1 or None where there is none, as int64 or as objects that are str or None."""
+    ids = np.asarray(given, dtype=None if isinstance(given, np.ndarray) else np.object_)  # else 1 beside "a" is "1"
+    if ids.dtype.kind not in "iu":
+        listed = ["" if key is None else key for key in ids.reshape(-1).tolist()]
+        if kind_of_ids(name, listed) is str:
+            return ids.astype(np.object_)
+    if ids.size and int(ids.max()) > MAX_ID:
+        raise ValueError(f"{name} must be within int64, got {int(ids.max())}")
+    return ids.astype(np.int64)
+
+
+def _as_topk(name: str, result: Any) -> TopK:
+    if not isinstance(result, (tuple, list)) or len(result) != 2:
+        raise TypeError(f"{name} must be a TopK, or scores and ids, got {type(result).__name__}")
+    given = result[0]
+    try:
+        is_float = isinstance(given, np.ndarray) and given.dtype.kind == "f"
+        scores = np.asarray(given, dtype=None if is_float else np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}.scores cannot be read as an array: {error}") from error
+    ids = _found_ids(f"{name}.ids", result[1])
+    if scores.ndim == 0 or scores.shape != ids.shape:
+        shapes = f"{scores.shape} and {ids.shape}"
+        raise ValueError(f"{name} must have scores and ids of one shape, (n_queries, k) or (k,), got {shapes}")
+    return TopK(scores, ids)
+
+
 def merge_topk(results: Iterable[TopK], k: int | None = None, *, metric: str = "cosine") -> TopK:
     """Merge what several searches found for the same queries, as if one had searched everything.
 
     Parameters
     ----------
     results : iterable of TopK
-        One for each shard, of the same queries and metric. The shards share no id: give each an `Index` with ids of its
-        own, or add its first row number to its ids.
+        One for each shard, of the same queries and metric; or pairs of scores and ids, lists too. The shards share no
+        id: give each an `Index` with ids of its own, or add its first row number to its ids.
     k : int, optional
         How many to keep. By default the greatest k among the results.
     metric : {"cosine", "dot", "l2"}, default "cosine"
@@ -307,9 +336,9 @@ def merge_topk(results: Iterable[TopK], k: int | None = None, *, metric: str = "
     Raises
     ------
     TypeError
-        Some results have int ids and others str.
+        Some results have int ids and others str (an index without rows has neither), or something is no result.
     ValueError
-        There are no results, or they are of different queries.
+        There are no results, they are of different queries, or scores and ids of one differ in shape.
 
     Examples
     --------
@@ -322,13 +351,13 @@ def merge_topk(results: Iterable[TopK], k: int | None = None, *, metric: str = "
     check_metric(metric)
     if isinstance(results, TopK):
         raise TypeError("results must be an iterable of TopK, got one TopK")
-    parts = [TopK(*result) for result in results]
+    parts = [_as_topk(f"results[{number}]", result) for number, result in enumerate(results)]
     if not parts:
         raise ValueError("results must hold at least one TopK, got none")
-    leading = {part.scores.shape[:-1] for part in parts}
-    if len(leading) != 1 or any(part.scores.shape != part.ids.shape for part in parts):
-        shapes = ", ".join(f"{part.scores.shape} and {part.ids.shape}" for part in parts)
+    if len({part.scores.shape[:-1] for part in parts}) != 1:
+        shapes = ", ".join(str(part.scores.shape) for part in parts)
         raise ValueError(f"results must be of the same queries, got scores and ids of shapes {shapes}")
+    parts = [part for part in parts if part.ids.shape[-1]] or parts[:1]  # an index without rows has ids of no kind
     if len({part.ids.dtype == np.object_ for part in parts}) != 1:
         raise TypeError("results must have ids of one kind, got int and str")
     widest = max(part.scores.shape[-1] for part in parts)
