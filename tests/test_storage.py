@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastembed._store as store
+from fastembed import Index
 from fastembed.vectors import WordVectors
 
 ODD_WORDS = [
@@ -183,6 +185,18 @@ def test_foreign_directories_are_refused_untouched(tmp_path: Path) -> None:
         make().save(tmp_path / "vectors.npy")
     with pytest.raises(FileNotFoundError, match="does not exist"):
         make().save(tmp_path / "no" / "where")
+
+
+@pytest.mark.parametrize("path", [b"store", 3, None])
+def test_paths_that_are_no_str_are_refused_before_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    index = Index(make().vectors)
+    for call in (make().save, WordVectors.load, index.save, Index.load, make().save_word2vec_format):
+        with pytest.raises(TypeError, match=rf"path must be a path \(str or os.PathLike\), got {type(path).__name__}"):
+            call(path)
+    assert os.listdir(tmp_path) == []
 
 
 def test_an_empty_directory_is_accepted(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import re
 import secrets
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from fastembed._validate import check_path
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -81,6 +83,8 @@ def check_file_target(path: str | os.PathLike[str], *, compress: bool = False) -
 
     Raises
     ------
+    TypeError
+        `path` is neither str nor os.PathLike of one.
     IsADirectoryError
         `path` is a directory.
     ValueError
@@ -89,13 +93,14 @@ def check_file_target(path: str | os.PathLike[str], *, compress: bool = False) -
     OSError
         See `check_parent`.
     """
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"cannot write the file {os.fspath(path)!r}: it is a directory")
+    name = check_path("path", path)
+    if os.path.isdir(name):
+        raise IsADirectoryError(f"cannot write the file {name!r}: it is a directory")
     # Not its real path: that of /dev/stdout names nothing when it is a pipe.
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise ValueError(f"cannot write {os.fspath(path)!r}: it is not a regular file")
-    if compress and os.path.splitext(os.fspath(path))[1].lower() in _UNWRITTEN_SUFFIXES:
-        raise ValueError(f"cannot write {os.fspath(path)!r}: this compression is not written; use .gz, .bz2 or .xz")
+    if os.path.exists(name) and not os.path.isfile(name):
+        raise ValueError(f"cannot write {name!r}: it is not a regular file")
+    if compress and os.path.splitext(name)[1].lower() in _UNWRITTEN_SUFFIXES:
+        raise ValueError(f"cannot write {name!r}: this compression is not written; use .gz, .bz2 or .xz")
     check_parent(path)
 
 
@@ -164,7 +169,7 @@ def atomic_write(path: str | os.PathLike[str], *, compress: bool = False) -> Ite
 
     Raises
     ------
-    OSError, ValueError
+    TypeError, ValueError, OSError
         `path` cannot be written: see `check_file_target`.
 
     Notes

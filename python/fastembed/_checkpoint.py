@@ -32,7 +32,7 @@ import numpy as np
 from fastembed import _core
 from fastembed._progress import Progress
 from fastembed._storage import Rows, StoreContent, check_store_target, load_store, read_training, save_store
-from fastembed._validate import check_bool, check_float
+from fastembed._validate import check_bool, check_float, check_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -304,9 +304,7 @@ def open_checkpoint(
         if interval != math.inf:
             raise ValueError("checkpoint_every needs a place for checkpoints: give checkpoint=path")
         return None
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"checkpoint must be a path (str or os.PathLike), got {type(path).__name__}")
-    name = os.fsdecode(path)
+    name = check_path("checkpoint", path)
     if not name:
         raise ValueError("checkpoint must be a path, got an empty string")
     name = os.path.abspath(name)  # a callback may change the working directory

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 import numpy as np
 
 from fastembed._atomic import TEMPORARY_NAME, atomic_write, check_parent, fsync_directory
+from fastembed._validate import check_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -292,10 +293,12 @@ def check_target(path: str | os.PathLike[str], kind: Kind) -> dict[str, Any] | N
         `path` is a file, or a directory that holds something else than a store.
     OSError
         See `fastembed._atomic.check_parent`.
+    TypeError
+        `path` is neither a str nor an os.PathLike of one.
     ValueError
         `path` is empty, or holds a store of another kind, or of a format version that this fastembed does not know.
     """
-    directory = os.fspath(path)
+    directory = check_path("path", path)
     if not os.path.lexists(directory):
         check_parent(directory)
         return None
@@ -415,11 +418,13 @@ def load_whole(path: str | os.PathLike[str], kind: Kind, load: Callable[[str, di
     ------
     FileNotFoundError
         There is nothing at `path`, or a first save into it was interrupted.
+    TypeError
+        `path` is neither a str nor an os.PathLike of one.
     ValueError
         It is no store of this kind, or a file of it is missing, cut short, or of another save; the message names the
         file.
     """
-    directory = os.fspath(path)
+    directory = check_path("path", path)
     if not is_store(directory):
         if os.path.exists(os.path.join(directory, _INCOMPLETE)):
             raise FileNotFoundError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Sequence
 
 _INT64_MAX = (1 << 63) - 1
@@ -67,6 +68,14 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
     wanted = ", ".join(repr(choice) for choice in choices[:-1]) + f" or {choices[-1]!r}"
     error = ValueError if isinstance(value, str) else TypeError
     raise error(f"{name} must be {wanted}, got {value!r}")
+
+
+def check_path(name: str, value: object) -> str:
+    """Return the path `value` as a str; bytes are a TypeError, as they cannot be joined to names of files."""
+    path = value.__fspath__() if isinstance(value, os.PathLike) else value
+    if not isinstance(path, str):
+        raise TypeError(f"{name} must be a path (str or os.PathLike), got {type(value).__name__}")
+    return path
 
 
 def check_unmasked(name: str, array: object) -> None:

@@ -415,6 +415,8 @@ class Index:
             `path` is a file, or a directory that is neither empty nor a store.
         FileNotFoundError
             The parent directory does not exist.
+        TypeError
+            `path` is neither a str nor an os.PathLike of one.
         ValueError
             `path` holds a store of something else.
         """

@@ -14,7 +14,7 @@ import numpy as np
 
 from fastembed import _core
 from fastembed._config import default_workers
-from fastembed._validate import check_bool, check_choice, check_float, check_int
+from fastembed._validate import check_bool, check_choice, check_float, check_int, check_path
 
 __all__ = ["Phrases", "learn_phrases"]
 
@@ -258,6 +258,7 @@ class Phrases:
         sources = sources_of(source)
         if sources is None:
             raise TypeError(f"source must be a path or a list of paths, got {type(source).__name__}")
+        check_path("target", target)
         with atomic_write(target, compress=True) as file:
             known = all(one.mappable for one in sources)
             bar = Progress(progress, "B", sum(one.size for one in sources) if known else None, "phrases")
