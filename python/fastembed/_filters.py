@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["as_bool_mask", "as_filter", "rows_mask", "rows_or_mask"]
 
+_BOOLS = {bool, np.bool_}
+
 
 def as_filter(given: Any) -> npt.NDArray[Any]:
     """Return `given` as an array: of bool if it is a mask, else of ids in one dimension."""
@@ -38,7 +40,7 @@ def as_filter(given: Any) -> npt.NDArray[Any]:
 
 def _listed_array(listed: list[Any]) -> npt.NDArray[Any]:
     kinds = set(map(type, listed))
-    bools = kinds & {bool, np.bool_}
+    bools = kinds & _BOOLS
     if bools and bools != kinds:  # NumPy would take True for a 1
         named = " and ".join(sorted(kind.__name__ for kind in kinds))
         raise TypeError(f"filter must hold bools alone or none, got {named}")

@@ -24,7 +24,6 @@ from fastembed._engine import (
 from fastembed._filters import rows_or_mask
 from fastembed._index_elements import widened
 from fastembed._index_ids import MAX_ID, kind_of_ids
-from fastembed._validate import check_int
 from fastembed.index import Index
 
 if TYPE_CHECKING:
@@ -361,7 +360,7 @@ def merge_topk(results: Iterable[TopK], k: int | None = None, *, metric: str = "
     if len({part.ids.dtype == np.object_ for part in parts}) != 1:
         raise TypeError("results must have ids of one kind, got int and str")
     widest = max(part.scores.shape[-1] for part in parts)
-    k = widest if k is None else check_int("k", k, 0)
+    k = widest if k is None else check_k(k)
     scores = np.concatenate([part.scores for part in parts], axis=-1)
     ids = np.concatenate([part.ids for part in parts], axis=-1)
     if ids.dtype == np.object_:
