@@ -1,8 +1,7 @@
-"""The program as a shell starts it: with closed streams, and with settings that cannot be."""
+"""The program as a shell starts it: with closed streams."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,25 +43,3 @@ def test_without_stderr_there_is_no_progress_bar(monkeypatch: pytest.MonkeyPatch
         sentences = [["new", "york"]] * 20
         assert len(fastembed.train_word2vec(sentences, vector_size=8, epochs=1, workers=1)) == 2
         assert len(fastembed.learn_phrases(sentences, threshold=0)) == 1
-
-
-@pytest.mark.parametrize("start", ["script", "-m", "import"])
-def test_an_instruction_set_that_is_none_is_one_line(tmp_path: Path, start: str) -> None:
-    (tmp_path / "fastembed").write_text("import sys\nfrom fastembed.cli import main\nsys.exit(main())\n")
-    arguments = {
-        "script": [str(tmp_path / "fastembed")],
-        "-m": ["-m", "fastembed"],
-        "import": ["-c", "import fastembed"],
-    }
-    root = str(Path(fastembed.__file__).parent.parent)
-    environment = {**os.environ, "PYTHONPATH": root, "FASTEMBED_ISA": "foo"}
-    command = [sys.executable, *arguments[start], "info"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout) == (1, "")
-    lines = done.stderr.splitlines()
-    if start == "import":
-        assert lines[-1].startswith("RuntimeError: unknown instruction set 'foo'")
-    else:
-        assert len(lines) == 1 and lines[0].startswith(
-            "fastembed: error: FASTEMBED_ISA: unknown instruction set 'foo'; available: "
-        )

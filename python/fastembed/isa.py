@@ -1,30 +1,16 @@
 """Which instruction sets this build has, this machine runs, and the kernels use.
 
 The best available set is chosen at import. The environment variable ``FASTEMBED_ISA`` forces another one; a name that
-is unknown or that the machine cannot run is a RuntimeError that lists what is available; the command line says so in
-one line.
+is unknown or that the machine cannot run is a RuntimeError that lists what is available.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 
 from fastembed import _core
 
-
-def _starts_the_program() -> bool:
-    """Whether this import is the beginning of the script ``fastembed`` or of ``python -m fastembed``."""
-    name = os.path.splitext(os.path.basename("".join(sys.argv[:1])))[0]
-    return name == "fastembed" or (name == "-m" and "fastembed" in sys.orig_argv)
-
-
-try:
-    _core.select_isa(os.environ.get("FASTEMBED_ISA", ""))
-except RuntimeError as error:
-    if not _starts_the_program():
-        raise
-    sys.exit(f"fastembed: error: FASTEMBED_ISA: {error}")  # the package is imported before main could say it
+_core.select_isa(os.environ.get("FASTEMBED_ISA", ""))
 
 
 def available() -> list[str]:
