@@ -366,6 +366,22 @@ def test_truncated_and_missing_files_are_named(tmp_path: Path, name: str, mmap: 
         WordVectors.load(path, mmap=mmap)
 
 
+@pytest.mark.parametrize("save", ["save", "save_word2vec_format"])
+def test_the_file_that_there_is_no_room_for_is_named(tmp_path: Path, save: str, run_python) -> None:
+    program = f"""
+import resource, numpy as np
+from fastembed import WordVectors
+wv = WordVectors(np.ones((20, 1000), np.float32), [str(i) for i in range(20)])
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    wv.{save}({str(tmp_path / "out")!r})
+except OSError as error:
+    print(error.filename)
+"""
+    wanted = tmp_path / "out" / "vectors.npy" if save == "save" else tmp_path / "out"
+    assert run_python(program).stdout == f"{wanted}\n"
+
+
 @pytest.mark.parametrize("mmap", [True, False])
 @pytest.mark.parametrize("at", [0, 6, 8, 9, *range(10, 128, 3)])
 def test_damaged_headers_are_named(tmp_path: Path, at: int, mmap: bool) -> None:

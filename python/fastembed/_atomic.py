@@ -7,6 +7,7 @@ over the target. Must not know what is written. Called by the store and by the w
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -24,12 +25,14 @@ __all__ = [
     "check_parent",
     "compressed_suffix",
     "fsync_directory",
+    "naming_full_disk",
     "open_reader",
 ]
 
 #: Names of the temporary siblings. A process killed while writing leaves one behind; nothing ever reads it.
 TEMPORARY_NAME = re.compile(r"\.fastembed-[0-9a-f]{16}\.tmp")
 
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz")
 #: What a corpus may be compressed by but nothing is written with.
 _UNWRITTEN_SUFFIXES = (".zst", ".lzma")
@@ -102,6 +105,17 @@ def check_file_target(path: str | os.PathLike[str], *, compress: bool = False) -
     if compress and os.path.splitext(name)[1].lower() in _UNWRITTEN_SUFFIXES:
         raise ValueError(f"cannot write {name!r}: this compression is not written; use .gz, .bz2 or .xz")
     check_parent(path)
+
+
+@contextlib.contextmanager
+def naming_full_disk(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Give the errors of the block that say that there is no room the name of the file, which writing does not know."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 def compressed_suffix(path: str | os.PathLike[str]) -> str:
@@ -185,7 +199,7 @@ def atomic_write(path: str | os.PathLike[str], *, compress: bool = False) -> Ite
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(temporary, flags, 0o666)
     try:
-        with open(descriptor, "wb", buffering=1 << 18) as file:
+        with naming_full_disk(path), open(descriptor, "wb", buffering=1 << 18) as file:
             with _compressor(file, compressed_suffix(target) if compress else "") as stream:
                 yield stream
             file.flush()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from fastembed._atomic import TEMPORARY_NAME, atomic_write, check_parent, fsync_directory
+from fastembed._atomic import TEMPORARY_NAME, atomic_write, check_parent, fsync_directory, naming_full_disk
 from fastembed._validate import check_path
 
 if TYPE_CHECKING:
@@ -243,7 +243,8 @@ def _remove_all_but(directory: str, kind: Kind, keep: set[str]) -> None:
 def _write_data(directory: str, name: str, content: npt.NDArray[Any] | Rows | Text) -> dict[str, Any]:
     """Write one file that no metadata names yet, flush it to the disk, and return its record."""
     record: dict[str, Any] = {"name": name}
-    with open(os.path.join(directory, name), "wb") as file:
+    path = os.path.join(directory, name)
+    with naming_full_disk(path), open(path, "wb") as file:
         writer = _ChecksumWriter(file)
         if isinstance(content, Text):
             data, record["encoding"] = lines_bytes(content.words)

@@ -31,8 +31,10 @@ def check_int(name: str, value: object, low: int, high: int | None = None) -> in
     return number
 
 
-def check_float(name: str, value: object, low: float = -math.inf, *, above: float | None = None) -> float:
-    """Return `value` as a finite float that is at least `low` and greater than `above`."""
+def check_float(
+    name: str, value: object, low: float = -math.inf, high: float = math.inf, *, above: float | None = None
+) -> float:
+    """Return `value` as a finite float within [low, high] and greater than `above`."""
     if _is_bool(value) or isinstance(value, (str, bytes)):
         raise TypeError(f"{name} must be a real number, got {type(value).__name__}")
     try:
@@ -47,6 +49,8 @@ def check_float(name: str, value: object, low: float = -math.inf, *, above: floa
         raise ValueError(f"{name} must be greater than {above:g}, got {number:g}")
     if number < low:
         raise ValueError(f"{name} must be at least {low:g}, got {number:g}")
+    if number > high:
+        raise ValueError(f"{name} must be at most {high:g}, got {number:g}")
     return number
 
 

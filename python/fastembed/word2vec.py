@@ -56,7 +56,7 @@ class _Options:
         """Check the arguments in `given`, by name."""
         sg = check_bool("sg", given["sg"])
         usual_alpha = _SKIP_GRAM_ALPHA if sg else _CBOW_ALPHA
-        alpha = usual_alpha if given["alpha"] is None else check_float("alpha", given["alpha"], above=0.0)
+        alpha = usual_alpha if given["alpha"] is None else check_float("alpha", given["alpha"], 0.0, 1e38, above=0.0)
         min_alpha = check_float("min_alpha", given["min_alpha"], 0.0)
         if min_alpha > alpha:
             raise ValueError(f"min_alpha must not exceed alpha, got min_alpha={min_alpha:g} and alpha={alpha:g}")
