@@ -163,19 +163,28 @@ def test_output_is_checked_before_training(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "labels"),
+    ("arguments", "message"),
     [
-        ("train t -o v --save-vocabulary t", "CORPUS and --save-vocabulary"),
-        ("train t -o ./t --format word2vec-text", "CORPUS and --output"),
-        ("train d -o v --save-vocabulary d/t", "CORPUS and --save-vocabulary"),
-        ("train d/* -o link --format word2vec-text", "CORPUS and --output"),
-        ("train v.interrupted -o v --format word2vec-text", "CORPUS and --output's .interrupted"),
-        ("train t -o v --format word2vec-text --save-vocabulary d/../v", "--output and --save-vocabulary"),
-        ("train t -o v --checkpoint v", "--checkpoint and --output"),
-        ("train t -o v --init link --save-vocabulary d/t", "--init and --save-vocabulary"),
-        ("phrases t -o p --save-phrases t", "CORPUS and --save-phrases"),
-        ("phrases t -o p --save-phrases p", "--output and --save-phrases"),
-        ("phrases t -o t --save-phrases t", "--output and --save-phrases"),
+        ("train t -o v --save-vocabulary t", "CORPUS and --save-vocabulary must name different places"),
+        ("train t -o ./t --format word2vec-text", "CORPUS and --output must name different places"),
+        ("train d -o v --save-vocabulary d/t", "CORPUS and --save-vocabulary must name different places"),
+        ("train d/* -o link --format word2vec-text", "CORPUS and --output must name different places"),
+        (
+            "train v.interrupted -o v --format word2vec-text",
+            "CORPUS and --output's .interrupted must name different places",
+        ),
+        (
+            "train t -o v --format word2vec-text --save-vocabulary d/../v",
+            "--output and --save-vocabulary must name different places",
+        ),
+        ("train t -o v --checkpoint v", "--checkpoint and --output must name different places"),
+        ("train t -o v --init link --save-vocabulary d/t", "--init and --save-vocabulary must name different places"),
+        ("train t -o v --checkpoint d/../v/c", "--checkpoint must not lie within --output"),
+        ("train t -o v --save-vocabulary v/metadata.json", "--save-vocabulary must not lie within --output"),
+        ("train t -o d/c/v --checkpoint d/c", "--output must not lie within --checkpoint"),
+        ("phrases t -o p --save-phrases t", "CORPUS and --save-phrases must name different places"),
+        ("phrases t -o p --save-phrases p", "--output and --save-phrases must name different places"),
+        ("phrases t -o t --save-phrases t", "--output and --save-phrases must name different places"),
     ],
 )
 def test_nothing_is_written_over_an_input_or_twice_to_one_place(
@@ -184,7 +193,7 @@ def test_nothing_is_written_over_an_input_or_twice_to_one_place(
     training: FakeTraining,
     capsys: pytest.CaptureFixture[str],
     arguments: str,
-    labels: str,
+    message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "d").mkdir()
@@ -192,7 +201,7 @@ def test_nothing_is_written_over_an_input_or_twice_to_one_place(
         (tmp_path / name).write_text("text")
     (tmp_path / "link").symlink_to("d/t")
     assert cli.main(arguments.split()) == 2
-    assert f"error: {labels} must name different places, got '" in one_line(capsys.readouterr().err)
+    assert f"error: {message}, got '" in one_line(capsys.readouterr().err)
     assert training.calls == []
 
 

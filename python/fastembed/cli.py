@@ -197,6 +197,10 @@ def _check_targets(
         ("--save-vocabulary", vocabulary),
     ]
     _check_places("train", inputs, targets, replaceable="--init")
+    for folder, where in targets[: 2 if chosen_format == "native" else 1]:  # whose files are our own
+        for label, path in targets:
+            if where and path and os.path.realpath(path).startswith(os.path.join(os.path.realpath(where), "")):
+                raise _UsageError(f"fastembed train: error: {label} must not lie within {folder}, got {path!r}")
     if chosen_format == "native":
         check_store_target(output)
     else:
