@@ -161,6 +161,7 @@ def test_a_word_that_is_never_kept_or_alone_is_harmless() -> None:
     assert math.isnan(lonely.history[0]["loss"])  # no positive pair, so no mean
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sg", [True, False])
 @pytest.mark.parametrize("words", [4, 8, 16, 24])
 def test_many_workers_on_few_words_do_not_diverge(words: int, sg: bool, caplog: pytest.LogCaptureFixture) -> None:
