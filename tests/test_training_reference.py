@@ -46,25 +46,27 @@ def small_real_text() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return ids, offsets, np.bincount(ids).astype(np.int64)
 
 
+DEFAULTS: dict[str, Any] = {
+    "sg": True,
+    "negative_sharing": "window",
+    "cbow_mean": True,
+    "shrink_windows": True,
+    "window": 5,
+    "negative": 5,
+    "epochs": 1,
+    "alpha": 0.025,
+    "min_alpha": 1e-4,
+    "sample": 1e-3,
+    "ns_exponent": 0.75,
+    "seed": 1,
+    "max_sentence_length": 10_000,
+}
+
+
 def train(
     isa: str, options: dict[str, Any], initial: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, list[float]]:
-    given = {
-        "sg": True,
-        "negative_sharing": "window",
-        "cbow_mean": True,
-        "shrink_windows": True,
-        "window": 5,
-        "negative": 5,
-        "epochs": 1,
-        "alpha": 0.025,
-        "min_alpha": 1e-4,
-        "sample": 1e-3,
-        "ns_exponent": 0.75,
-        "seed": 1,
-        "max_sentence_length": 10_000,
-        **options,
-    }
+    given = {**DEFAULTS, **options}
     ids, offsets, counts = small_real_text()
     trainer = _core.Trainer(ids=ids, offsets=offsets, counts=counts, **given)
     if initial is not None:
@@ -234,6 +236,44 @@ def test_the_reference_has_learned_something() -> None:
     run = reference("skip-gram, window")
     assert run.losses[-1] < 0.97 * run.losses[0]
     assert np.linalg.norm(run.output) > 0.5
+
+
+@pytest.mark.threads
+@pytest.mark.parametrize("workers", [2, 6])
+@pytest.mark.parametrize("case", ["skip-gram, pair", "CBOW, sum"])
+def test_several_workers_draw_from_parts_of_the_noise(case: str, workers: int) -> None:
+    """A text of a single chunk is trained by one of them: with the part of the chunk's number plus the epoch's."""
+    ids, offsets, counts = small_real_text()
+    absent = np.random.default_rng(3).integers(1, 40, size=5000)  # words that are drawn, but not in the text
+    given = {**CASES[case], "epochs": 3}
+    all_counts, of_text = np.r_[counts, absent], np.r_[counts, 0 * absent]
+    run = Reference(ids, offsets, all_counts, corpus_counts=of_text, noise_parts=2, **given).train()
+    trainer = _core.Trainer(ids=ids, offsets=offsets, counts=all_counts, corpus_counts=of_text, **{**DEFAULTS, **given})
+    epochs = [trainer.run_epoch(epoch, workers) for epoch in range(3)]
+    vectors, output_vectors = trainer.take_vectors()
+    assert largest_row_error(vectors, run.input) < TOLERANCE
+    assert largest_row_error(output_vectors, run.output) < TOLERANCE
+    losses = [epoch["loss"] / epoch["positive_count"] for epoch in epochs]
+    np.testing.assert_allclose(losses, run.losses, rtol=TOLERANCE / 10)
+
+
+@pytest.mark.threads
+@pytest.mark.parametrize("sg", [True, False])
+def test_several_workers_draw_the_whole_noise(sg: bool) -> None:
+    """In a single epoch of many chunks, also of what no chunk's center is."""
+    ids = np.random.default_rng(4).integers(0, 50, size=300_000, dtype=np.int32)
+    counts = np.full(4096, 6, dtype=np.int64)
+    given = {**DEFAULTS, "sg": sg, "negative_sharing": "pair", "vector_size": 8, "sample": 0.0}
+    trainer = _core.Trainer(
+        ids=ids,
+        offsets=np.arange(0, len(ids) + 1, 1000),
+        counts=counts,
+        corpus_counts=np.bincount(ids, minlength=4096),
+        **given,
+    )
+    trainer.run_epoch(0, 3)
+    _, output_vectors = trainer.take_vectors()
+    assert np.all(np.abs(output_vectors).max(axis=1) > 0)
 
 
 @pytest.mark.parametrize("isa", TRAINING_ISAS)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 
 namespace fastembed::train {
 namespace {
@@ -13,15 +14,30 @@ std::uint32_t threshold_of(double probability) {
   return static_cast<std::uint32_t>(std::clamp(std::floor(probability * kTwo32), 0.0, kTwo32 - 1.0));
 }
 
+// Bands of the noise in a part: enough for each to have words of every frequency, few enough to be wide ones.
+constexpr std::size_t kBands = 4;
+
+double sum_of(std::span<const double> weights) {
+  double total = 0;
+  for (const double weight : weights) total += weight;
+  return total;
+}
+
+std::vector<double> noise_weights(std::span<const std::int64_t> counts, double exponent) {
+  std::vector<double> weights(counts.size());
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    weights[i] = counts[i] > 0 ? std::pow(static_cast<double>(counts[i]), exponent) : 0;
+  }
+  return weights;
+}
+
 }  // namespace
 
-AliasTable::AliasTable(std::span<const std::int64_t> counts, double exponent) : columns_(counts.size()) {
-  std::vector<double> scaled(counts.size());
-  double total = 0;
-  for (std::size_t i = 0; i < counts.size(); ++i) {
-    scaled[i] = counts[i] > 0 ? std::pow(static_cast<double>(counts[i]), exponent) : 0;
-    total += scaled[i];
-  }
+AliasTable::AliasTable(std::span<const std::int64_t> counts, double exponent)
+    : AliasTable(noise_weights(counts, exponent)) {}
+
+AliasTable::AliasTable(std::vector<double> scaled) : columns_(scaled.size()) {
+  const double total = sum_of(scaled);
   if (!(total > 0) || !std::isfinite(total)) {
     throw std::invalid_argument("negative sampling needs counts whose sum of count^ns_exponent is positive and finite");
   }
@@ -46,6 +62,30 @@ AliasTable::AliasTable(std::span<const std::int64_t> counts, double exponent) : 
   for (const auto* rest : {&small, &large}) {
     for (const std::int32_t word : *rest) columns_[word] = {0xffffffffU, word};
   }
+}
+
+// Bands of equal weight, from the first word to the last, are dealt out in turn.
+std::vector<AliasTable> AliasTable::parts(std::span<const std::int64_t> counts, double exponent,
+                                          std::size_t part_count) {
+  const std::vector<double> weights = noise_weights(counts, exponent);
+  std::vector<std::vector<double>> shares(part_count, std::vector<double>(weights.size()));
+  const std::size_t last_band = kBands * part_count - 1;
+  const double band_weight = sum_of(weights) / static_cast<double>(kBands * part_count);
+  std::size_t band = 0;
+  double room = band_weight;  // that this band still has
+  for (std::size_t word = 0; word < weights.size(); ++word) {
+    double left = weights[word];
+    for (; left >= room && band < last_band; ++band) {
+      shares[band % part_count][word] += room;
+      left -= room;
+      room = band_weight;
+    }
+    shares[band % part_count][word] += left;
+    room -= left;
+  }
+  std::vector<AliasTable> tables;
+  for (std::vector<double>& part : shares) tables.push_back(AliasTable(std::move(part)));
+  return tables;
 }
 
 std::vector<std::uint32_t> keep_thresholds(std::span<const std::int64_t> counts, double sample) {

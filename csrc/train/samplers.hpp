@@ -17,6 +17,11 @@ class AliasTable {
   /// Throws std::invalid_argument when `counts` is empty or no weight is positive and finite.
   AliasTable(std::span<const std::int64_t> counts, double exponent);
 
+  /// The same words in `part_count` tables that are drawn from equally often, hardly a word being in two of them (with
+  /// a share of its weight in each): workers that draw from different parts do not write to the same rows. Words that
+  /// follow each other are kept together, because who reads a row makes the processor fetch the next ones too.
+  static std::vector<AliasTable> parts(std::span<const std::int64_t> counts, double exponent, std::size_t part_count);
+
   /// High 32 bits of `random` choose the column, low 32 bits choose between the column and its alias.
   [[nodiscard]] std::int32_t sample(std::uint64_t random) const noexcept {
     const auto column = static_cast<std::int32_t>(((random >> 32) * columns_.size()) >> 32);
@@ -30,6 +35,8 @@ class AliasTable {
   [[nodiscard]] std::span<const AliasColumn> columns() const noexcept { return columns_; }
 
  private:
+  explicit AliasTable(std::vector<double> weights);
+
   std::vector<AliasColumn> columns_;
 };
 

@@ -15,6 +15,12 @@ namespace {
 
 constexpr std::int64_t kChunkTokens = 16'384;
 
+// With four parts for four workers SimLex-999 was 0.009 lower (standard error 0.003).
+constexpr std::size_t kMostNoiseParts = 2;
+
+// With fewer words than that a part has too few to be the noise of a whole chunk.
+constexpr std::size_t kLeastPartWords = 1024;
+
 }  // namespace
 
 WindowTrainer::WindowTrainer(Model& model, CorpusView corpus, std::span<const std::int64_t> counts,
@@ -22,6 +28,7 @@ WindowTrainer::WindowTrainer(Model& model, CorpusView corpus, std::span<const st
     : model_(model),
       corpus_(corpus),
       config_(config),
+      counts_(counts),
       negatives_(counts, config.ns_exponent),
       keep_thresholds_(keep_thresholds(corpus.counts, config.sample)) {
   make_chunks();
@@ -47,6 +54,24 @@ void WindowTrainer::make_chunks() {
     }
   }
   if (chunk.end > chunk.begin) chunks_.push_back(chunk);
+}
+
+// Rows that two workers write to travel between their caches, and with fresh negatives for every pair nearly all rows
+// are those of negatives. So workers draw from parts of the noise, another one with each chunk: those under way at a
+// time follow each other in the text. One worker draws from the whole, as word2vec.c does.
+void WindowTrainer::divide_noise(int workers) {
+  const std::size_t most = std::min(kMostNoiseParts, std::max<std::size_t>(1, counts_.size() / kLeastPartWords));
+  const std::size_t parts = std::min(most, static_cast<std::size_t>(workers));
+  if (parts == 1) {
+    noise_parts_.clear();
+  } else if (noise_parts_.size() != parts) {
+    noise_parts_ = AliasTable::parts(counts_, config_.ns_exponent, parts);
+  }
+}
+
+const AliasTable& WindowTrainer::noise_of(const Chunk& chunk, std::uint32_t epoch) const noexcept {
+  const auto number = static_cast<std::size_t>(&chunk - chunks_.data());
+  return noise_parts_.empty() ? negatives_ : noise_parts_[(number + epoch) % noise_parts_.size()];
 }
 
 float WindowTrainer::learning_rate_at(std::uint32_t epoch, std::int64_t position) const noexcept {
@@ -94,6 +119,7 @@ EpochTotals WindowTrainer::run_epoch(std::uint32_t epoch, int workers, const std
     workers = 1;
   }
   if (most_workers_ != 0) workers = std::min(workers, most_workers_);
+  if (config_.negative_sharing == NegativeSharing::kPair) divide_noise(workers);
   next_chunk_.store(chunk_at(part.start.token_count));
   pausing_.store(false);
   published_ = std::make_unique<Published[]>(workers);

@@ -63,7 +63,7 @@ struct EpochPart {
 
 class WindowTrainer {
  public:
-  /// `counts` decide how often a word is drawn as a negative.
+  /// `counts` decide how often a word is drawn as a negative; the caller keeps them alive as well.
   WindowTrainer(Model& model, CorpusView corpus, std::span<const std::int64_t> counts, const TrainConfig& config);
 
   /// Trains epoch `epoch` (from 0), or the part of it that begins at part.start and pauses soon after part.deadline or
@@ -109,6 +109,8 @@ class WindowTrainer {
   };
 
   void make_chunks();
+  void divide_noise(int workers);
+  [[nodiscard]] const AliasTable& noise_of(const Chunk& chunk, std::uint32_t epoch) const noexcept;
   [[nodiscard]] std::size_t chunk_at(std::int64_t position) const;
   EpochTotals run_rounds(std::uint32_t epoch, int workers, const std::function<void()>& tick, const EpochPart& part);
   void publish(const EpochTotals& totals, int worker = 0) noexcept;
@@ -120,7 +122,9 @@ class WindowTrainer {
   Model& model_;
   CorpusView corpus_;
   TrainConfig config_;
+  std::span<const std::int64_t> counts_;
   AliasTable negatives_;
+  std::vector<AliasTable> noise_parts_;  // "pair": what several workers draw from in turn
   std::vector<std::uint32_t> keep_thresholds_;
   std::vector<Chunk> chunks_;
   std::size_t round_tiles_ = 0;

@@ -67,6 +67,7 @@ class WindowWorker {
 
   void train_chunk(const WindowTrainer::Chunk& chunk, const support::StopFlag& stop) {
     const auto& offsets = trainer_.corpus_.offsets;
+    noise_ = &trainer_.noise_of(chunk, epoch_);
     std::int64_t begin = chunk.begin;
     std::int64_t sentence = chunk.sentence;
     while (begin < chunk.end && !stop.load(std::memory_order_relaxed)) {
@@ -169,7 +170,7 @@ class WindowWorker {
   void draw_words(std::size_t i, std::size_t count, std::int32_t* words) {
     const std::uint64_t first = static_cast<std::uint64_t>(centers_[i].position) * negatives_per_center_;
     for (std::size_t n = 0; n < count; ++n) {
-      words[n] = trainer_.negatives_.sample(support::draw(negative_key_, first + n));
+      words[n] = noise_->sample(support::draw(negative_key_, first + n));
     }
   }
 
@@ -331,6 +332,7 @@ class WindowWorker {
   const TrainConfig& config_;
   const KernelTable& kernels_;
   std::uint32_t epoch_;
+  const AliasTable* noise_ = nullptr;  // of the chunk under way
   std::uint64_t token_key_;
   std::uint64_t negative_key_;
   std::uint64_t pool_key_;

@@ -1,4 +1,5 @@
 // The draws of training against the streams, one number at a time.
+#include <cmath>
 #include <memory>
 #include <string>
 #include <vector>
@@ -76,9 +77,54 @@ void check_aliases(const KernelTable& table, Report& report, std::size_t kinds, 
   report.expect(words[count] == kUntouched, where + ": wrote behind its list");
 }
 
+// How probable each word is.
+std::vector<double> probabilities(const train::AliasTable& alias) {
+  const auto columns = alias.columns();
+  std::vector<double> result(columns.size());
+  for (std::size_t column = 0; column < columns.size(); ++column) {
+    const double kept = (static_cast<double>(columns[column].threshold) + 1.0) / 4294967296.0;
+    result[column] += kept / static_cast<double>(columns.size());
+    result[columns[column].alias] += (1.0 - kept) / static_cast<double>(columns.size());
+  }
+  return result;
+}
+
+// Parts make up the whole, each has words of its own, and they stand together.
+void check_parts(Report& report, std::size_t kinds, std::size_t part_count, double exponent) {
+  std::vector<std::int64_t> counts(kinds);
+  for (std::size_t word = 0; word < kinds; ++word) counts[word] = static_cast<std::int64_t>(1'000'000 / (word + 3));
+  const std::string where = "AliasTable::parts" + text("kinds", kinds) + text("part_count", part_count);
+  const auto parts = train::AliasTable::parts(counts, exponent, part_count);
+  report.expect(parts.size() == part_count, where);
+  const std::vector<double> whole = probabilities(train::AliasTable(counts, exponent));
+  std::size_t changes = 0;
+  const std::vector<double>* last = nullptr;
+  std::vector<std::vector<double>> by_part;
+  for (const auto& part : parts) by_part.push_back(probabilities(part));
+  bool right = true;
+  for (std::size_t word = 0; word < kinds; ++word) {
+    double sum = 0;
+    for (const auto& part : by_part) {
+      sum += part[word];
+      if (part[word] < 1e-9) continue;
+      changes += last != nullptr && last != &part;
+      last = &part;
+    }
+    right = right && std::abs(sum / static_cast<double>(part_count) - whole[word]) < 1e-9;
+  }
+  report.expect(right, where + ": not the whole noise");
+  // Four bands a part: at each border a word of both, counted up to three times.
+  report.expect(changes >= part_count - 1 && changes <= 12 * part_count, where + ": mixed");
+}
+
 }  // namespace
 
 void check_draws(const KernelTable& table, Report& report) {
+  for (const std::size_t part_count : {2, 3, 4}) {
+    for (const std::size_t kinds : {1, 2, 3, 7, 1000, 5000}) {
+      for (const double exponent : {0.75, 0.0, -0.5}) check_parts(report, kinds, part_count, exponent);
+    }
+  }
   for (const std::size_t count : kLengths) {
     for (const std::uint32_t span : {0U, 1U, 5U, 20U}) check_tokens(table, report, count, 1, span);
     check_tokens(table, report, count, 7, 0);

@@ -41,12 +41,37 @@ def threshold_of(probability: float) -> int:
     return int(min(max(math.floor(probability * 2**32), 0), 2**32 - 1))
 
 
+def noise_weights(counts: np.ndarray, exponent: float) -> list[float]:
+    return [float(count) ** exponent if count > 0 else 0.0 for count in counts]
+
+
+def plain_sum(values: list[float]) -> float:
+    """Rounded after each step, as C++ does it; ``sum`` is more exact."""
+    total = 0.0
+    for value in values:
+        total += value
+    return total
+
+
+def noise_parts(weights: list[float], parts: int) -> list[list[float]]:
+    """What several workers draw from: four bands a part, all of the same weight, dealt out in the words' order."""
+    band_weight = plain_sum(weights) / (4 * parts)
+    shares = [[0.0] * len(weights) for _ in range(parts)]
+    band, room = 0, band_weight
+    for word, weight in enumerate(weights):
+        left = weight
+        while left >= room and band < 4 * parts - 1:
+            shares[band % parts][word] += room
+            left -= room
+            band, room = band + 1, band_weight
+        shares[band % parts][word] += left
+        room -= left
+    return shares
+
+
 class AliasTable:
-    def __init__(self, counts: np.ndarray, exponent: float) -> None:
-        weights = [float(count) ** exponent if count > 0 else 0.0 for count in counts]
-        total = 0.0
-        for weight in weights:
-            total += weight
+    def __init__(self, weights: list[float]) -> None:
+        total = plain_sum(weights)
         scaled = [weight / total * len(weights) for weight in weights]
         self.threshold = [2**32 - 1] * len(weights)
         self.alias = list(range(len(weights)))
@@ -97,6 +122,7 @@ class Reference:
     input_start: np.ndarray | None = None  # what training starts from, in place of the usual initial values
     output_start: np.ndarray | None = None
     corpus_counts: np.ndarray | None = None  # what subsampling goes by, in place of the counts
+    noise_parts: int = 1  # more of them: as several workers draw that train less text than one takes at a time
     losses: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -109,7 +135,9 @@ class Reference:
             self.input = self.input_start.astype(np.float64)
         if self.output_start is not None:
             self.output = self.output_start.astype(np.float64)
-        self.table = AliasTable(self.counts, self.ns_exponent)
+        weights = noise_weights(self.counts, self.ns_exponent)
+        of_parts = noise_parts(weights, self.noise_parts) if self.noise_parts > 1 else [weights]
+        self.tables = [AliasTable(part) for part in of_parts]
         corpus_counts = self.counts if self.corpus_counts is None else self.corpus_counts
         total = float(corpus_counts.sum())
         self.keep = []
@@ -153,16 +181,17 @@ class Reference:
 
     def negatives(self, epoch: int, position: int, slot: int) -> list[int]:
         key = stream_key(self.seed, NEGATIVES, epoch)
+        table = self.tables[epoch % len(self.tables)]
         if self.negative_sharing == "pair":
             slots = 2 * self.window if self.sg else 1
             first = (position * slots + slot) * self.negative
-            return [self.table.sample(draw(key, first + n)) for n in range(self.negative)]
+            return [table.sample(draw(key, first + n)) for n in range(self.negative)]
         pool_key = stream_key(self.seed, POOLS, epoch)
         words = []
         for n in range(self.negative):
             random = draw(key, position * ((self.negative + 7) // 8) + n // 8)
             pick = (random >> (8 * (n % 8))) & 0xFF
-            words.append(self.table.sample(draw(pool_key, position // POOL_STRETCH * POOL_WORDS + pick)))
+            words.append(table.sample(draw(pool_key, position // POOL_STRETCH * POOL_WORDS + pick)))
         return words
 
     def targets(self, center: int, negatives: list[int]) -> list[int]:

@@ -87,7 +87,7 @@ class TileReference(Reference):
     def begin(self, epoch: int, start: int) -> tuple[list[int], float]:
         """Negatives and learning rate of the tile whose first raw position is `start`."""
         key, count = stream_key(self.seed, NEGATIVES, epoch), self.negative_count()
-        negatives = [self.table.sample(draw(key, start * count + k)) for k in range(count)]
+        negatives = [self.tables[0].sample(draw(key, start * count + k)) for k in range(count)]
         done = (epoch * len(self.ids) + start) / (self.epochs * len(self.ids))
         return negatives, max(self.min_alpha, self.alpha - (self.alpha - self.min_alpha) * done)
 
