@@ -257,6 +257,24 @@ def test_bad_rows_that_no_query_may_find_are_not_looked_at(metric: str, layout: 
             search(QUERIES[4], index, filter=each[4], metric=metric)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_first_bad_row_that_any_query_of_many_batches_may_find_is_named(workers: int) -> None:
+    rng = np.random.default_rng(5)
+    queries, index = (rng.standard_normal((count, 16), dtype=np.float32) for count in (1200, 5000))
+    index[[7, 900, 4990], 3] = np.nan
+    each = rng.random((1200, 5000)) < 0.01
+    each[:, [7, 900, 4990]] = False
+    finite = np.where(np.isfinite(index), index, 0)
+    for search in (fastembed.topk, lambda *args, **o: fastembed.range_search(*args, 0.7, **o)):
+        found = search(queries, index, filter=each, workers=workers)
+        for part, expected in zip(found, search(queries, finite, filter=each, workers=workers), strict=True):
+            np.testing.assert_array_equal(part, expected)
+        mixed = each.copy()
+        mixed[1199, 900] = mixed[0, 4990] = True
+        with pytest.raises(ValueError, match="index holds NaN or infinity in row 900;"):
+            search(queries, index, filter=mixed, workers=workers)
+
+
 def test_bad_queries_are_refused_where_nothing_can_be_found() -> None:
     bad = QUERIES.copy()
     bad[3, 0] = np.inf

@@ -121,7 +121,7 @@ void BlockScan::judge_norm(const Block& block, std::size_t r, Room& room, Collec
   room.norms[r] = static_cast<float>(exact);
   if (bounds_.can_scan(room.norms[r])) return;
   const std::int64_t row = block.number(r);
-  if (!std::isfinite(exact)) {
+  if (request_.check_finite && !std::isfinite(exact) && request_.admits_for_any(static_cast<std::size_t>(row))) {
     std::int64_t first = bad_row_.load();
     while ((first < 0 || row < first) && !bad_row_.compare_exchange_weak(first, row)) {
     }

@@ -37,7 +37,7 @@ class BlockScan {
   void share_among(int workers) { shares_.divide(blocks_, workers); }
   /// Takes blocks until there are none left.
   void work(int worker, Collector& collector, const support::StopFlag& stop);
-  /// The first row with NaN or infinity that was met, -1 if none.
+  /// The first row with NaN or infinity that a query may find, -1 if none was met or if nobody asked.
   [[nodiscard]] std::int64_t bad_row() const noexcept { return bad_row_.load(); }
 
  private:

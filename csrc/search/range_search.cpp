@@ -253,12 +253,9 @@ BadRows for_batches(const Request& request, const Each& each) {
     bool few = false;
     try {
       RangeSearch search(kernels, request, bounds, first, step);
-      const std::int64_t row = each(search, first);
+      bad.index = each(search, first);
+      if (bad.index >= 0) break;
       few = search.found() < fewest;
-      if (request.check_finite && row >= 0) {
-        bad.index = row;
-        break;
-      }
     } catch (const TooManyFound&) {
       step = (step + kFewerQueries - 1) / kFewerQueries;
       continue;
@@ -289,8 +286,7 @@ std::int64_t deep_topk(const Request& request, const Bounds& bounds, std::size_t
   std::int64_t bad_row = -1;
   for (std::size_t query = 0; query < request.queries.rows && bad_row < 0; ++query, scores += k, rows += k) {
     HitPile pile(request, k);
-    const std::int64_t row = RangeSearch(kernels, request, bounds, query, 1).search(pile);
-    if (request.check_finite) bad_row = row;
+    bad_row = RangeSearch(kernels, request, bounds, query, 1).search(pile);
     const std::size_t count = pile.size();
     pile.take(count, scores, rows);
     std::fill(scores + count, scores + k, key_to_score(request.metric, -INFINITY));

@@ -83,12 +83,21 @@ struct Request {
     if (self_first >= 0 && static_cast<std::size_t>(self_first) + query == row) return false;
     return query_masks == nullptr || query_masks[query * index.rows + row] != 0;
   }
+  /// Whether a query's own mask admits row for any query.
+  [[nodiscard]] bool admits_for_any(std::size_t row) const noexcept {
+    if (query_masks == nullptr) return true;
+    for (std::size_t query = 0; query < queries.rows; ++query) {
+      if (query_masks[query * index.rows + row] != 0) return true;
+    }
+    return false;
+  }
   [[nodiscard]] std::int64_t rank(std::int64_t row) const noexcept {
     return order == nullptr ? row : order[static_cast<std::size_t>(row)];
   }
 };
 
-/// The first rows with NaN or infinity, -1 where there is none.
+/// The first rows with NaN or infinity, -1 where there is none: of all queries, and of the rows of the index that masks
+/// admit for any of them.
 struct BadRows {
   std::int64_t query = -1;
   std::int64_t index = -1;

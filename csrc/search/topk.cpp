@@ -230,7 +230,7 @@ class TopBatches {
  private:
   static constexpr double kLittleWork = 4e8;  // multiply-adds, some 4 ms
 
-  [[nodiscard]] bool is_bad() const noexcept { return request_.check_finite && bad_row_.load() >= 0; }
+  [[nodiscard]] bool is_bad() const noexcept { return bad_row_.load() >= 0; }
 
   void search_batch(const Request& request, std::size_t batch, Lists& lists) {
     const std::size_t first = batch * step_, count = std::min(step_, request.queries.rows - first);
@@ -270,12 +270,11 @@ BadRows topk(const Request& request, std::size_t k, float* scores, std::int64_t*
   const KernelTable& kernels = cpu::kernels();
   const support::DefaultFloatEnvironment environment;
   BadRows bad;
-  if (request.queries.rows == 0 || k == 0) return bad;
-  if (short_topk(kernels, request, k, scores, rows)) return bad;
+  if (request.queries.rows == 0) return bad;
+  if (k > 0 && short_topk(kernels, request, k, scores, rows)) return bad;
   bad.query = first_bad_query(kernels, request);
-  if (bad.query >= 0) return bad;
-  const std::int64_t row = TopBatches(kernels, request, k, scores, rows).search();
-  if (request.check_finite) bad.index = row;
+  if (bad.query >= 0 || k == 0) return bad;
+  bad.index = TopBatches(kernels, request, k, scores, rows).search();
   return bad;
 }
 

@@ -12,6 +12,7 @@ namespace fastembed::search {
 
 /// Writes the k best of every query, best first, to scores and rows (k a query). Where fewer are admitted: row -1 and
 /// the worst score there is. When a row is bad (only looked for with check_finite), what is written has no meaning.
+/// With k = 0 only queries are looked at.
 BadRows topk(const Request& request, std::size_t k, float* scores, std::int64_t* rows);
 
 /// Whether the lists that topk keeps would take more memory than is to be taken beside the results.

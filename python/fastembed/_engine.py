@@ -7,7 +7,7 @@ rows only: what a row is called (its id) is the business of the callers, search.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -136,24 +136,8 @@ def worker_count(workers: int | None, multiply_adds: int) -> int:
     return 1 if workers is None and multiply_adds < _SMALL_WORK else default_workers(workers)
 
 
-def _first_bad(rows: KernelRows, masks: BoolArray | None = None) -> int:
-    """The first of these rows with NaN or infinity, among those that one of `masks` admits; -1 if there is none."""
-    bad = np.isnan(_core.row_norms(rows, worker_count(None, rows.size)))
-    if masks is not None:
-        bad &= masks.any(axis=0)
-    return int(np.argmax(bad)) if bad.any() else -1
-
-
-def _refuse(bad: tuple[int, int], index: KernelRows, mask: BoolArray | None, first_query: int, query_name: str) -> None:
-    """Raise for the bad row that a search met, unless it is of the index and no query may find any such row.
-
-    Of a mask for all queries the kernels look at what it admits, of a mask for each query at all rows.
-    """
+def _refuse(bad: tuple[int, int], first_query: int, query_name: str) -> NoReturn:
     name, row = (query_name, bad[0] + first_query) if bad[0] >= 0 else ("index", bad[1])
-    if bad[0] < 0 and mask is not None and mask.ndim == 2:
-        row = _first_bad(index, mask)
-        if row < 0:
-            return
     raise ValueError(f"{name} holds NaN or infinity in row {row}; check_finite=False ranks such rows last")
 
 
@@ -193,28 +177,24 @@ def run_topk(
     if not isinstance(mask, PerQueryMask):
         may_code = codes is not None or n_queries >= _LEAST_QUERIES_ON_THE_WAY
         pays = accelerate != "auto" or (may_code and codes_pay(k, n_queries, len(index)))
-        if k == 0 and check_finite and (bad_query := _first_bad(queries)) >= 0:  # the kernel would not look at them
-            _refuse((bad_query, -1), index, mask, first_query, query_name)
-        while (
-            bad := _core.search_topk(
-                queries,
-                index,
-                metric,
-                scores,
-                rows,
-                norms,
-                mask,
-                order,
-                threshold,
-                self_first,
-                check_finite,
-                worker_count(workers, n_queries * index.size),
-                codes,
-                accelerate != "none" and pays,
-            )
-        ) != _NO_BAD_ROW:
-            _refuse(bad, index, mask, first_query, query_name)
-            check_finite = False  # no bad row can be found
+        bad = _core.search_topk(
+            queries,
+            index,
+            metric,
+            scores,
+            rows,
+            norms,
+            mask,
+            order,
+            threshold,
+            self_first,
+            check_finite,
+            worker_count(workers, n_queries * index.size),
+            codes,
+            accelerate != "none" and pays,
+        )
+        if bad != _NO_BAD_ROW:
+            _refuse(bad, first_query, query_name)
         return scores, rows
     search = partial(run_topk, norms=norms, order=order, threshold=threshold, codes=codes, accelerate=accelerate)
     search = partial(search, check_finite=check_finite, workers=workers, query_name=query_name, single=single)
@@ -250,26 +230,22 @@ def run_range(
     blocks = _blocks(queries, mask, len(index)) if isinstance(mask, PerQueryMask) else [(0, queries, mask)]
     parts = []
     for begin, part, part_mask in blocks:
-        look = check_finite
-        while True:
-            bad_query, bad_row, offsets, scores, rows = _core.search_range(
-                part,
-                index,
-                metric,
-                threshold,
-                norms=norms,
-                mask=part_mask,
-                order=order,
-                self_first=self_first if self_first < 0 else self_first + begin,
-                check_finite=look,
-                workers=threads,
-                codes=codes,
-                accelerate=accelerate,
-            )
-            if (bad_query, bad_row) == _NO_BAD_ROW:
-                break
-            _refuse((bad_query, bad_row), index, part_mask, begin, query_name)
-            look = False  # no bad row can be found
+        bad_query, bad_row, offsets, scores, rows = _core.search_range(
+            part,
+            index,
+            metric,
+            threshold,
+            norms=norms,
+            mask=part_mask,
+            order=order,
+            self_first=self_first if self_first < 0 else self_first + begin,
+            check_finite=check_finite,
+            workers=threads,
+            codes=codes,
+            accelerate=accelerate,
+        )
+        if (bad_query, bad_row) != _NO_BAD_ROW:
+            _refuse((bad_query, bad_row), begin, query_name)
         parts.append((offsets, scores, rows))
     if len(parts) == 1:
         return parts[0]
