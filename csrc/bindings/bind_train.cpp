@@ -11,6 +11,7 @@
 #include "bindings/arrays.hpp"
 #include "bindings/bind.hpp"
 #include "support/cpu_budget.hpp"
+#include "train/offsets.hpp"
 #include "train/window_trainer.hpp"
 
 namespace fastembed::bindings {
@@ -24,14 +25,7 @@ using train::NegativeSharing;
 using train::TrainConfig;
 
 void check_corpus(std::span<const std::int32_t> ids, std::span<const std::int64_t> offsets, std::size_t word_count) {
-  if (offsets.empty() || offsets.front() != 0 || offsets.back() != static_cast<std::int64_t>(ids.size())) {
-    throw std::invalid_argument("offsets must start at 0 and end at len(ids), " + std::to_string(ids.size()));
-  }
-  for (std::size_t i = 1; i < offsets.size(); ++i) {
-    if (offsets[i] < offsets[i - 1]) {
-      throw std::invalid_argument("offsets must not decrease, but offsets[" + std::to_string(i) + "] does");
-    }
-  }
+  train::check_offsets(offsets, ids.size());
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || static_cast<std::size_t>(ids[i]) >= word_count) {
       throw std::invalid_argument("ids[" + std::to_string(i) + "] is " + std::to_string(ids[i]) +

@@ -11,6 +11,7 @@
 #include "support/free_memory.hpp"
 #include "support/ticker.hpp"
 #include "train/mapped_file.hpp"
+#include "train/offsets.hpp"
 
 namespace fastembed::train {
 namespace {
@@ -18,20 +19,6 @@ namespace {
 constexpr std::uint64_t kManyTokens = 1 << 16;  // distinct; fewer leave little behind
 
 bool is_space(std::uint8_t byte) noexcept { return byte == ' ' || (byte >= '\t' && byte <= '\r'); }
-
-void check_offsets(std::span<const std::int64_t> offsets, std::size_t id_count) {
-  const auto fail = [](const std::string& what) { throw std::invalid_argument("offsets must " + what); };
-  if (offsets.empty()) fail("have at least 1 element, got none");
-  if (offsets.front() != 0) fail("start at 0, got " + std::to_string(offsets.front()));
-  const auto descent = std::is_sorted_until(offsets.begin(), offsets.end());
-  if (descent != offsets.end()) {
-    fail("not descend: offsets[" + std::to_string(descent - offsets.begin()) + "] is " + std::to_string(*descent) +
-         " after " + std::to_string(*(descent - 1)));
-  }
-  if (offsets.back() != static_cast<std::int64_t>(id_count)) {
-    fail("end at the number of ids, " + std::to_string(id_count) + ", got " + std::to_string(offsets.back()));
-  }
-}
 
 }  // namespace
 

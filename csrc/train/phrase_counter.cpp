@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "support/thread_pool.hpp"
+#include "train/offsets.hpp"
 #include "train/pair_table.hpp"
 
 namespace fastembed::train {
@@ -209,10 +210,7 @@ class PhraseCounter {
 std::vector<Phrase> count_phrases(std::span<const std::int32_t> ids, std::span<const std::int64_t> offsets,
                                   std::span<const std::int64_t> counts, const PhraseOptions& options,
                                   const std::function<void()>& tick) {
-  if (offsets.empty() || offsets.front() != 0 || !std::is_sorted(offsets.begin(), offsets.end()) ||
-      offsets.back() != static_cast<std::int64_t>(ids.size())) {
-    throw std::invalid_argument("offsets must start at 0, not descend and end at the number of ids");
-  }
+  check_offsets(offsets, ids.size());
   if (options.workers < 1) throw std::invalid_argument("workers must be at least 1");
   if (!(options.threshold >= 0.0)) throw std::invalid_argument("threshold must be at least 0");
   return PhraseCounter(ids, offsets, counts, options, tick).run();
