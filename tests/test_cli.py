@@ -182,6 +182,10 @@ def test_output_is_checked_before_training(
         ("train t -o v --checkpoint d/../v/c", "--checkpoint must not lie within --output"),
         ("train t -o v --save-vocabulary v/metadata.json", "--save-vocabulary must not lie within --output"),
         ("train t -o d/c/v --checkpoint d/c", "--output must not lie within --checkpoint"),
+        (
+            "train t -o v --save-vocabulary v.interrupted/words",
+            "--save-vocabulary must not lie within --output's .interrupted",
+        ),
         ("phrases t -o p --save-phrases t", "CORPUS and --save-phrases must name different places"),
         ("phrases t -o p --save-phrases p", "--output and --save-phrases must name different places"),
         ("phrases t -o t --save-phrases t", "--output and --save-phrases must name different places"),

@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from fastembed.vectors import WordVectors
 
@@ -61,19 +61,29 @@ def _identity(path: str) -> object:
 
 
 def _check_places(
-    command: str, inputs: Iterable[tuple[str, str]], targets: Iterable[tuple[str, str | None]], replaceable: str
+    command: str,
+    inputs: Iterable[tuple[str, str]],
+    targets: Iterable[tuple[str, str]],
+    may_replace: Collection[tuple[str, str]],
 ) -> None:
-    """Refuse targets at the place of an input or of each other; only ``--output`` may be at that of a `replaceable`."""
+    """Refuse targets at the place of an input or of each other, unless `may_replace` has the input and the target."""
     labels = {_identity(path): label for label, path in inputs}
     for label, path in targets:
-        if path is None:
-            continue
         other = labels.get(_identity(path))
-        if other is not None and not (other == replaceable and label.startswith("--output")):
+        if other is not None and (other, label) not in may_replace:
             raise _UsageError(
                 f"fastembed {command}: error: {other} and {label} must name different places, got {path!r}"
             )
         labels[_identity(path)] = label
+
+
+def _check_outside(command: str, folders: Collection[str], targets: Sequence[tuple[str, str]]) -> None:
+    """Refuse targets within those that `folders` names."""
+    for folder, where in targets:
+        within = os.path.join(os.path.realpath(where), "")
+        for label, path in targets if folder in folders else ():
+            if os.path.realpath(path).startswith(within):
+                raise _UsageError(f"fastembed {command}: error: {label} must not lie within {folder}, got {path!r}")
 
 
 # Loading
@@ -190,17 +200,12 @@ def _check_targets(
 
     inputs = [("--init", options["init"])] if "init" in options else []
     inputs += [("CORPUS", path) for path in _files_of(corpus)]
-    targets = [
-        ("--checkpoint", options.get("checkpoint")),
-        ("--output", output),
-        ("--output's .interrupted", _partial(output)),
-        ("--save-vocabulary", vocabulary),
-    ]
-    _check_places("train", inputs, targets, replaceable="--init")
-    for folder, where in targets[: 2 if chosen_format == "native" else 1]:  # whose files are our own
-        for label, path in targets:
-            if where and path and os.path.realpath(path).startswith(os.path.join(os.path.realpath(where), "")):
-                raise _UsageError(f"fastembed train: error: {label} must not lie within {folder}, got {path!r}")
+    saved = {"--output": output, "--output's .interrupted": _partial(output)}
+    places = {"--checkpoint": options.get("checkpoint"), **saved, "--save-vocabulary": vocabulary}
+    targets = [(label, path) for label, path in places.items() if path]
+    _check_places("train", inputs, targets, may_replace=[("--init", label) for label in saved])
+    # Whose files are our own.
+    _check_outside("train", ["--checkpoint", *(saved if chosen_format == "native" else ())], targets)
     if chosen_format == "native":
         check_store_target(output)
     else:
@@ -282,8 +287,8 @@ def _phrases(arguments: list[str]) -> int:
 
     corpus = names[0] if len(names) == 1 else names
     files = paths_of(corpus) or []
-    targets = [("--output", output), ("--save-phrases", saved)]
-    _check_places("phrases", [("CORPUS", path) for path in files], targets, replaceable="CORPUS")
+    targets = [(label, path) for label, path in (("--output", output), ("--save-phrases", saved)) if path]
+    _check_places("phrases", [("CORPUS", path) for path in files], targets, may_replace=[("CORPUS", "--output")])
     check_file_target(output, compress=True)
     if saved is not None:
         check_file_target(saved)
