@@ -48,7 +48,8 @@ namespace {
   return Vec::quotient(Vec::select_non_negative(x, one, e), one_plus_e);
 }
 
-// What -log(sigmoid(-z)) is more than log(1 + exp(-|z|)). NaN stays, as the second operand: a loss is to tell of it.
+// max(z, 0), the linear part of -log(sigmoid(-z)) = max(z, 0) + log(1 + exp(-|z|)). z is the second operand, which is
+// what x86 returns where one is NaN: the loss of NaN is to be NaN.
 [[gnu::always_inline]] inline Vec::Reg positive_part(Vec::Reg z) noexcept { return Vec::max(Vec::zero(), z); }
 
 // 100 factors of at most 2 stay below the largest float, 2^128.

@@ -355,7 +355,7 @@ def merge_topk(results: Iterable[TopK], k: int | None = None, *, metric: str = "
         raise ValueError("results must hold at least one TopK, got none")
     if len({part.scores.shape[:-1] for part in parts}) != 1:
         shapes = ", ".join(str(part.scores.shape) for part in parts)
-        raise ValueError(f"results must be of the same queries, got scores and ids of shapes {shapes}")
+        raise ValueError(f"results must be of the same queries, got shapes {shapes}")
     parts = [part for part in parts if part.ids.shape[-1]] or parts[:1]  # an index without rows has ids of no kind
     if len({part.ids.dtype == np.object_ for part in parts}) != 1:
         raise TypeError("results must have ids of one kind, got int and str")

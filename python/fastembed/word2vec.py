@@ -56,7 +56,7 @@ class _Options:
         """Check the arguments in `given`, by name."""
         sg = check_bool("sg", given["sg"])
         usual_alpha = _SKIP_GRAM_ALPHA if sg else _CBOW_ALPHA
-        alpha = usual_alpha if given["alpha"] is None else check_float("alpha", given["alpha"], 0.0, 1e38, above=0.0)
+        alpha = usual_alpha if given["alpha"] is None else check_float("alpha", given["alpha"], high=1e38, above=0.0)
         min_alpha = check_float("min_alpha", given["min_alpha"], 0.0)
         if min_alpha > alpha:
             raise ValueError(f"min_alpha must not exceed alpha, got min_alpha={min_alpha:g} and alpha={alpha:g}")
@@ -231,7 +231,8 @@ class _Training:
             "positive_pairs": pairs,
         }
         self.history.append(record)
-        if pairs and not record["loss"] < 4 * math.log(2) * (1 + self.options.negative):  # zeros have a quarter of it
+        # Four times the loss of vectors of zeros, log(2) a target, is no learning any more; nor is NaN.
+        if pairs and not record["loss"] < 4 * math.log(2) * (1 + self.options.negative):
             _log.warning("training has diverged in epoch %d: a smaller alpha may help, or a smaller sample", epoch + 1)
         self.progress.totals, self.progress.seconds = None, 0.0
         _log.info(
