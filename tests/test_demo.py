@@ -94,7 +94,7 @@ def test_every_option_of_the_command(
     monkeypatch.setattr(demo, "demo_sentences", lambda: iter([["list", "file", "time"]]))
     given = f"demo --output {tmp_path}/out --epochs 3 --workers 1 --memory-budget 100000000 --no-progress".split()
     assert cli.main(["demo", "--help"]) == 0
-    assert set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"} == {*given[1::2][:4], "--no-progress"}
+    assert set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"} == set(given[1::2])
     assert cli.main(given) == 0
     expected = dict(vector_size=100, epochs=3, min_count=12, workers=1, memory_budget=100000000, progress=False)
     assert calls == [expected] and (tmp_path / "out").exists()
