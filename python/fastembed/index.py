@@ -308,7 +308,7 @@ class Index:
         if given is not None:
             array = as_filter(given)
             if array.dtype != np.bool_:
-                state, rows = self._rows.known("filter", as_ids("filter", given if array.size else array))
+                state, rows = self._rows.known("filter", as_ids("filter", array if array.dtype.kind in "iu" else given))
         if queries.shape[1] != state.vectors.shape[1]:
             raise ValueError(f"queries has dim {queries.shape[1]} but index has dim {state.vectors.shape[1]}")
         if rows is not None:
