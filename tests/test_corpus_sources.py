@@ -273,6 +273,18 @@ def test_what_a_generator_raises_comes_through() -> None:
         encode([(sentence[0] for sentence in broken())])
 
 
+def test_lists_of_paths_in_str(tmp_path: Path, text_file: Path) -> None:
+    """Each may be a pattern; where some exist, one that does not is no sentence."""
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_bytes(TEXT)
+    pattern, missing = str(tmp_path / "[ab].txt"), str(tmp_path / "c.txt")
+    assert encode([pattern, str(text_file)]).counts.tolist() == [6, 3, 3, 3, 3]
+    assert encode([str(text_file), pattern]).counts.tolist() == [6, 3, 3, 3, 3]
+    for corpus in ([str(text_file), missing], [missing, str(text_file)]):
+        with pytest.raises(FileNotFoundError, match=re.escape(repr(missing))):
+            encode(corpus)
+
+
 def test_tokens_are_taken_as_they_are() -> None:
     assert encode([["new york", "a\nb", "", "\ufeffx", "é"]]).words == sorted(["new york", "a\nb", "", "\ufeffx", "é"])
 
@@ -282,6 +294,7 @@ def test_tokens_are_taken_as_they_are() -> None:
     [
         (["the cat", "sat"], r"item 0, 'the cat', is not an existing file. Pass a list of token lists"),
         (("the cat", "sat"), r"Pass a list of token lists"),
+        (["is it?", "sat *"], r"item 0, 'is it\?', is not an existing file. Pass a list of token lists"),
         ([Path(__file__), 3], "item 1 is a int"),
         (iter(["the cat"]), r"sentence 0 is a str; .*split it first"),
         ([["a"], "the cat"], r"sentence 1 is a str"),

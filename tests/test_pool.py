@@ -223,6 +223,12 @@ def test_wrong_environment_is_an_error(run_python, value: str) -> None:
     assert f"ValueError: FASTEMBED_NUM_THREADS must be a whole number of at least 1, got '{value}'" in done.stderr
 
 
+def test_the_environment_has_the_limit_of_the_argument(run_python) -> None:
+    assert run_python(COUNT, FASTEMBED_NUM_THREADS="4096").stdout == "4096\n"
+    done = run_python(COUNT, FASTEMBED_NUM_THREADS="4097")
+    assert "ValueError: FASTEMBED_NUM_THREADS must be at most 4096, got '4097'" in done.stderr
+
+
 def test_set_num_threads() -> None:
     fastembed.set_num_threads(3)
     assert _core.default_worker_count() == 3

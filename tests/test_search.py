@@ -152,6 +152,11 @@ def test_filters_that_do_not_fit() -> None:
             fastembed.topk(QUERIES, INDEX, filter=[3, row])
     with pytest.raises(TypeError, match="filter must be a bool mask or an array of row numbers, got dtype float64"):
         fastembed.topk(QUERIES, INDEX, filter=np.ones(40))
+    for nothing in ("x", 5, iter([1, 2]), {1: True}, slice(3)):
+        with pytest.raises(
+            TypeError, match=f"filter must be a mask of bool, or the ids.* got {type(nothing).__name__}"
+        ):
+            fastembed.topk(QUERIES, INDEX, filter=nothing)
     with pytest.raises(ValueError, match="a filter of ids must have one dimension, got 2-D"):
         fastembed.topk(QUERIES, INDEX, filter=[[1, 2]])
     for index in (INDEX, fastembed.Index(INDEX)):

@@ -77,6 +77,9 @@ def test_other_floats_and_layouts_are_converted(dtype: object) -> None:
         (dict(index_to_key=["a", "a"]), ValueError, "holds 'a' twice, at positions 0 and 1"),
         (dict(index_to_key=["a", 1]), TypeError, r"index_to_key\[1\] must be a str, got int"),
         (dict(index_to_key="ab"), TypeError, "sequence of words, got one str"),
+        (dict(index_to_key={"a", "b"}), TypeError, "in the order of the rows, got a set, which has none"),
+        (dict(vectors=np.ma.masked_less(np.ones((2, 3), np.float32), 2)), TypeError, "vectors is a masked array"),
+        (dict(counts=np.ma.masked_less([1, 2], 2)), TypeError, "counts is a masked array"),
         (dict(counts=[1]), ValueError, r"counts must have shape \(2,\).*\(1,\)"),
         (dict(counts=[1.5, 2.0]), TypeError, "counts must hold integers, got dtype float64"),
         (dict(counts=[1, -2]), ValueError, "got -2 at index 1"),
@@ -94,6 +97,15 @@ def test_constructor_refuses(arguments: dict[str, object], error: type[Exception
     valid: dict[str, object] = dict(vectors=np.ones((2, 3), np.float32), index_to_key=["a", "b"])
     with pytest.raises(error, match=message):
         WordVectors(**(valid | arguments))
+
+
+def test_bfloat16_is_converted() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    given = np.array([[0.5, -3.0], [1e30, 0.0]], np.float32).astype(ml_dtypes.bfloat16)
+    vectors = WordVectors(given, ["a", "b"], output_vectors=given)
+    for matrix in (vectors.vectors, vectors.output_vectors):
+        assert matrix is not None and matrix.dtype == np.float32
+        assert np.array_equal(matrix, given.astype(np.float32))
 
 
 def test_infinity_and_the_greatest_count_are_taken() -> None:

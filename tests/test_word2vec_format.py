@@ -83,6 +83,28 @@ def test_compressed(tmp_path: Path, suffix: str, binary: bool) -> None:
         WordVectors.load_word2vec_format(path)
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"limit": 2.5}, TypeError, "limit must be an int, got float"),
+        ({"limit": "5"}, TypeError, "limit must be an int, got str"),
+        ({"limit": True}, TypeError, "limit must be an int, got bool"),
+        ({"limit": -1}, ValueError, "limit must be between 0 and"),
+        ({"binary": "no"}, TypeError, "binary must be True or False, got 'no'"),
+    ],
+)
+def test_wrong_options(tmp_path: Path, options: dict[str, object], error: type[Exception], message: str) -> None:
+    wv = make()
+    wv.save_word2vec_format(tmp_path / "v")
+    with pytest.raises(error, match=message):
+        WordVectors.load_word2vec_format(tmp_path / "v", **options)
+    if "binary" in options:
+        with pytest.raises(error, match=message):
+            wv.save_word2vec_format(tmp_path / "w", **options)
+        with pytest.raises(TypeError, match="mmap must be True or False, got 'no'"):
+            WordVectors.load(tmp_path / "w", mmap="no")
+
+
 @pytest.mark.parametrize("binary", [False, True])
 @pytest.mark.parametrize("limit", [0, 1, 10, 30, 99])
 def test_limit(tmp_path: Path, binary: bool, limit: int) -> None:

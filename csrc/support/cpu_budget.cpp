@@ -95,6 +95,8 @@ double cgroup_quota() {
   return known.load();
 }
 
+constexpr int kMostWorkers = 4096;  // as for the argument `workers` in Python
+
 int environment_count() {
   const char* text = std::getenv("FASTEMBED_NUM_THREADS");  // NOLINT(concurrency-mt-unsafe): nothing here sets it
   if (text == nullptr || *text == '\0') return 0;
@@ -103,6 +105,10 @@ int environment_count() {
   const auto [stop, error] = std::from_chars(text, end, count);
   if (error != std::errc{} || stop != end || count < 1) {
     throw std::invalid_argument("FASTEMBED_NUM_THREADS must be a whole number of at least 1, got '" +
+                                std::string(text) + "'");
+  }
+  if (count > kMostWorkers) {
+    throw std::invalid_argument("FASTEMBED_NUM_THREADS must be at most " + std::to_string(kMostWorkers) + ", got '" +
                                 std::string(text) + "'");
   }
   return count;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -198,16 +198,24 @@ def paths_of(corpus: Any) -> list[str] | None:
         return None
     files: list[str] = []
     for index, item in enumerate(corpus):
-        if isinstance(item, str) and not exists(item):
+        if not isinstance(item, (str, os.PathLike)):
+            raise TypeError(f"a list of paths must hold nothing else, item {index} is a {type(item).__name__}")
+        try:
+            files += expand_path(item)
+        except FileNotFoundError as error:
+            if not isinstance(item, str) or _names_a_file(corpus):
+                raise
             shown = item if len(item) <= 40 else item[:37] + "..."
             raise TypeError(
                 f"corpus is a list of str, and item {index}, {shown!r}, is not an existing file. Pass a list of token "
                 "lists, for example [sentence.split() for sentence in sentences], or a path or pathlib.Path objects"
-            )
-        if not isinstance(item, (str, os.PathLike)):
-            raise TypeError(f"a list of paths must hold nothing else, item {index} is a {type(item).__name__}")
-        files += expand_path(item)
+            ) from error
     return files
+
+
+def _names_a_file(items: Sequence[Any]) -> bool:
+    """Tell a list of paths, of which some are wrong, from one of sentences: the first few tell."""
+    return any(isinstance(item, os.PathLike) or (isinstance(item, str) and exists(item)) for item in items[:100])
 
 
 def check_corpus_type(corpus: Any) -> None:

@@ -31,6 +31,9 @@ def as_filter(given: Any) -> npt.NDArray[Any]:
     listed = isinstance(given, (list, tuple, Set, MappingView))
     array = _listed_array(list(given)) if listed else np.asarray(given)
     if array.dtype != np.bool_:
+        if array.ndim == 0:
+            kind = type(given).__name__
+            raise TypeError(f"filter must be a mask of bool, or the ids to admit as an array or a list, got {kind}")
         if array.ndim != 1:
             raise ValueError(f"a filter of ids must have one dimension, got {array.ndim}-D shape {array.shape}")
         if array.size == 0:

@@ -34,6 +34,7 @@ from fastembed._store import (
     read_metadata,
     write_store,
 )
+from fastembed._validate import check_bool
 from fastembed.vectors import WordVectors
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ def load_store(path: str | os.PathLike[str], mmap: bool = True, *, verify: bool 
     ValueError
         It is no store, or a file of it is missing, cut short, or of another save; the message names the file.
     """
+    mmap = check_bool("mmap", mmap)
 
     def load(directory: str, metadata: dict[str, Any]) -> WordVectors:
         files, n_words = metadata["files"], metadata["n_words"]

@@ -6,9 +6,12 @@ argument.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from fastembed._validate import check_unmasked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +32,8 @@ def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def check_matrix(matrix: npt.ArrayLike, argument: str) -> npt.NDArray[np.float32]:
     """Return `matrix` as a read-only C-contiguous float32 view; a copy only if its dtype or layout asks for one."""
     array = matrix if isinstance(matrix, np.ndarray) else np.asarray(matrix)
-    if array.dtype.kind != "f":
+    check_unmasked(argument, array)
+    if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
         raise TypeError(f"{argument} must hold floating-point numbers, got dtype {array.dtype}")
     if array.ndim != 2:
         raise ValueError(f"{argument} must have shape (n_words, vector_size), got {array.ndim}-D shape {array.shape}")
@@ -49,6 +53,7 @@ def check_counts(counts: npt.ArrayLike | None, n_words: int) -> npt.NDArray[np.i
     if counts is None:
         return None
     array = counts if isinstance(counts, np.ndarray) else np.asarray(counts)
+    check_unmasked("counts", array)
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"counts must hold integers, got dtype {array.dtype}")
     if array.shape != (n_words,):
@@ -68,6 +73,9 @@ def check_words(index_to_key: Iterable[str]) -> tuple[list[str], dict[str, int]]
     """Return the words as a list and the index of each; repetition is an error that names the word."""
     if isinstance(index_to_key, (str, bytes)):
         raise TypeError(f"index_to_key must be a sequence of words, got one {type(index_to_key).__name__}")
+    if isinstance(index_to_key, Set):
+        kind = type(index_to_key).__name__
+        raise TypeError(f"index_to_key must be in the order of the rows, got a {kind}, which has none")
     words = list(index_to_key)
     if words and set(map(type, words)) != {str}:
         for position, word in enumerate(words):

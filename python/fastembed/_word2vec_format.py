@@ -8,12 +8,14 @@ word with a space or a line feed, counts, or output vectors.
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import numpy as np
 
 from fastembed._atomic import atomic_write, open_reader
+from fastembed._validate import check_bool, check_int
 from fastembed.vectors import WordVectors
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ def save_word2vec_format(path: str | os.PathLike[str], vectors: WordVectors, bin
         A word is empty or holds a space or a line feed; the message names it, and nothing has been written. Or `path`
         ends in .zst or .lzma, which are not written, or is no regular file.
     """
+    binary = check_bool("binary", binary)
     words = _encoded_words(vectors.index_to_key)
     rows = np.asarray(vectors.vectors)
     text_row = b" %.9g" * vectors.vector_size + b"\n"
@@ -335,8 +338,10 @@ def load_word2vec_format(
     """
     if errors not in ("strict", "replace", "ignore"):
         raise ValueError(f"errors must be 'strict', 'replace' or 'ignore', got {errors!r}")
-    if limit is not None and limit < 0:
-        raise ValueError(f"limit must not be negative, got {limit}")
+    if limit is not None:
+        limit = check_int("limit", limit, 0, sys.maxsize)
+    if binary is not None:
+        binary = check_bool("binary", binary)
     broken: tuple[type[Exception], ...] = (EOFError,)
     suffix_errors: Any = _codec_errors(path)
     try:

@@ -7,6 +7,7 @@ command line and Python cannot disagree. Exit codes: 0 done, 1 failed, 2 wrong u
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -168,8 +169,8 @@ def _partial(output: str) -> str:
     return output.rstrip(os.sep) + ".interrupted"
 
 
-def _save_partial(vectors: WordVectors, output: str, chosen_format: str) -> str:
-    """Save beside `output`, or where that cannot be done in a new temporary directory; return the path."""
+def _save_interrupted(vectors: WordVectors, output: str, chosen_format: str, why: str) -> int:
+    """Save beside `output`, or where that cannot be done in a new temporary directory, and say where and `why`."""
     path = _partial(output)
     try:
         _save(vectors, path, chosen_format)
@@ -178,7 +179,8 @@ def _save_partial(vectors: WordVectors, output: str, chosen_format: str) -> str:
 
         path = os.path.join(tempfile.mkdtemp(prefix="fastembed-"), "vectors")
         _save(vectors, path, chosen_format)
-    return path
+    print(f"\nfastembed: {why} are in {path}", file=sys.stderr)
+    return _INTERRUPTED
 
 
 def _files_of(corpus: str | list[str]) -> list[str]:
@@ -237,10 +239,11 @@ def _train(arguments: list[str]) -> int:
     try:
         vectors = fastembed.train_word2vec(corpus, **options)
     except fastembed.TrainingInterrupted as interrupt:
-        partial = _save_partial(interrupt.vectors, output, chosen_format)
-        print(f"\nfastembed: {interrupt}; the vectors so far are in {partial}", file=sys.stderr)
-        return _INTERRUPTED
-    _save(vectors, output, chosen_format)
+        return _save_interrupted(interrupt.vectors, output, chosen_format, f"{interrupt}; the vectors so far")
+    try:
+        _save(vectors, output, chosen_format)
+    except KeyboardInterrupt:
+        return _save_interrupted(vectors, output, chosen_format, "interrupted while saving; the vectors")
     if vocabulary is not None:
         from fastembed._word2vec_format import save_vocabulary
 
@@ -446,12 +449,15 @@ def _dispatch(arguments: list[str]) -> int:
     return command(arguments[1:])
 
 
-def _open_closed_streams() -> None:
-    """Where a stream was closed by whoever started us there is nowhere to print, which is no error."""
+def _open_streams() -> None:
+    """Print nowhere where whoever started us closed a stream, and words that its encoding lacks with backslashes."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             setattr(sys, name, os.fdopen(nowhere, "w", errors="replace", closefd=False))
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -468,7 +474,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    _open_closed_streams()
+    _open_streams()
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()

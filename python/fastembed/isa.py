@@ -10,7 +10,10 @@ import os
 
 from fastembed import _core
 
-_core.select_isa(os.environ.get("FASTEMBED_ISA", ""))
+try:
+    _core.select_isa(os.environ.get("FASTEMBED_ISA", ""))
+except RuntimeError as error:
+    raise RuntimeError(f"{error} (asked for by FASTEMBED_ISA)") from None
 
 
 def available() -> list[str]:

@@ -87,7 +87,7 @@ class WordVectors:
     output_vectors : ndarray of float32, shape (n_words, vector_size), optional
         The second matrix of negative sampling (``syn1neg`` of word2vec.c).
     history : iterable of dict, optional
-        One record an epoch, e.g. ``{"epoch": 1, "loss": 2.1, "words_per_second": 4.2e6, "alpha": 0.02}``. JSON
+        One record an epoch, e.g. ``{"epoch": 0, "loss": 2.1, "words_per_second": 4.2e6, "learning_rate": 0.02}``. JSON
         serialisable.
     config : dict, optional
         The parameters of the training. JSON serialisable.

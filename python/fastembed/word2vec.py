@@ -436,8 +436,7 @@ def train_word2vec(
     for them (`fastembed.isa.active`). Training costs about
     ``6 * (window + 1) * (negative + 1) * vector_size`` floating-point operations for each word kept. Workers update
     the shared vectors without locks [2]_, so several workers are not bit-reproducible. With "pair" they draw from two
-    equally probable halves of the noise, another one every 16,000 words, and seldom write to the same rows: half as
-    fast again, of the same quality, with a loss 1 to 2% lower than one worker's, who draws from the whole.
+    equally probable halves of the noise in turn, and seldom write to the same rows; their loss is 1 to 2% lower.
 
     With ``deterministic=True`` up to 8 tiles are computed from the same vectors and then added in the order of the
     text, each row by one worker. It takes a quarter more CPU time with one worker, half as much again with two (CBOW
