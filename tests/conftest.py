@@ -1,11 +1,14 @@
-"""What every test may rely on: the header line, the gpu marker, native builds and fresh interpreters."""
+"""What every test may rely on: the header line, the markers gpu and timed, native builds and fresh interpreters."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -17,7 +20,7 @@ from fastembed import _core
 from tiers import SEARCH_ISAS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 # A sanitizer slows calls down by an unpredictable factor, so that only the count of examples is limited there.
 hypothesis.settings.register_profile("sanitizer", deadline=None, max_examples=25)
@@ -45,6 +48,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(skip)
+
+
+@contextlib.contextmanager
+def _locked(path: Path, kind: int) -> Iterator[None]:
+    """Hold an advisory lock on a file or folder of ours, which nothing else asks for."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, kind)
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child may still hold the descriptor
+        os.close(descriptor)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let nothing run beside a test that measures time, in whatever process of pytest-xdist."""
+    with contextlib.ExitStack() as held:
+        # Whoever asks stands in line at the first lock, or tests that follow each other would keep a timed one out.
+        with _locked(Path(__file__), fcntl.LOCK_EX):
+            timed = item.get_closest_marker("timed") is not None
+            held.enter_context(_locked(Path(native.__file__), fcntl.LOCK_EX if timed else fcntl.LOCK_SH))
+        return (yield)
 
 
 @pytest.fixture(params=SEARCH_ISAS)
@@ -77,14 +103,26 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
+@contextlib.contextmanager
+def _shared_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+    """Hold a folder that all processes of pytest-xdist share, so that what takes minutes is built once."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    folder.mkdir(exist_ok=True)
+    with _locked(folder, fcntl.LOCK_EX):
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def native_build(tmp_path_factory: pytest.TempPathFactory) -> native.Build:
     """The C++ side built for this machine, without Python: objects of every tier and kernel_check."""
-    return native.build(tmp_path_factory.mktemp("native"))
+    with _shared_folder(tmp_path_factory, "native") as folder:
+        return native.build(folder)
 
 
 @pytest.fixture(scope="session")
 def neon_build(tmp_path_factory: pytest.TempPathFactory) -> native.Build:
     """The C++ side cross-compiled for AArch64."""
     native.require("aarch64-linux-gnu-g++")
-    return native.build(tmp_path_factory.mktemp("neon"), toolchain=native.ROOT / "csrc/isa/aarch64-linux-gnu.cmake")
+    with _shared_folder(tmp_path_factory, "neon") as folder:
+        return native.build(folder, toolchain=native.ROOT / "csrc/isa/aarch64-linux-gnu.cmake")

@@ -431,6 +431,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     ("name", "code"),
     [

@@ -326,6 +326,7 @@ def test_an_exception_in_a_callback() -> None:
     assert _core.pool_thread_count() == 0
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("workers", [2, 7])
 def test_ctrl_c_is_answered_promptly(workers: int) -> None:
     program = f"""

@@ -56,21 +56,18 @@ def test_registry_is_what_was_compiled() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("native")
 @pytest.mark.parametrize("tier", HERE)
 def test_isa_object_exports_its_table_only(native_build: native.Build, tier: str) -> None:
     check_isa_object(native_build.isa_object(tier), tier)
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("native")
 @pytest.mark.parametrize("tier", [tier.name for tier in TIERS if tier.architecture in ("any", "aarch64")])
 def test_cross_compiled_isa_object_exports_its_table_only(neon_build: native.Build, tier: str) -> None:
     check_isa_object(neon_build.isa_object(tier), tier)
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("native")
 @needs_x86
 def test_host_and_scalar_objects_run_anywhere(native_build: native.Build) -> None:
     objects = [*native_build.host_objects(), native_build.isa_object("scalar")]
@@ -81,7 +78,6 @@ def test_host_and_scalar_objects_run_anywhere(native_build: native.Build) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("native")
 @needs_x86
 def test_tiers_use_their_own_registers(native_build: native.Build) -> None:
     avx2 = native.disassembly(native_build.isa_object("avx2"))
@@ -91,7 +87,6 @@ def test_tiers_use_their_own_registers(native_build: native.Build) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("native")
 def test_compile_commands(native_build: native.Build) -> None:
     for entry in json.loads((native_build.folder / "compile_commands.json").read_text()):
         flags = entry["command"].split()
@@ -104,7 +99,6 @@ def test_compile_commands(native_build: native.Build) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("native")
 def test_kernel_check(native_build: native.Build) -> None:
     lines = native.output(native_build.kernel_check).splitlines()
     assert re.fullmatch(r"[1-9]\d* checks passed", lines[-1])

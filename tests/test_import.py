@@ -23,6 +23,7 @@ def seconds_to_run(code: str) -> float:
     return time.perf_counter() - begin
 
 
+@pytest.mark.timed
 @pytest.mark.slow
 @pytest.mark.skipif(bool(_core.sanitizers), reason="a sanitizer makes imports slow")
 def test_import_takes_little_longer_than_numpys() -> None:

@@ -11,7 +11,6 @@ import native
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("native")
 def test_kernel_check_on_aarch64(neon_build: native.Build) -> None:
     emulator = native.require("qemu-aarch64")
     # The scalar tier is the same code as on other processors.

@@ -249,6 +249,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     ("name", "setup", "code"),
     [

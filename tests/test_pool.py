@@ -253,6 +253,7 @@ def test_set_num_threads_refuses_other_types(count: object) -> None:
         fastembed.set_num_threads(count)  # type: ignore[arg-type]
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("way", ["files", "bytes"])
 def test_rounds_that_are_short_are_no_reason_not_to_tick(tmp_path: Path, way: str) -> None:
     text = b"the quick brown fox jumps over the lazy dog\n" * (100_000 if _core.sanitizers else 400_000)

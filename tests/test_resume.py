@@ -268,6 +268,7 @@ def test_a_broken_save_keeps_the_old_checkpoint(
 # Ctrl-C and callbacks
 
 
+@pytest.mark.timed
 def test_ctrl_c_writes_a_last_checkpoint_promptly(tmp_path: Path) -> None:
     program = f"""
         import shutil

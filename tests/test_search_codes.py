@@ -231,6 +231,7 @@ def test_auto_reads_float32_where_results_are_many(monkeypatch: pytest.MonkeyPat
     assert_same(forced.search(queries, 300), plain.search(queries, 300))
 
 
+@pytest.mark.timed
 def test_lists_that_bounds_cannot_shorten_are_not_gone_through_for_every_row() -> None:
     # The lists of 300 stayed full of rows with overlapping bounds: seven times the time of float32.
     vectors, queries = normal(8192, 256) + np.float32(0.5), normal(64, 256, seed=1)

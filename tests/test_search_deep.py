@@ -130,6 +130,7 @@ def test_range_of_nearly_all(metric: str, workers: int) -> None:
     assert hits.offsets.tolist() == [0, kept.sum()]
 
 
+@pytest.mark.timed
 @pytest.mark.slow
 def test_ctrl_c_between_queries(run_python) -> None:
     code = """

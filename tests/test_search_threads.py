@@ -153,6 +153,7 @@ assert (found.ids == fastembed.topk(queries[:2], index[:1000], 3, workers=1).ids
 """
 
 
+@pytest.mark.timed
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "call",

@@ -274,6 +274,7 @@ def test_an_interrupt_in_a_callback_keeps_the_vectors() -> None:
     assert len(caught.value.vectors.history) == 2
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("options", ["workers=2", "workers=1, sg=False", "workers=2, negative_sharing='pair'"])
 def test_ctrl_c_is_answered_within_a_fifth_of_a_second(options: str) -> None:
     program = f"""
