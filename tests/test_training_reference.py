@@ -276,6 +276,37 @@ def test_several_workers_draw_the_whole_noise(sg: bool) -> None:
     assert np.all(np.abs(output_vectors).max(axis=1) > 0)
 
 
+@pytest.mark.threads
+@pytest.mark.parametrize("words", [1, 2, 5, 6, 3001, 140_000])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_rows_that_change_places_stay_their_words(words: int, precision: str) -> None:
+    """For several workers rows lie in another order; a text of one chunk is trained by one of them all the same."""
+    rng = np.random.default_rng(5)
+    ids = rng.integers(0, words, size=4000, dtype=np.int32)
+    counts = np.sort(rng.integers(1, 1000, size=words))[::-1].copy()
+    initial = rng.standard_normal((words, 5), dtype=np.float32)
+
+    def train_with(sg: bool, sharing: str, workers: tuple[int, ...]) -> list[tuple[np.ndarray, np.ndarray]]:
+        given = {**DEFAULTS, "sg": sg, "negative_sharing": sharing, "vector_size": 5, "precision": precision}
+        trainer = _core.Trainer(ids=ids, offsets=np.array([0, ids.size]), counts=counts, **{**given, "epochs": 3})
+        trainer.continue_from(np.arange(words // 2, dtype=np.int32), initial[: words // 2], initial[: words // 2])
+        seen = []
+        for epoch, several in enumerate(workers):
+            trainer.run_epoch(epoch, several)
+            seen.append(trainer.copy_vectors())
+        seen.append(trainer.take_vectors())
+        return seen
+
+    for sg, sharing in [(True, "tile"), (False, "tile"), (True, "window"), (False, "window")]:
+        if sharing == "window" and precision != "float32":
+            continue
+        wanted = train_with(sg, sharing, (1, 1, 1))
+        for workers in [(2, 2, 2), (2, 1, 3), (1, 2, 1)]:
+            for ours, theirs in zip(train_with(sg, sharing, workers), wanted, strict=True):
+                assert np.array_equal(ours[0], theirs[0])
+                assert np.array_equal(ours[1], theirs[1])
+
+
 @pytest.mark.parametrize("isa", TRAINING_ISAS)
 def test_one_worker_is_bit_reproducible(isa: str) -> None:
     first = train(isa, CASES["skip-gram, window"])

@@ -15,6 +15,9 @@ namespace {
 
 constexpr std::size_t kLineBytes = 64;
 
+// Those that several workers may have under way at a time.
+constexpr std::size_t kFrequentWords = std::size_t{1} << 16;
+
 // A row begins at a cache line, so that it touches as few as it can.
 std::size_t padded_row_bytes(std::size_t depth, RowFormat format) noexcept {
   const std::size_t bytes = depth * (format == RowFormat::kFloat32 ? sizeof(float) : sizeof(std::uint16_t));
@@ -42,7 +45,7 @@ void Model::initialise(std::uint64_t seed, int workers, const std::function<void
         std::vector<float> row(vector_size_);
         for (std::size_t word = share(worker); word < share(worker + 1) && !stop.load(); ++word) {
           initialise_row(row.data(), key, word);
-          write_row(row.data(), input_.data() + word * row_bytes_);
+          write_row(row.data(), input_.data() + place_of(word) * row_bytes_);
         }
       },
       tick);
@@ -66,7 +69,7 @@ void Model::continue_from(std::uint64_t seed, std::span<const std::int32_t> rows
     }
     given[static_cast<std::size_t>(row)] = true;
   }
-  const auto at = [this](Bytes& matrix, std::size_t word) { return matrix.data() + word * row_bytes_; };
+  const auto at = [this](Bytes& matrix, std::size_t word) { return matrix.data() + place_of(word) * row_bytes_; };
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const auto word = static_cast<std::size_t>(rows[i]);
     write_row(input + i * vector_size_, at(input_, word));
@@ -108,11 +111,28 @@ void Model::write_row(const float* from, unsigned char* row) const noexcept {
 
 void Model::copy_rows(const Bytes& matrix, std::size_t begin, std::size_t end, float* to) const noexcept {
   for (std::size_t word = begin; word < end; ++word, to += vector_size_) {
-    read_row(matrix.data() + word * row_bytes_, to);
+    read_row(matrix.data() + place_of(word) * row_bytes_, to);
+  }
+}
+
+void Model::spread(bool wanted) noexcept {
+  const std::size_t words = wanted ? kFrequentWords : 0;
+  if (words == spread_words_) return;
+  exchange_rows(input_);
+  exchange_rows(output_);
+  spread_words_ = words;
+}
+
+// Every second one of the frequent words changes places with one of the rarest, or back.
+void Model::exchange_rows(Bytes& matrix) noexcept {
+  for (std::size_t word = 1; word < std::min(kFrequentWords, word_count_ / 2); word += 2) {
+    unsigned char* const row = matrix.data() + word * row_bytes_;
+    std::swap_ranges(row, row + row_bytes_, matrix.data() + (word_count_ - 1 - word) * row_bytes_);
   }
 }
 
 float* Model::release_rows(Bytes& matrix) {
+  spread(false);
   if (format_ != RowFormat::kFloat32) {
     // The rows that have been converted are given back on the way: the two matrices never exist twice.
     auto floats = support::AlignedBuffer<float>::uninitialised(word_count_ * vector_size_);

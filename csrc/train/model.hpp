@@ -1,6 +1,7 @@
 // The two matrices of word2vec, rows padded with zeros for the kernels.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -26,8 +27,23 @@ class Model {
   /// nothing changed, when a row is out of range or given twice.
   void continue_from(std::uint64_t seed, std::span<const std::int32_t> rows, const float* input, const float* output);
 
-  [[nodiscard]] void* input_row(std::size_t word) noexcept { return input_.data() + word * row_bytes_; }
-  [[nodiscard]] void* output_row(std::size_t word) noexcept { return output_.data() + word * row_bytes_; }
+  /// The rows of both matrices, row_bytes() apart; place_of says which is a word's.
+  [[nodiscard]] unsigned char* input_rows() noexcept { return input_.data(); }
+  [[nodiscard]] unsigned char* output_rows() noexcept { return output_.data(); }
+  [[nodiscard]] std::size_t place_of(std::size_t word) const noexcept {
+    const std::size_t opposite = word_count_ - 1 - word, less = std::min(word, opposite);
+    // All bits or none: a branch would be anybody's guess.
+    const std::size_t changes = 0 - (static_cast<std::size_t>(less < spread_words_) & less & 1);
+    return word ^ ((word ^ opposite) & changes);
+  }
+  [[nodiscard]] void* input_row(std::size_t word) noexcept { return input_.data() + place_of(word) * row_bytes_; }
+  [[nodiscard]] void* output_row(std::size_t word) noexcept { return output_.data() + place_of(word) * row_bytes_; }
+
+  /// Puts rows of rare words between those of frequent ones, or all rows back in the order of words (by frequency). Who
+  /// walks through a row has the processor fetch the beginning of the next one as well; if that is the row of a
+  /// frequent word, another worker that writes to it must fetch it back. No row may be in use.
+  void spread(bool wanted) noexcept;
+
   [[nodiscard]] std::size_t word_count() const noexcept { return word_count_; }
   [[nodiscard]] std::size_t vector_size() const noexcept { return vector_size_; }
   [[nodiscard]] RowFormat format() const noexcept { return format_; }
@@ -51,12 +67,14 @@ class Model {
   void write_row(const float* from, unsigned char* row) const noexcept;
   void copy_rows(const Bytes& matrix, std::size_t begin, std::size_t end, float* to) const noexcept;
   float* release_rows(Bytes& matrix);
+  void exchange_rows(Bytes& matrix) noexcept;
 
   std::size_t word_count_;
   std::size_t vector_size_;
   RowFormat format_;
   std::size_t depth_;
   std::size_t row_bytes_;
+  std::size_t spread_words_ = 0;  // of so many every second one has changed places with a rare one
   Bytes input_;
   Bytes output_;
 };

@@ -141,12 +141,13 @@ TileWorker::Present TileWorker::present(std::size_t first, std::size_t before, s
 }
 
 void TileWorker::set_rows(void** rows, std::size_t count, Present here, const std::int32_t* words,
-                          void* matrix) noexcept {
-  const std::size_t row_bytes = trainer_.model_.row_bytes();
+                          unsigned char* matrix) noexcept {
+  const Model& model = trainer_.model_;
+  const std::size_t row_bytes = model.row_bytes();
   void* const padding = padding_row_.data();
   std::fill(rows, rows + here.first, padding);
   for (std::size_t r = 0; r < here.count; ++r) {
-    rows[here.first + r] = static_cast<unsigned char*>(matrix) + static_cast<std::size_t>(words[r]) * row_bytes;
+    rows[here.first + r] = matrix + model.place_of(static_cast<std::size_t>(words[r])) * row_bytes;
   }
   std::fill(rows + here.first + here.count, rows + count, padding);
 }
@@ -179,7 +180,7 @@ void TileWorker::draw_negatives(Tile& tile, std::size_t first) {
                          .fetched = last ? 0 : negative_count_,
                          .words = tile.negatives.data()});
   set_rows(tile.negative_rows.data(), negative_count_, {0, negative_count_}, tile.negatives.data(),
-           trainer_.model_.output_row(0));
+           trainer_.model_.output_rows());
 }
 
 void TileWorker::prepare_skip_gram(Tile& tile, std::size_t first) {
@@ -187,7 +188,7 @@ void TileWorker::prepare_skip_gram(Tile& tile, std::size_t first) {
   const std::size_t window = config_.window;
   const Present inputs = present(first, 0, kTilePositions);
   const std::int32_t* const words = layout_->words.data() + first;
-  set_rows(tile.input_rows.data(), kTilePositions, inputs, words, model.input_row(0));
+  set_rows(tile.input_rows.data(), kTilePositions, inputs, words, model.input_rows());
   const float pairs_each = 1.0F + static_cast<float>(config_.negative), weight = negative_weight_;
   std::int32_t window_sum = 0;
   for (std::size_t i = 0; i < inputs.count; ++i) {
@@ -200,7 +201,7 @@ void TileWorker::prepare_skip_gram(Tile& tile, std::size_t first) {
 
   const Present centers = present(first, window, kTilePositions + 2 * window);
   const std::size_t origin = first - window + centers.first;
-  set_rows(tile.center_rows.data(), center_count_, centers, layout_->words.data() + origin, model.output_row(0));
+  set_rows(tile.center_rows.data(), center_count_, centers, layout_->words.data() + origin, model.output_rows());
   std::uint64_t* const contexts = tile.center_contexts.data() + centers.first;
   std::fill(tile.center_contexts.data(), contexts, 0);
   const std::int32_t* const begins = layout_->context_begins.data() + origin;

@@ -107,7 +107,8 @@ class TileWorker {
 
   // Of a table with an entry for each kept position from `before` before `first` on, `count` in all.
   [[nodiscard]] Present present(std::size_t first, std::size_t before, std::size_t count) const noexcept;
-  void set_rows(void** rows, std::size_t count, Present here, const std::int32_t* words, void* matrix) noexcept;
+  void set_rows(void** rows, std::size_t count, Present here, const std::int32_t* words,
+                unsigned char* matrix) noexcept;
   void prepare(Tile& tile, std::size_t first);
   void draw_negatives(Tile& tile, std::size_t first);
   void prepare_skip_gram(Tile& tile, std::size_t first);

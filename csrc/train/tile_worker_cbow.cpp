@@ -19,8 +19,8 @@ void TileWorker::prepare_cbow(Tile& tile, std::size_t first) {
     negative_loads[g] = negative_weight_ * static_cast<float>(std::popcount(tile.centers & kGroupCenters << g));
   }
   const std::int32_t* const context_words = layout_->words.data() + (first - window + contexts.first);
-  set_rows(tile.context_rows.data(), tile.context_rows.size(), contexts, context_words, model.input_row(0));
-  set_rows(tile.center_rows.data(), kTilePositions, centers, words, model.output_row(0));
+  set_rows(tile.context_rows.data(), tile.context_rows.size(), contexts, context_words, model.input_rows());
+  set_rows(tile.center_rows.data(), kTilePositions, centers, words, model.output_rows());
   for (std::size_t j = centers.count; j < kTilePositions; ++j) {
     tile.context_begin[j] = tile.context_end[j] = 0;
     tile.hidden_scale[j] = tile.gradient_scale[j] = 0.0F;

@@ -114,6 +114,8 @@ std::size_t WindowTrainer::chunk_at(std::int64_t position) const {
 
 EpochTotals WindowTrainer::run_epoch(std::uint32_t epoch, int workers, const std::function<void()>& tick,
                                      const EpochPart& part) {
+  // The parts of the noise keep the workers of "pair" apart as long as places are words.
+  model_.spread(workers > 1 && config_.negative_sharing != NegativeSharing::kPair);
   if (config_.deterministic) {
     if (config_.negative_sharing == NegativeSharing::kTile) return run_rounds(epoch, workers, tick, part);
     workers = 1;
