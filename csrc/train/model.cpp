@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t kLineBytes = 64;
 
-// Those that several workers may have under way at a time.
+// Those whose rows may be under way with several workers at a time. The rest, rare in any text, need not be moved.
 constexpr std::size_t kFrequentWords = std::size_t{1} << 16;
 
 // A row begins at a cache line, so that it touches as few as it can.

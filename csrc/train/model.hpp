@@ -31,10 +31,10 @@ class Model {
   [[nodiscard]] unsigned char* input_rows() noexcept { return input_.data(); }
   [[nodiscard]] unsigned char* output_rows() noexcept { return output_.data(); }
   [[nodiscard]] std::size_t place_of(std::size_t word) const noexcept {
-    const std::size_t opposite = word_count_ - 1 - word, less = std::min(word, opposite);
-    // All bits or none: a branch would be anybody's guess.
-    const std::size_t changes = 0 - (static_cast<std::size_t>(less < spread_words_) & less & 1);
-    return word ^ ((word ^ opposite) & changes);
+    const std::size_t opposite = word_count_ - 1 - word, from_end = std::min(word, opposite);
+    // All bits or none: half of all branches would be mispredicted.
+    const std::size_t changed = 0 - (static_cast<std::size_t>(from_end < spread_words_) & from_end & 1);
+    return word ^ ((word ^ opposite) & changed);
   }
   [[nodiscard]] void* input_row(std::size_t word) noexcept { return input_.data() + place_of(word) * row_bytes_; }
   [[nodiscard]] void* output_row(std::size_t word) noexcept { return output_.data() + place_of(word) * row_bytes_; }

@@ -114,26 +114,30 @@ std::size_t WindowTrainer::chunk_at(std::int64_t position) const {
 
 EpochTotals WindowTrainer::run_epoch(std::uint32_t epoch, int workers, const std::function<void()>& tick,
                                      const EpochPart& part) {
-  // The parts of the noise keep the workers of "pair" apart as long as places are words.
-  model_.spread(workers > 1 && config_.negative_sharing != NegativeSharing::kPair);
   if (config_.deterministic) {
-    if (config_.negative_sharing == NegativeSharing::kTile) return run_rounds(epoch, workers, tick, part);
-    workers = 1;
+    // More workers than tiles would only have to be waited for.
+    workers = std::min(workers, static_cast<int>(round_tiles_));
+  } else if (most_workers_ != 0) {
+    workers = std::min(workers, most_workers_);
   }
-  if (most_workers_ != 0) workers = std::min(workers, most_workers_);
-  if (config_.negative_sharing == NegativeSharing::kPair) divide_noise(workers);
+  const bool tiles = config_.negative_sharing == NegativeSharing::kTile;
+  const bool pairs = config_.negative_sharing == NegativeSharing::kPair;
+  // The kernel of "pair" finds rows by words, and its parts of the noise are rows that lie side by side.
+  model_.spread(workers > 1 && !pairs);
+  if (config_.deterministic && tiles) return run_rounds(epoch, workers, tick, part);
+  if (pairs) divide_noise(workers);
   next_chunk_.store(chunk_at(part.start.token_count));
   pausing_.store(false);
   published_ = std::make_unique<Published[]>(workers);
   published_count_ = workers;
   support::run_workers(
       workers,
-      [this, epoch, &part](int number, const support::StopFlag& stop) {
+      [this, epoch, tiles, &part](int number, const support::StopFlag& stop) {
         const auto run = [&](auto worker) {
           if (number == 0) worker.start_from(part.start);
           run_worker(worker, number, stop, part.deadline);
         };
-        if (config_.negative_sharing == NegativeSharing::kTile) {
+        if (tiles) {
           run(TileWorker(*this, epoch));
         } else {
           run(WindowWorker(*this, epoch));
@@ -149,10 +153,9 @@ EpochTotals WindowTrainer::run_rounds(std::uint32_t epoch, int workers, const st
   pausing_.store(false);
   published_ = std::make_unique<Published[]>(1);
   published_count_ = 1;
-  // More workers than tiles would only have to be waited for.
-  const int busy = std::min(workers, static_cast<int>(round_tiles_));
-  TileRounds rounds(*this, epoch, busy, first_chunk, part);
-  support::run_workers(busy, [&rounds](int number, const support::StopFlag& stop) { rounds.work(number, stop); }, tick);
+  TileRounds rounds(*this, epoch, workers, first_chunk, part);
+  support::run_workers(
+      workers, [&rounds](int number, const support::StopFlag& stop) { rounds.work(number, stop); }, tick);
   return progress();
 }
 
