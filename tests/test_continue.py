@@ -315,6 +315,11 @@ def broken(value: float, matrix: str) -> WordVectors:
             ValueError,
             "above 65504.0, the most that float16 holds, in its vectors, in the row of 'b'",
         ),
+        (
+            {"init": broken(3.4e38, "output_vectors"), "precision": "bfloat16"},
+            ValueError,
+            "above 3.3895313892515355e+38, the most that bfloat16 holds, in its output_vectors, in the row of 'b'",
+        ),
         ({"init": broken(0.0, "vectors"), "vector_size": True}, TypeError, "vector_size must be an int, got bool"),
         ({"init": broken(0.0, "vectors"), "corpus": [["d"]], "min_count": 2}, ValueError, "no word of the vocabulary"),
         ({"init": broken(0.0, "vectors"), "corpus": []}, ValueError, "empty"),

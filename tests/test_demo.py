@@ -106,6 +106,8 @@ def test_output_is_checked_before_training(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "mine").write_text("mine")
     with pytest.raises(FileExistsError):
         demo.run_demo(tmp_path)
+    with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
+        demo.run_demo(tmp_path / "out", epochs=0)
     assert calls == []
 
 

@@ -444,3 +444,49 @@ def test_what_is_no_store(tmp_path: Path) -> None:
         WordVectors.load(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"is not a fastembed store: it has no metadata.json"):
         WordVectors.load(tmp_path)
+
+
+def test_a_loss_that_is_nan_is_json_all_the_same(tmp_path: Path) -> None:
+    vectors = make()
+    vectors.history = [{"epoch": 0, "loss": float("nan")}, {"epoch": 1, "loss": np.float32("nan")}, {"epoch": 2}]
+    vectors.save(tmp_path / "store")
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    held = json.loads((tmp_path / "store" / "metadata.json").read_bytes(), parse_constant=refuse)
+    assert held["history"] == [{"epoch": 0, "loss": None}, {"epoch": 1, "loss": None}, {"epoch": 2}]
+    losses = [record.get("loss") for record in WordVectors.load(tmp_path / "store").history]
+    assert np.isnan(losses[:2]).all() and losses[2] is None
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="has no users as POSIX has them")
+def test_a_directory_that_may_not_be_read_is_said_to_be_so(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    make().save(path)
+    path.chmod(0)
+    user = os.geteuid()
+    if user == 0:  # who may read anything
+        tmp_path.chmod(0o755)
+        os.seteuid(65534)
+    try:
+        with pytest.raises(PermissionError, match="store"):
+            WordVectors.load(path)
+    finally:
+        os.seteuid(user)
+        path.chmod(0o755)
+
+
+def test_a_header_that_asks_for_too_much_memory_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    make().save(path)
+    name = path / "vectors.npy"
+    data = name.read_bytes()
+    shape = f"({len(make())}, {make().vector_size})"
+    header = data[: data.index(b"\n")].decode("latin-1")
+    assert shape in header
+    wider = header.replace(shape, "(99999999, 99999999)")
+    name.write_bytes(wider[: len(header)].encode("latin-1") + data[len(header) :])
+    for mmap in (False, True):
+        with pytest.raises(ValueError, match=r"vectors\.npy: "):
+            WordVectors.load(path, mmap=mmap)

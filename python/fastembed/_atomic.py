@@ -35,7 +35,7 @@ TEMPORARY_NAME = re.compile(r"\.fastembed-[0-9a-f]{16}\.tmp")
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz")
 #: What a corpus may be compressed by but nothing is written with.
-_UNWRITTEN_SUFFIXES = (".zst", ".lzma")
+_UNWRITTEN_SUFFIXES = frozenset({".zst", ".lzma"})
 
 
 def fsync_directory(directory: str | os.PathLike[str]) -> None:
@@ -102,7 +102,8 @@ def check_file_target(path: str | os.PathLike[str], *, compress: bool = False) -
     # Not its real path: that of /dev/stdout names nothing when it is a pipe.
     if os.path.exists(name) and not os.path.isfile(name):
         raise ValueError(f"cannot write {name!r}: it is not a regular file")
-    if compress and os.path.splitext(name)[1].lower() in _UNWRITTEN_SUFFIXES:
+    suffixes = {os.path.splitext(named)[1].lower() for named in (name, os.path.realpath(name))}
+    if compress and suffixes & _UNWRITTEN_SUFFIXES:
         raise ValueError(f"cannot write {name!r}: this compression is not written; use .gz, .bz2 or .xz")
     check_parent(path)
 

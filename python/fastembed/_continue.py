@@ -24,6 +24,11 @@ __all__ = ["Initial", "load_initial", "load_vectors"]
 
 _DEFAULT_VECTOR_SIZE = 100
 _BLOCK_ROWS = 4096
+_GREATEST = {
+    "float32": np.finfo(np.float32).max,
+    "bfloat16": (2 - 2.0**-7) * 2.0**127,
+    "float16": np.finfo(np.float16).max,
+}
 _MAX_COUNT = 2**62  # so that the sum of two counts is an int64
 
 
@@ -66,12 +71,13 @@ class Initial:
 
     def _check_range(self, name: str, precision: str) -> None:
         matrix = getattr(self._vectors, name)
-        most = np.finfo(np.float16 if precision == "float16" else np.float32).max
+        most = _GREATEST[precision]
         for begin in range(0, 0 if matrix is None else len(matrix), _BLOCK_ROWS):
             held = (np.abs(matrix[begin : begin + _BLOCK_ROWS]) <= most).all(axis=1)
             if not held.all():
                 row = begin + int(np.argmin(held))
-                what = f"above {most}, the most that float16 holds," if np.isfinite(matrix[row]).all() else "not finite"
+                finite = np.isfinite(matrix[row]).all()
+                what = f"above {most}, the most that {precision} holds," if finite else "not finite"
                 raise ValueError(f"init has a number that is {what} in its {name}, in the row of {self.words[row]!r}")
 
     @property

@@ -2,7 +2,8 @@
 
 Holds `save_store` and `load_store`; how any store is written, checked and replaced is in _store.py. The layout::
 
-    metadata.json       format, version, generation, shapes, the names and sizes of the files below, config, history
+    metadata.json       format, version, generation, shapes, the names and sizes of the files below, config, history (a
+                        loss that is NaN, of an epoch without pairs, is null)
     vectors.npy         float32, shape (n_words, vector_size)
     output_vectors.npy  the same shape; only if there are any
     counts.npy          int64, shape (n_words,); only if there are any
@@ -14,6 +15,7 @@ A checkpoint of a training is such a store too, with one more entry in metadata.
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -56,6 +58,16 @@ class StoreContent:
     output_vectors: npt.NDArray[Any] | Rows | None
     history: list[dict[str, Any]]
     config: dict[str, Any]
+
+
+def _without_nan(record: dict[str, Any]) -> dict[str, Any]:
+    """`record` with None for a loss that is NaN: JSON has no NaN, though Python writes one."""
+    loss = record.get("loss")
+    return record | {"loss": None} if isinstance(loss, (float, np.floating)) and np.isnan(loss) else record
+
+
+def _with_nan(record: dict[str, Any]) -> dict[str, Any]:
+    return record | {"loss": math.nan} if record.get("loss", 0.0) is None else record
 
 
 def _training_of(metadata: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -123,7 +135,7 @@ def save_store(
     -----
     See `fastembed._store.write_store`.
     """
-    described = {"config": vectors.config, "history": vectors.history}
+    described = {"config": vectors.config, "history": list(map(_without_nan, vectors.history))}
     if training is not None:
         described["training"] = training
     plain = {name: json.loads(json_text(value, name)) for name, value in described.items()}
@@ -177,6 +189,7 @@ def load_store(path: str | os.PathLike[str], mmap: bool = True, *, verify: bool 
         if "vectors" not in arrays:
             raise ValueError(f"{os.path.join(directory, METADATA)}: names no vectors")
         vectors = arrays.pop("vectors")
-        return WordVectors(vectors, words, history=metadata["history"], config=metadata["config"], **arrays)
+        history = map(_with_nan, metadata["history"])
+        return WordVectors(vectors, words, history=history, config=metadata["config"], **arrays)
 
     return load_whole(path, _KIND, load)

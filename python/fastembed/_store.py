@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import re
+import stat
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -222,8 +223,19 @@ def read_metadata(directory: str, kind: Kind) -> dict[str, Any]:
 
 
 def is_store(path: str | os.PathLike[str]) -> bool:
-    """Whether `path` is a directory with a store's metadata in it (which may still be damaged, or of another kind)."""
-    return os.path.isfile(os.path.join(path, METADATA))
+    """Whether `path` is a directory with a store's metadata in it (which may still be damaged, or of another kind).
+
+    Raises
+    ------
+    PermissionError
+        The directory does not let us look.
+    """
+    try:
+        return stat.S_ISREG(os.stat(os.path.join(path, METADATA)).st_mode)
+    except PermissionError:
+        raise
+    except (OSError, ValueError):  # as os.path.isfile
+        return False
 
 
 def _file_names(metadata: dict[str, Any] | None) -> set[str]:
@@ -387,13 +399,16 @@ def load_array(
     name = os.path.join(directory, record["name"])
     _check_size(name, record)
     try:
-        array: npt.NDArray[Any] = np.load(name, mmap_mode="r" if mmap else None, allow_pickle=False)
+        # Mapped first: a header that is damaged may ask for any amount of memory.
+        array: npt.NDArray[Any] = np.load(name, mmap_mode="r", allow_pickle=False)
     except (OSError, MemoryError):
         raise
     except Exception as error:  # of a header that is damaged: whatever parsing it raises
         raise ValueError(f"{name}: not an .npy file that can be read: {error}") from error
     if array.shape != shape or array.dtype != dtype:
         raise ValueError(f"{name}: {dtype} of shape {shape} was wanted, got {array.dtype} of {array.shape}")
+    if not mmap:
+        array = np.load(name, allow_pickle=False)
     if verify or not mmap:
         _check_crc32(name, _crc32_of(name), record)
     return array
@@ -419,6 +434,8 @@ def load_whole(path: str | os.PathLike[str], kind: Kind, load: Callable[[str, di
     ------
     FileNotFoundError
         There is nothing at `path`, or a first save into it was interrupted.
+    PermissionError
+        The directory or a file of it may not be read.
     TypeError
         `path` is neither a str nor an os.PathLike of one.
     ValueError

@@ -12,6 +12,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from fastembed._cli_saving import FORMATS, partial_path, save_aside, save_vectors
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["load_vectors", "main"]
 
-_FORMATS = ("native", "word2vec-text", "word2vec-binary")
 _INTERRUPTED = 130
 
 _USAGE = """\
@@ -151,36 +152,10 @@ def _train_parser() -> argparse.ArgumentParser:
     parser = _parser("train", "Train word vectors: skip-gram (or --cbow) with negative sampling.", FLAGS_HELP)
     parser.add_argument("corpus", nargs="+", metavar="CORPUS", help="text file (.gz .bz2 .xz .zst), directory or glob")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="where to write the vectors")
-    parser.add_argument("--format", choices=_FORMATS, default="native", help="format of OUT (native: a directory)")
+    parser.add_argument("--format", choices=FORMATS, default="native", help="format of OUT (native: a directory)")
     parser.add_argument("--save-vocabulary", metavar="FILE", help="also write lines 'word count'")
     _add_training_options(parser)
     return parser
-
-
-def _save(vectors: WordVectors, output: str, chosen_format: str) -> None:
-    if chosen_format == "native":
-        vectors.save(output)
-    else:
-        vectors.save_word2vec_format(output, binary=chosen_format == "word2vec-binary")
-
-
-def _partial(output: str) -> str:
-    """Where an interrupted training saves its vectors."""
-    return output.rstrip(os.sep) + ".interrupted"
-
-
-def _save_interrupted(vectors: WordVectors, output: str, chosen_format: str, why: str) -> int:
-    """Save beside `output`, or where that cannot be done in a new temporary directory, and say where and `why`."""
-    path = _partial(output)
-    try:
-        _save(vectors, path, chosen_format)
-    except (OSError, ValueError):
-        import tempfile
-
-        path = os.path.join(tempfile.mkdtemp(prefix="fastembed-"), "vectors")
-        _save(vectors, path, chosen_format)
-    print(f"\nfastembed: {why} are in {path}", file=sys.stderr)
-    return _INTERRUPTED
 
 
 def _files_of(corpus: str | list[str]) -> list[str]:
@@ -202,7 +177,7 @@ def _check_targets(
 
     inputs = [("--init", options["init"])] if "init" in options else []
     inputs += [("CORPUS", path) for path in _files_of(corpus)]
-    saved = {"--output": output, "--output's .interrupted": _partial(output)}
+    saved = {"--output": output, "--output's .interrupted": partial_path(output)}
     places = {"--checkpoint": options.get("checkpoint"), **saved, "--save-vocabulary": vocabulary}
     targets = [(label, path) for label, path in places.items() if path]
     _check_places("train", inputs, targets, may_replace=[("--init", label) for label in saved])
@@ -239,16 +214,31 @@ def _train(arguments: list[str]) -> int:
     try:
         vectors = fastembed.train_word2vec(corpus, **options)
     except fastembed.TrainingInterrupted as interrupt:
-        return _save_interrupted(interrupt.vectors, output, chosen_format, f"{interrupt}; the vectors so far")
+        save_aside(interrupt.vectors, output, chosen_format, f"{interrupt}; the vectors so far")
+        return _INTERRUPTED
+    return _save_trained(vectors, output, chosen_format, vocabulary)
+
+
+def _save_trained(vectors: WordVectors, output: str, chosen_format: str, vocabulary: str | None) -> int:
+    """Save what was trained, if not to `output` then aside, and return the exit code."""
     try:
-        _save(vectors, output, chosen_format)
+        save_vectors(vectors, output, chosen_format)
     except KeyboardInterrupt:
-        return _save_interrupted(vectors, output, chosen_format, "interrupted while saving; the vectors")
+        save_aside(vectors, output, chosen_format, "interrupted while saving; the vectors")
+        return _INTERRUPTED
+    except (OSError, ValueError) as error:
+        print(f"fastembed: error: {_message(error)}", file=sys.stderr)
+        save_aside(vectors, output, chosen_format, "the vectors")
+        return 1
+    print(f"{len(vectors):,} vectors of {vectors.vector_size} numbers are in {output}", flush=True)
     if vocabulary is not None:
         from fastembed._word2vec_format import save_vocabulary
 
-        save_vocabulary(vocabulary, vectors)
-    print(f"{len(vectors):,} vectors of {vectors.vector_size} numbers are in {output}")
+        try:
+            save_vocabulary(vocabulary, vectors)
+        except KeyboardInterrupt:
+            print("\nfastembed: interrupted, the vocabulary was not saved", file=sys.stderr)
+            return _INTERRUPTED
     return 0
 
 
@@ -434,6 +424,14 @@ def _message(error: BaseException) -> str:
     return " ".join(text.split())
 
 
+def _as_typed(message: str, arguments: Collection[str]) -> str:
+    """`message`, with the Python argument that it may begin with named as the option among `arguments`."""
+    name, space, rest = message.partition(" ")
+    option = "--" + name.replace("_", "-")
+    typed = any(argument.partition("=")[0] == option for argument in arguments)
+    return option + space + rest if typed else message
+
+
 def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_USAGE, file=sys.stdout if arguments else sys.stderr)
@@ -491,7 +489,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit fails again
         return 1
     except (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, ImportError, MemoryError) as error:
-        print(f"fastembed: error: {_message(error)}", file=sys.stderr)
+        print(f"fastembed: error: {_as_typed(_message(error), arguments)}", file=sys.stderr)
         return 1
 
 

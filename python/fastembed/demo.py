@@ -158,13 +158,17 @@ def run_demo(
         This Python installation carries neither the language reference nor its sources.
     OSError
         `output` cannot be written; checked before training.
+    TypeError, ValueError
+        `epochs`, `workers` or `memory_budget` is wrong: see `fastembed.train_word2vec`.
     """
     from pathlib import Path
 
     import fastembed
     from fastembed._storage import check_store_target
+    from fastembed._validate import check_int
 
     check_store_target(output)
+    epochs = check_int("epochs", epochs, 1)
     print("Reading the language reference and the docstrings of the standard library ...", flush=True)
     sentences = list(demo_sentences())
     if not sentences:
