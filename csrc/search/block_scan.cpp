@@ -16,6 +16,7 @@ constexpr std::size_t kMostRows = 384, kMostLongRows = 3072;
 constexpr std::size_t kMostTileRows = 1536;
 // Of medium codes: what begins a block waits for memory.
 constexpr std::size_t kMediumBlockBytes = std::size_t{1536} << 10, kMostMediumRows = 6144;
+constexpr std::size_t kLeastGroupPanels = 4;
 constexpr std::size_t kRowMultiple = 24;                               // whole strips of the kernels
 constexpr float kLeastSquare = 0x1p-100F, kGreatestSquare = 0x1p116F;  // that float32 sums can be relied on for
 
@@ -37,6 +38,7 @@ struct BlockScan::Room {
     }
     return widened.data();
   }
+  std::size_t first_panel = 0, end_panel = 0;  // that the block is to meet
   std::vector<float> norms, factors, offsets, products, thresholds;
   std::vector<float> estimates;
   bool raised = false;
@@ -172,7 +174,7 @@ void BlockScan::find_norms(const Block& block, Room& room, Collector& collector)
 bool BlockScan::scan_coded(const Block& block, std::size_t next, Room& room, Collector& collector) {
   if (!coded_ || block.numbers != nullptr || !coded_->takes(block.first, block.count)) return false;
   if (!room.coded) room.coded = coded_->make_room(block_rows_);
-  CodedBlocks::Run run{block.first, block.count, block.mask, nullptr, {}, nullptr, 0};
+  CodedBlocks::Run run{block.first, block.count, room.first_panel, room.end_panel, block.mask, nullptr, {}, nullptr, 0};
   if (coded_->on_the_way()) {
     run.norms = room.norms.data();
     run.rows = {block.rows, block.count, request_.index.depth, block.stride};
@@ -191,7 +193,7 @@ bool BlockScan::scan_coded(const Block& block, std::size_t next, Room& room, Col
 }
 
 void BlockScan::scan_panels(const Block& block, std::size_t next, Room& room, Collector& collector) {
-  const std::size_t width = batch_.width(), panels = batch_.panels();
+  const std::size_t width = batch_.width(), panels = room.end_panel - room.first_panel;
   room.hits.resize(block_rows_ * width);
   // The next rows are fetched while these are worked on, some of them with every panel.
   std::size_t lines = 0;
@@ -204,9 +206,10 @@ void BlockScan::scan_panels(const Block& block, std::size_t next, Room& room, Co
     ahead = reinterpret_cast<const char*>(request_.index.address(first));
     lines = ((last - first - 1) * request_.index.stride + request_.index.row_bytes()) / 64;
   }
-  for (std::size_t p = 0; p < panels; ++p) {
+  for (std::size_t turn = 0; turn < panels; ++turn) {
+    const std::size_t p = room.first_panel + turn;
     for (std::size_t j = 0; j < width; ++j) room.thresholds[j] = batch_.threshold(p * width + j);
-    const std::size_t line = lines * p / panels, end_line = lines * (p + 1) / panels;
+    const std::size_t line = lines * turn / panels, end_line = lines * (turn + 1) / panels;
     const PanelScan scan{block.rows,
                          block.stride,
                          batch_.panel(p),
@@ -348,14 +351,27 @@ Seeds BlockScan::find_seeds(std::size_t k, int workers) {
   return search::find_seeds(kernels_, request_, batch_, *coded_->queries(), k, workers);
 }
 
+// Workers that have queries of their own share no thresholds and write to no lines of each other's. Rows are read and
+// made ready for every group again: with this many panels that takes next to no time beside the products, but on matrix
+// tiles, which are as fast as memory.
+PanelGroups BlockScan::groups_for(int workers) const {
+  const std::size_t panels = batch_.panels(), width = batch_.width(), count = static_cast<std::size_t>(workers);
+  const bool made_ready = request_.norms != nullptr && (request_.index.is_float32() || coded_);
+  const bool pays = width == kPanelQueries && panels >= kLeastGroupPanels * count && !kernels_.prefers_split();
+  return {panels, width, made_ready && pays ? count : 1};
+}
+
 void BlockScan::work(int worker, Collector& collector, const support::StopFlag& stop) {
   Room room(block_rows_, request_.index.depth, batch_.width(), request_.mask != nullptr);
+  const std::size_t all = blocks_ * groups_.count();
   std::size_t current = shares_.take(worker);
-  while (current < blocks_ && !stop.load(std::memory_order_relaxed)) {
-    const std::size_t next = shares_.take(worker);
+  while (current < all && !stop.load(std::memory_order_relaxed)) {
+    const std::size_t next = shares_.take(worker), group = current / blocks_;
+    room.first_panel = groups_.first(group);
+    room.end_panel = groups_.first(group + 1);
     Block block;
-    if (load_block(current, room, block)) {
-      scan_block(block, next, room, collector);
+    if (load_block(current % blocks_, room, block)) {
+      scan_block(block, next < all ? next % blocks_ : blocks_, room, collector);
     }
     current = next;
   }

@@ -19,7 +19,7 @@
 
 namespace fastembed::search {
 
-/// Blocks of rows, handed out to workers.
+/// Blocks of rows, handed out to workers, all of them once for each group of panels.
 class BlockScan {
  public:
   BlockScan(const KernelTable& kernels, const Request& request, const Bounds& bounds, QueryBatch& batch);
@@ -33,9 +33,14 @@ class BlockScan {
   void begin_with(const Seeds& seeds) noexcept {
     if (coded_) coded_->begin_with(seeds);
   }
+  /// Groups of panels that so many workers are to take one each of, to meet all rows with; or one, which all take.
+  [[nodiscard]] PanelGroups groups_for(int workers) const;
   /// Before the first of so many workers begins.
-  void share_among(int workers) { shares_.divide(blocks_, workers); }
-  /// Takes blocks until there are none left.
+  void share_among(int workers, const PanelGroups& groups) {
+    groups_ = groups;
+    shares_.divide(blocks_ * groups.count(), workers);
+  }
+  /// Takes blocks, of its own group first, until there are none left.
   void work(int worker, Collector& collector, const support::StopFlag& stop);
   /// The first row with NaN or infinity that a query may find, -1 if none was met or if nobody asked.
   [[nodiscard]] std::int64_t bad_row() const noexcept { return bad_row_.load(); }
@@ -82,6 +87,7 @@ class BlockScan {
   std::size_t float32_rows_ = 0;  // of these that are met in float32 at a time
   std::size_t piece_rows_ = 0;    // that are widened at a time
   std::size_t blocks_ = 0;
+  PanelGroups groups_;
   BlockShares shares_;
   std::atomic<std::int64_t> bad_row_{-1};
 };

@@ -1,4 +1,4 @@
-// Blocks of rows, handed out to workers. Each begins with its own share, the same in every search, so that what the
+// Blocks of rows, or queries, handed out to workers. Each begins with its own share, the same in every search, so that what the
 // caches of its core hold of an index is what it reads next time; who has none left takes from the end of others'.
 #pragma once
 

@@ -26,7 +26,7 @@ void TopCandidates::begin(QueryBatch& batch, SharedKeys& shared, int worker, con
   seeds_ = &seeds;
   shared_ = &shared;
   worker_ = static_cast<std::size_t>(worker);
-  share_ = (k_ + shared.workers() - 1) / shared.workers();
+  share_ = (k_ + shared.sharers() - 1) / shared.sharers();
   counts_.assign(batch.size(), 0);
   full_.assign(batch.size(), static_cast<std::uint32_t>(share_ + some()));
   least_keys_ = seeds.keys;
@@ -35,8 +35,8 @@ void TopCandidates::begin(QueryBatch& batch, SharedKeys& shared, int worker, con
   met_ = scored_ = resolved_ = 0;
   for (std::size_t query = 0; query < seeds.counts.size(); ++query) {
     const std::size_t first = query * seeds.places;
-    if (worker_ >= shared.workers()) break;  // of a batch before
-    for (std::size_t i = worker_; i < seeds.counts[query]; i += shared.workers()) {
+    const std::size_t count = seeds.counts[query];
+    for (std::size_t i = shared.part(worker_, query, count); i < count; i += shared.sharers()) {
       const KeyBounds& key = seeds.row_keys[first + i];
       lists_[query * capacity_ + counts_[query]++] = {key.lower, key.upper, seeds.rows[first + i]};
     }
@@ -114,7 +114,7 @@ void TopCandidates::tighten(std::size_t query) {
   list_lowers({list, count}, lowers_);
   float key = least_keys_[query];
   if (count >= k_) key = std::max(key, kernels_.kth_greatest_f32(lowers_.data(), count, k_));
-  if (shared_->workers() > 1) {
+  if (shared_->sharers() > 1) {
     key = std::max(key, shared_->publish(worker_, query, kernels_.kth_greatest_f32(lowers_.data(), count, share_)));
   }
   std::size_t kept = 0;

@@ -63,26 +63,36 @@ struct Bounded {
 void list_lowers(std::span<const Bounded> entries, std::vector<float>& room);
 
 /// For every worker and query of a batch a key that a worker's share of the k rows (k / workers, rounded up) is known
-/// to reach: the least of them is reached by k rows together.
+/// to reach: the least of them is reached by k rows together. Where every worker has queries of its own, nothing is
+/// shared: what others find of these, when their own are done, is only put together at the end.
 class SharedKeys {
  public:
-  SharedKeys(int workers, std::size_t queries)
-      : workers_(static_cast<std::size_t>(workers)), keys_(new std::atomic<float>[workers_ * queries]) {
-    for (std::size_t i = 0; i < workers_ * queries; ++i) keys_[i].store(-INFINITY, std::memory_order_relaxed);
+  SharedKeys(int workers, std::size_t queries, const PanelGroups& groups)
+      : workers_(static_cast<std::size_t>(workers)),
+        groups_(groups),
+        keys_(new std::atomic<float>[sharers() * queries]) {
+    for (std::size_t i = 0; i < sharers() * queries; ++i) keys_[i].store(-INFINITY, std::memory_order_relaxed);
   }
-  [[nodiscard]] std::size_t workers() const noexcept { return workers_; }
+  /// Workers that meet the rows of a query together.
+  [[nodiscard]] std::size_t sharers() const noexcept { return groups_.count() == 1 ? workers_ : 1; }
+  /// The first of a worker's part of a query's rows, every sharers()-th of them; `none` where it has no part.
+  [[nodiscard]] std::size_t part(std::size_t worker, std::size_t query, std::size_t none) const noexcept {
+    if (groups_.count() == 1) return worker < workers_ ? worker : none;
+    return groups_.of_query(query) == worker ? 0 : none;
+  }
 
   /// Publishes a worker's key and returns what all workers' rows together are known to reach.
   float publish(std::size_t worker, std::size_t query, float key) noexcept {
-    std::atomic<float>* const keys = keys_.get() + query * workers_;
+    std::atomic<float>* const keys = keys_.get() + query * sharers();
     key = std::max(key, keys[worker].load(std::memory_order_relaxed));
     keys[worker].store(key, std::memory_order_relaxed);
-    for (std::size_t w = 0; w < workers_; ++w) key = std::min(key, keys[w].load(std::memory_order_relaxed));
+    for (std::size_t w = 0; w < sharers(); ++w) key = std::min(key, keys[w].load(std::memory_order_relaxed));
     return key;
   }
 
  private:
   std::size_t workers_;
+  PanelGroups groups_;
   std::unique_ptr<std::atomic<float>[]> keys_;
 };
 
@@ -92,7 +102,7 @@ class TopCandidates final : public Collector {
   TopCandidates(const KernelTable& kernels, const Request& request, const Bounds& bounds, std::size_t k,
                 std::size_t queries);
 
-  /// Starts with a batch as one of `shared.workers()`: nothing found yet but its part of `seeds`, which are to stay.
+  /// Starts with a batch as one of its workers: nothing found yet but its part of `seeds`, which are to stay.
   void begin(QueryBatch& batch, SharedKeys& shared, int worker, const Seeds& seeds);
 
   /// Entries that the lists of `k` best need room for.
@@ -131,7 +141,7 @@ class TopCandidates final : public Collector {
   std::size_t worker_ = 0;
   std::int64_t met_ = 0, scored_ = 0, resolved_ = 0;
   std::size_t k_;
-  std::size_t share_ = 0;  // of the k rows, what one of the workers has to know of
+  std::size_t share_ = 0;  // of the k rows, what one of a query's workers has to know of
   std::size_t capacity_;
   // Of the rough candidates that are being taken.
   std::vector<float> products_, norms_, factors_, offsets_;

@@ -102,6 +102,7 @@ void CodedBlocks::scan(const Run& run, Room& room, Collector& collector) {
       room.row_terms[r] = queries_->row_term(at.squares[r], at.scales[r / kCodeGroup]);
     }
   }
+  room.queries = std::min(batch_.size(), run.end_panel * batch_.width()) - run.first_panel * batch_.width();
   for (std::size_t begin = 0; begin < run.count;) {
     std::size_t count = std::min(run.count - begin, room.ramp);
     room.refines &= collector.takes_refined();
@@ -134,19 +135,20 @@ CodedBlocks::Ahead CodedBlocks::what_follows(const Run& run, const CodesIn& from
 void CodedBlocks::scan_panels(const Run& run, const CodesIn& at, std::size_t begin, std::size_t count, Room& room,
                               Collector& collector) const {
   const CodesIn from = at.from(begin, *space_);
-  const std::size_t panels = batch_.panels(), width = batch_.width();
+  const std::size_t panels = run.end_panel - run.first_panel, width = batch_.width();
   const bool is_medium = reads_partial(room, collector);
   const Ahead ahead = is_medium ? Ahead{} : what_follows(run, from, begin, count);
   const std::size_t lines = ahead.bytes / 64;
   const double coded_hits = room.hits;
-  for (std::size_t p = 0; p < panels; ++p) {
+  for (std::size_t turn = 0; turn < panels; ++turn) {
+    const std::size_t p = run.first_panel + turn;
     float* const keys = room.keys.data() + p * width;
     float* const units = room.units.data() + p * width;
     queries_->find_keys(p, room.thresholds.data() + p * width, keys, units);
     room.refines &= collector.takes_refined();
     if (is_medium) take_waiting(room, collector);
     list_waiting(room);
-    const std::size_t line = lines * p / panels, end_line = lines * (p + 1) / panels;
+    const std::size_t line = lines * turn / panels, end_line = lines * (turn + 1) / panels;
     const CodeScan scan{from.codes,
                         stride(),
                         queries_->panel(p),
@@ -334,11 +336,17 @@ void CodedBlocks::add_candidate(const Run& run, std::size_t r, std::size_t query
   candidate.met_by = MetBy::kCodes;
 }
 
+// Of so many rows those that a worker is to meet with the queries that it has now.
+double CodedBlocks::rows_a_worker(std::size_t rows, const Room& room) const noexcept {
+  return static_cast<double>(rows) * static_cast<double>(batch_.size()) /
+         static_cast<double>(room.queries * static_cast<std::size_t>(request_.workers));
+}
+
 // Candidates still to come for a worker that is to meet so many rows, when lately a row and query gave `rate` of them.
 double CodedBlocks::expected_hits(const Room& room, double rate, double rows) const {
-  const auto queries = static_cast<double>(batch_.size()), met = static_cast<double>(room.met);
+  const auto queries = static_cast<double>(room.queries), met = static_cast<double>(room.met);
   // Random order: as many in every doubling of the rows that are known, those of a sample included.
-  const double sampled = static_cast<double>(sampled_) / request_.workers;
+  const double sampled = rows_a_worker(sampled_, room);
   const double lately = std::log((sampled + met) / (sampled + static_cast<double>(room.marked)));
   const double falling =
       rate * queries * (met - static_cast<double>(room.marked)) / lately * std::log((sampled + rows) / (sampled + met));
@@ -349,7 +357,7 @@ double CodedBlocks::expected_hits(const Room& room, double rate, double rows) co
 
 // Every time that the rows met have doubled: what the candidates still to come will cost, against what codes save.
 void CodedBlocks::reconsider(Room& room) {
-  const double queries = static_cast<double>(batch_.size()), depth = static_cast<double>(space_->depth());
+  const double queries = static_cast<double>(room.queries), depth = static_cast<double>(space_->depth());
   const auto met = static_cast<double>(room.met);
   const std::size_t lately = room.met - room.marked, coded = lately - room.met_partially;
   room.met_partially = 0;
@@ -358,7 +366,7 @@ void CodedBlocks::reconsider(Room& room) {
     room.marked = room.met;
     return;
   }
-  const double rows = static_cast<double>(request_.index.rows) / request_.workers;
+  const double rows = rows_a_worker(request_.index.rows, room);
   const double rate = room.hits / (queries * static_cast<double>(coded));
   const bool single = batch_.width() == 1;
   if (room.marked > 0 && rows > met) {

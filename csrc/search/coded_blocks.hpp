@@ -43,10 +43,11 @@ class CodedBlocks {
   struct Run {
     std::size_t first = 0;
     std::size_t count = 0;
-    const std::uint8_t* mask = nullptr;  // of these rows, zero where not admitted; or null
-    const float* norms = nullptr;        // of these rows, NaN where they are not to be met; null: all are
-    Matrix rows;                         // themselves, to be coded on the way
-    const char* ahead = nullptr;         // what will be wanted soon
+    std::size_t first_panel = 0, end_panel = 0;  // that are to meet them
+    const std::uint8_t* mask = nullptr;          // of these rows, zero where not admitted; or null
+    const float* norms = nullptr;                // of these rows, NaN where they are not to be met; null: all are
+    Matrix rows;                                 // themselves, to be coded on the way
+    const char* ahead = nullptr;                 // what will be wanted soon
     std::size_t ahead_bytes = 0;
   };
   /// One worker's memory.
@@ -102,6 +103,7 @@ class CodedBlocks {
                              Room& room) const;
   void judge_partial(double coded_hits, double saved, std::size_t count, Room& room) const;
   void add_candidate(const Run& run, std::size_t r, std::size_t query, Room& room) const;
+  [[nodiscard]] double rows_a_worker(std::size_t rows, const Room& room) const noexcept;
   [[nodiscard]] double expected_hits(const Room& room, double rate, double rows) const;
   void reconsider(Room& room);
   void give_up();
@@ -119,8 +121,9 @@ class CodedBlocks {
 };
 
 struct CodedBlocks::Room {
-  std::size_t ramp = 64;  // rows of the next piece: thresholds rise fast at first, unless a sample has raised them
-  std::size_t met = 0;    // rows so far, and where this was last reconsidered
+  std::size_t ramp = 64;    // rows of the next piece: thresholds rise fast at first, unless a sample has raised them
+  std::size_t queries = 0;  // of the panels that meet rows now
+  std::size_t met = 0;      // rows so far, and where this was last reconsidered
   std::size_t marked = 0;
   std::size_t met_partially = 0;  // since then
   double hits = 0;                // since then, of whole codes

@@ -27,6 +27,26 @@ constexpr std::size_t kSingleCodedQueries = 2;
   return count <= (request.codes != nullptr ? kSingleCodedQueries : kSingleQueries);
 }
 
+/// Panels of a batch in groups of neighbours: one, or one for each worker, which then meets all rows by itself.
+class PanelGroups {
+ public:
+  PanelGroups() = default;
+  PanelGroups(std::size_t panels, std::size_t width, std::size_t count) noexcept
+      : panels_(panels), width_(width), count_(count) {}
+
+  [[nodiscard]] std::size_t count() const noexcept { return count_; }
+  /// The first panel of a group, and of the last one's successor the end.
+  [[nodiscard]] std::size_t first(std::size_t group) const noexcept { return panels_ * group / count_; }
+  [[nodiscard]] std::size_t of_query(std::size_t query) const noexcept {
+    return ((query / width_ + 1) * count_ - 1) / panels_;
+  }
+
+ private:
+  std::size_t panels_ = 1;
+  std::size_t width_ = 1;
+  std::size_t count_ = 1;
+};
+
 class QueryBatch {
  public:
   /// Queries first .. first + count - 1 of the request.

@@ -150,7 +150,7 @@ class RangeSearch {
       collectors.push_back(
           std::make_unique<RangeCollector>(kernels_, request_, bounds_, batch_, counts, most_found, pile));
     }
-    scan_.share_among(workers);
+    scan_.share_among(workers, {batch_.panels(), batch_.width(), 1});
     std::vector<std::size_t> unscannable;
     for (std::size_t query = 0; query < batch_.size(); ++query) {
       if (!batch_.scale(query).scannable) unscannable.push_back(query);

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "search/batches.hpp"
+#include "search/block_shares.hpp"
 #include "search/candidates.hpp"
 #include "search/coded_blocks.hpp"
 
@@ -237,7 +238,9 @@ void Sample::find(int workers, Seeds& seeds) {
   }
   const auto queries = static_cast<double>(batch_.size()), depth = static_cast<double>(request_.index.depth);
   const double operations = queries * depth * static_cast<double>(rows()) / 4;
-  std::atomic<std::size_t> next_block{0}, next_query{0};
+  std::atomic<std::size_t> next_block{0};
+  BlockShares shares;  // of queries, as a search's workers have them
+  shares.divide(batch_.size(), workers);
   run(request_, workers, operations, [&](int, const support::StopFlag& stop) {
     Room room = make_room();
     while (!stop.load(std::memory_order_relaxed)) {
@@ -246,11 +249,11 @@ void Sample::find(int workers, Seeds& seeds) {
       meet(block, room);
     }
   });
-  run(request_, workers, operations, [&](int, const support::StopFlag& stop) {
+  run(request_, workers, operations, [&](int worker, const support::StopFlag& stop) {
     KeyRoom room{Scorer(kernels_, request_, batch_), std::vector<float>(cells_ + kRowPadding),
                  std::vector<std::uint32_t>(cells_ + 1)};
     while (!stop.load(std::memory_order_relaxed)) {
-      const std::size_t query = next_query.fetch_add(1, std::memory_order_relaxed);
+      const std::size_t query = shares.take(worker);
       if (query >= batch_.size()) return;
       find_key(query, room, seeds);
     }

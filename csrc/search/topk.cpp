@@ -159,27 +159,32 @@ std::int64_t TopSearch::search(float* scores, std::int64_t* rows) {
   while (static_cast<int>(lists_.size()) < workers) {
     lists_.push_back(std::make_unique<TopCandidates>(kernels_, request_, bounds_, k_, most_queries_));
   }
-  SharedKeys shared(workers, batch_.size());
+  const PanelGroups groups = scan_.groups_for(workers);
+  SharedKeys shared(workers, batch_.size(), groups);
   seeds_ = scan_.find_seeds(k_, workers);
   scan_.begin_with(seeds_);
   for (std::size_t q = 0; q < seeds_.keys.size(); ++q) {
     batch_.raise_threshold(q, bounds_.threshold(seeds_.keys[q], batch_.scale(q)));
   }
   for (std::size_t w = 0; w < lists_.size(); ++w) lists_[w]->begin(batch_, shared, static_cast<int>(w), seeds_);
-  std::atomic<std::size_t> next_query{0};
   const auto scan_body = [&](int worker, const support::StopFlag& stop) {
     scan_.work(worker, *lists_[static_cast<std::size_t>(worker)], stop);
   };
-  scan_.share_among(workers);
+  scan_.share_among(workers, groups);
   run(request_, workers, operations, scan_body);
   for (const auto& list : lists_) {
     if (request_.counts != nullptr) list->add_counts(*request_.counts);
   }
   for (auto& list : lists_) unscanned_.insert(unscanned_.end(), list->unscanned.begin(), list->unscanned.end());
-  const auto finish_body = [&](int, const support::StopFlag& stop) {
+  if (groups.count() > 1) {  // which have met the same rows
+    std::sort(unscanned_.begin(), unscanned_.end());
+    unscanned_.erase(std::unique(unscanned_.begin(), unscanned_.end()), unscanned_.end());
+  }
+  BlockShares shares;  // of queries: what a worker has found it finishes
+  const auto finish_body = [&](int worker, const support::StopFlag& stop) {
     Finishing at{Scorer(kernels_, request_, batch_), {}, {}, {}};
     while (!stop.load(std::memory_order_relaxed)) {
-      const std::size_t query = next_query.fetch_add(1, std::memory_order_relaxed);
+      const std::size_t query = shares.take(worker);
       if (query >= batch_.size()) return;
       at.found.clear();
       if (batch_.scale(query).scannable) {
@@ -193,7 +198,9 @@ std::int64_t TopSearch::search(float* scores, std::int64_t* rows) {
   bool long_work = unscanned_.size() > 64;
   for (std::size_t q = 0; q < batch_.size(); ++q) long_work |= !batch_.scale(q).scannable;
   const double work = long_work ? operations * 4 : queries * static_cast<double>(k_ * request_.index.depth) * 4;
-  run(request_, useful_workers(request_, work), work, finish_body);
+  const int finishers = useful_workers(request_, work);
+  shares.divide(batch_.size(), finishers);
+  run(request_, finishers, work, finish_body);
   return scan_.bad_row();
 }
 
