@@ -1,5 +1,6 @@
-// Blocks of rows, or queries, handed out to workers. Each begins with its own share, the same in every search, so that what the
-// caches of its core hold of an index is what it reads next time; who has none left takes from the end of others'.
+// Blocks of rows, or queries, handed out to workers. Each begins with its own share, the same in every search, so that
+// what the caches of its core hold of an index is what it reads next time; who has none left takes from the end of
+// others'.
 #pragma once
 
 #include <atomic>
